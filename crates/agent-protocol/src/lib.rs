@@ -1,0 +1,34 @@
+//! The wire between a host and the agent in a guest: `docs/agent-protocol.md` in types.
+//!
+//! Pure and synchronous: bytes in, messages out. Both ends use it, the agent inside a snapshot in the
+//! version of the day the snapshot was made.
+//!
+//! Invariants:
+//! - No length from the wire is believed before it was checked, and no more than one frame is ever held.
+//! - Whatever bytes come, a [`Decoder`] finds the next valid greeting after [`padded_hello`].
+
+mod decode;
+mod encode;
+mod frame;
+mod guest;
+mod identity;
+mod message;
+
+pub use decode::{Decoder, Incoming};
+pub use encode::{
+    EncodeError, encode_credit, encode_data, encode_end, encode_reply, encode_request, hello, hello_reply,
+    padded_hello, resume,
+};
+pub use frame::{
+    Credit, Greeting, HEADER_LEN, INITIAL_CREDIT, Kind, MAX_PAYLOAD, MAX_SESSIONS, Nonce, PADDING_LEN,
+    ProtocolError, SessionId, Stream, VERSION,
+};
+pub use guest::{
+    GUEST_CONFIG_MAX, GUEST_CONFIG_PATH, GUEST_CONFIG_VERSION, GuestConfig, GuestConfigError, MAX_LAYERS,
+    Network, RUN_DIR, RUNNERS_DIR, Ready, Warm,
+};
+pub use identity::{BootId, Entropy, Hostname, Identity, InvalidIdentity, LinkState, MachineId};
+pub use message::{Exec, ExitStatus, Failure, FailureKind, Reply, Request, parse_reply, parse_request};
+
+/// Name of the virtio-serial port that carries this protocol.
+pub const PORT_NAME: &str = "dev.spore.agent";

@@ -1,0 +1,90 @@
+//! Configs: golden bytes, and each rule broken once.
+use super::sample::sample;
+use super::*;
+
+#[test]
+fn golden_bytes() {
+    let bytes = sample(2, 8192).encode().unwrap();
+    let text = String::from_utf8_lossy(&bytes);
+    assert_eq!(
+        Digest::of(&bytes).to_string(),
+        "sha256:e052e4e160181043c0f6d5fcbfc3ec1391e230bfca3d685604f2fe1864cd9d4e",
+        "{text}"
+    );
+    assert_eq!(Config::parse(&bytes).unwrap(), sample(2, 8192));
+}
+
+fn refused(change: impl FnOnce(&mut Config), expected: &str) {
+    let mut config = sample(2, 8192);
+    change(&mut config);
+    let error = config.encode().unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+    let error = Config::parse(&serde_json::to_vec(&config).unwrap()).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+}
+
+#[test]
+fn each_rule_is_checked() {
+    refused(|c| c.version = 1, "version: 1 is not known");
+    refused(|c| c.machine.vcpus = 0, "machine.vcpus");
+    refused(|c| c.machine.vcpus = 65, "machine.vcpus");
+    refused(|c| c.machine.memory[0].size = 1 << 63, "machine.memory");
+    refused(|c| c.machine.memory[0].size += 1, "machine.memory");
+    refused(|c| c.machine.memory[0].offset = 4096, "machine.memory");
+    refused(|c| c.machine.memory.clear(), "machine.memory");
+    refused(|c| c.machine.devices.swap(0, 1), "machine.devices");
+    refused(|c| c.machine.devices[5].slot = 9, "machine.devices");
+    refused(|c| c.machine.network.prefix = 33, "prefix");
+    refused(|c| c.machine.kernel.command_line = "a\nb".into(), "command_line");
+    refused(|c| c.disks.truncate(1), "disks");
+    refused(|c| c.disks.swap(0, 1), "disks[0].id");
+    refused(|c| c.disks.swap(1, 2), "disks[1].role");
+    refused(|c| c.disks[0].content = None, "disks[0].content");
+    refused(|c| c.disks[2].content = Some(Digest::of(b"")), "disks[2].content");
+    refused(|c| c.disks[1].size = 100, "disks[1].size");
+    refused(|c| c.disks[1].size = 1 << 63, "disks[1].size");
+    refused(|c| c.disks[1].id = "../../etc".into(), "disks[1].id");
+    refused(|c| c.engine.machine_type = "pc-q35-7.2,accel=kvm".into(), "engine.machine_type");
+    refused(|c| c.engine.cpu.model = "host".into(), "engine.cpu.model");
+    refused(|c| c.engine.cpu.features = vec!["pcid=on".into()], "engine.cpu.features");
+    refused(|c| c.engine.cpu.features.reverse(), "sorted");
+    refused(|c| c.provenance.tools = BTreeMap::from([("x".repeat(5000), String::new())]), "provenance.tools");
+}
+
+#[test]
+fn attachments_are_the_only_extension() {
+    let attachment = |critical| Attachment {
+        media_type: "application/x".into(),
+        digest: Digest::of(b"x"),
+        size: 1,
+        critical,
+    };
+    let mut config = sample(1, 4096);
+    config.attachments.push(attachment(false));
+    assert_eq!(Config::parse(&config.encode().unwrap()).unwrap(), config);
+    refused(
+        |c| c.attachments.push(attachment(true)),
+        "attachments[0]: \"application/x\" is critical and not known",
+    );
+}
+
+#[test]
+fn unknown_and_doubled_fields_are_refused() {
+    let text = String::from_utf8(sample(1, 4096).encode().unwrap()).unwrap();
+    for (from, to) in [
+        ("{\"version\":0", "{\"version\":0,\"extra\":1"),
+        ("{\"version\":0", "{\"version\":0,\"version\":0"),
+        ("\"vcpus\":1", "\"vcpus\":1,\"path\":\"/etc\""),
+        ("\"profile\":\"q35-v1\"", "\"profile\":\"q35-v2\""),
+        ("\"accelerator\":\"tcg\"", "\"accelerator\":\"hvf\""),
+        ("\"size\":4096", "\"size\":-4096"),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text);
+        assert!(matches!(Config::parse(changed.as_bytes()), Err(ConfigError::Json(_))), "{to}");
+    }
+    assert!(matches!(Config::parse(&vec![b' '; limits::CONFIG_BYTES + 1]), Err(ConfigError::TooLarge(_))));
+    for end in 0..text.len() {
+        assert!(Config::parse(&text.as_bytes()[..end]).is_err());
+    }
+}

@@ -1,0 +1,16 @@
+//! What a host is made of, as far as Spore touches it: processes, their memory and time, and Unix sockets.
+//!
+//! Nothing here knows of snapshots or of any VMM. A process is never named by its pid alone: a pid is reused,
+//! and a signal to a stranger cannot be taken back (see [`ProcessId`]). Nothing here changes state that all
+//! threads share, such as the working directory.
+
+mod deadline;
+mod process;
+pub mod socket;
+mod spawn;
+mod usage;
+
+pub use deadline::Deadline;
+pub use process::{ProcessError, ProcessId};
+pub use spawn::{Spawn, spawn};
+pub use usage::{Usage, usage};

@@ -1,0 +1,82 @@
+//! Starting processes that stay when their starter goes.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use rustix::io::{Errno, FdFlags};
+use rustix::process::Signal;
+
+use crate::ProcessId;
+use crate::process::Stat;
+
+/// A process to be started by [`spawn`].
+pub struct Spawn<'a> {
+    /// The executable; a relative path is looked up from the caller's working directory only if it has a slash.
+    pub program: &'a Path,
+    /// What follows the executable's name.
+    pub arguments: &'a [String],
+    /// Its working directory.
+    pub folder: &'a Path,
+    /// Where standard output and error go; standard input is `/dev/null`.
+    pub output: &'a File,
+    /// Descriptors that it inherits under the same numbers. It inherits nothing else beyond the standard three,
+    /// whatever the caller, or the caller's caller, left open.
+    pub inherit: &'a [BorrowedFd<'a>],
+    /// Whether it is killed when the *thread* that started it ends.
+    pub die_with_parent: bool,
+}
+
+/// Starts a process in a session of its own, so that no terminal's signals reach it.
+///
+/// It is a child of the caller: whoever stays alive must [`ProcessId::wait`] for it, or it remains a zombie.
+///
+/// # Errors
+/// If it can't be started: the executable or the folder is not there, or the host is out of processes.
+pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
+    let mut command = Command::new(std::path::absolute(spec.program)?);
+    command
+        .args(spec.arguments)
+        .current_dir(spec.folder)
+        .stdin(Stdio::null())
+        .stdout(spec.output.try_clone()?)
+        .stderr(spec.output.try_clone()?);
+    let inherit: Vec<RawFd> = spec.inherit.iter().map(AsRawFd::as_raw_fd).collect();
+    let parent = spec.die_with_parent.then(std::process::id);
+    // SAFETY: the closure runs between fork and exec of a possibly multi-threaded process; it makes system calls
+    // only, and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(move || prepare(&inherit, parent)) };
+    let child = command.spawn()?;
+    // Nobody has waited for the child, so that the pid is its own even if it has ended already.
+    let stat = Stat::read(child.id()).map_err(io::Error::other)?;
+    Ok(ProcessId { pid: child.id(), start_time: stat.start_time })
+}
+
+/// What the child does before it becomes the program.
+fn prepare(inherit: &[RawFd], die_with: Option<u32>) -> io::Result<()> {
+    rustix::process::setsid()?;
+    if let Some(parent) = die_with {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have died before the line above.
+        if rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get()) != i32::try_from(parent).ok() {
+            return Err(Errno::CHILD.into());
+        }
+    }
+    // Marked rather than closed: the standard library's own pipe, over which it hears of a failed exec, is
+    // among them.
+    // SAFETY: close_range only marks descriptors and touches no memory.
+    let marked = unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if marked != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for fd in inherit {
+        // SAFETY: the caller of `spawn` holds the descriptor borrowed until `spawn` returns.
+        let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
+        rustix::io::fcntl_setfd(fd, FdFlags::empty())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,111 @@
+//! Which packages a tree is made of, and under which licences.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use crate::Error;
+use crate::error::IoContext;
+
+/// The largest list of packages that is read, in bytes.
+const MAX_LIST: u64 = 64 << 20;
+/// How much of a copyright file is read, in bytes.
+const MAX_COPYRIGHT: u64 = 1 << 20;
+/// At most so many licences are kept of one package, each at most so many bytes long.
+const MAX_LICENSES: usize = 32;
+const MAX_LICENSE: usize = 80;
+
+/// A package that a base holds.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+pub struct Package {
+    /// The binary package's name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The source package's name, where it differs from the binary's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Short names of licences, as far as the package's copyright file is machine-readable; sorted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub licenses: Vec<String>,
+}
+
+/// The packages that `list` (paragraphs as in dpkg's status file) names, sorted, with the licences that
+/// `tree` documents.
+pub(super) fn read(list: &Path, tree: &Path) -> Result<Vec<Package>, Error> {
+    let file = File::open(list).io("open", list)?;
+    let mut text = String::new();
+    file.take(MAX_LIST).read_to_string(&mut text).io("read", list)?;
+    let mut packages: Vec<_> = text.split("\n\n").filter_map(parse).collect();
+    for package in &mut packages {
+        let copyright = tree.join("usr/share/doc").join(&package.name).join("copyright");
+        package.licenses = read_start(&copyright).map(|text| licenses(&text)).unwrap_or_default();
+    }
+    packages.sort();
+    packages.dedup();
+    Ok(packages)
+}
+
+fn parse(paragraph: &str) -> Option<Package> {
+    let field = |name: &str| paragraph.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    if field("Status").is_some_and(|status| !status.ends_with(" installed")) {
+        return None;
+    }
+    let name = field("Package").filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))?;
+    // "Source: glibc (2.36-9)" has a version where it differs from the binary's.
+    let source = field("Source").and_then(|source| source.split_whitespace().next()).map(str::to_owned);
+    Some(Package { name: name.to_owned(), version: field("Version")?.to_owned(), source, licenses: Vec::new() })
+}
+
+/// Regular files only: a tree may hold links, which would be followed on the host.
+fn read_start(path: &Path) -> Option<String> {
+    if !path.symlink_metadata().ok()?.is_file() {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_COPYRIGHT).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The `License:` fields of a machine-readable copyright file (DEP-5), none of another.
+fn licenses(copyright: &str) -> Vec<String> {
+    if !copyright.lines().take(20).any(|line| line.starts_with("Format:")) {
+        return Vec::new();
+    }
+    let found: BTreeSet<_> = copyright
+        .lines()
+        .filter_map(|line| line.strip_prefix("License:"))
+        .map(str::trim)
+        .filter(|name| !name.is_empty() && name.len() <= MAX_LICENSE)
+        .map(str::to_owned)
+        .collect();
+    found.into_iter().take(MAX_LICENSES).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_paragraphs() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("status");
+        let status = "Package: zlib1g\nStatus: install ok installed\nSource: zlib (1:1)\nVersion: 1:1+b1\n\n\
+                      Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
+                      Package: ../x\nVersion: 1\n\nPackage: bash\nVersion: 5\n Version: 6\n";
+        std::fs::write(&list, status).unwrap();
+        let doc = folder.path().join("usr/share/doc/bash");
+        std::fs::create_dir_all(&doc).unwrap();
+        std::fs::write(doc.join("copyright"), "Format: https://x\nLicense: MIT\n text\nLicense: GPL-3+\n").unwrap();
+        let found = read(&list, folder.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|p| (p.name.as_str(), p.version.as_str(), p.source.as_deref())).collect();
+        assert_eq!(found, [("bash", "5", None), ("zlib1g", "1:1+b1", Some("zlib"))]);
+        assert_eq!(read(&list, folder.path()).unwrap()[0].licenses, ["GPL-3+", "MIT"]);
+    }
+
+    #[test]
+    fn prose_is_no_license_list() {
+        assert!(licenses("This is free.\nLicense: maybe\n").is_empty());
+    }
+}

@@ -1,0 +1,58 @@
+//! Recipes, and everything a bake is made of before a virtual machine runs.
+//!
+//! [`Recipe::load`] reads and checks a recipe folder. [`build_base`] turns its base and its added files
+//! into immutable EROFS layers, [`fetch_kernel`] (or [`Kernel::from_files`]) gives the guest's kernel,
+//! [`Initrd::build`] packs agent and drivers, [`create_disk`] makes the empty writable disk.
+//!
+//! What holds here:
+//! - Equal input and equal tools give equal bytes, for root and for an ordinary user alike. [`base_key`]
+//!   and [`kernel_key`] name the input, so that callers can cache the result.
+//! - Nothing of the host reaches a layer: no path, user, host name, mirror or clock.
+//! - No file name comes from anywhere but the recipe folder, and none leads out of it.
+//! - Everything is written below the folder that the caller passes. What fails leaves nothing there but
+//!   what was there before; what is killed leaves a `tmp-…` folder and neither mounts nor processes.
+//!
+//! All of it blocks. Nothing is printed: see [`Progress`].
+
+mod base;
+mod command;
+mod cpio;
+mod debian;
+mod disk;
+mod erofs;
+mod error;
+mod files;
+mod initrd;
+mod kernel;
+mod modules;
+mod namespace;
+mod recipe;
+mod tools;
+mod tree_hash;
+
+pub use base::{BaseImage, LayerFile, MAX_LAYERS, ToolVersion, base_key, build_base};
+pub use debian::{Mirrors, Package};
+pub use disk::create_disk;
+pub use error::Error;
+pub use initrd::{Initrd, InitrdContent};
+pub use kernel::{Kernel, fetch_kernel, kernel_key};
+pub use modules::GuestModule;
+pub use recipe::{
+    Base, Build, DebianBase, EnvironmentName, FileEntry, GuestPath, Machine, Mirror, Mode, OnFork, Owner,
+    PackageName, Ready, Recipe, RecipeError, RecipePath, Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
+};
+pub use tools::{ToolStatus, tools};
+
+/// Hears what a long act is doing.
+pub trait Progress {
+    /// A stage has begun or moved on: `name` is one of few short constants, `detail` is free text.
+    fn stage(&self, name: &str, detail: &str);
+}
+
+/// Hears nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _name: &str, _detail: &str) {}
+}
