@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use agent_protocol::{
-    Credit, Decoder, Failure, FailureKind, Greeting, Incoming, MAX_PAYLOAD, Reply, SessionId, Stream, encode_credit,
-    encode_data, encode_end, encode_reply, hello_reply,
+    Credit, Decoder, Failure, FailureKind, Greeting, Incoming, MAX_PAYLOAD, Reply, SessionId, Stream,
+    encode_credit, encode_data, encode_end, encode_reply, hello_reply,
 };
 
 use crate::port::{Moved, Port};
@@ -82,6 +82,11 @@ impl Link {
         self.phase == Phase::Open
     }
 
+    /// Whether there is, or is still to be told, something to a host.
+    pub(crate) fn is_active(&self) -> bool {
+        self.phase != Phase::Closed
+    }
+
     /// Whether sessions may add output.
     pub(crate) fn has_room(&self) -> bool {
         self.is_open() && self.queue.len() < QUEUE_FULL
@@ -117,59 +122,42 @@ impl Link {
     }
 
     /// Reads once, and hands what came to `handle`, piece by piece.
-    pub(crate) fn receive(
-        &mut self,
-        mut handle: impl FnMut(&mut Self, Received<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, mut handle: impl FnMut(&mut Self, &Received<'_>)) -> io::Result<()> {
         if !self.readable {
             return Ok(());
         }
         let mut input = std::mem::take(&mut self.input);
-        let moved = self.port.read(&mut input);
-        let result = match moved {
-            Ok(Moved::Bytes(count)) => self.decode(input.get(..count).unwrap_or_default(), &mut handle),
-            Ok(Moved::Blocked) => {
-                self.readable = false;
-                Ok(())
-            }
-            Ok(Moved::Closed) => {
+        let moved = self.port.read(&mut input)?;
+        match moved {
+            Moved::Bytes(count) => self.decode(input.get(..count).unwrap_or_default(), &mut handle),
+            Moved::Blocked => self.readable = false,
+            Moved::Closed => {
                 self.readable = false;
                 self.close();
-                handle(self, Received::Ended)
+                handle(self, &Received::Ended);
             }
-            Err(error) => Err(error),
-        };
+        }
         self.input = input;
-        result
+        Ok(())
     }
 
-    fn decode(
-        &mut self,
-        mut input: &[u8],
-        handle: &mut impl FnMut(&mut Self, Received<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn decode(&mut self, mut input: &[u8], handle: &mut impl FnMut(&mut Self, &Received<'_>)) {
         // The decoder is taken out so that a payload it lends can be handled together with the link.
         let mut decoder = std::mem::replace(&mut self.decoder, Decoder::agent());
-        let mut result = Ok(());
         while let Some(incoming) = decoder.next(&mut input) {
-            let lost = matches!(incoming, Incoming::Lost(_));
-            if lost {
-                self.phase = Phase::Closed;
-                self.queue.clear();
-            }
-            result = handle(self, if lost { Received::Ended } else { Received::Incoming(incoming) });
-            if result.is_err() {
-                break;
+            if matches!(incoming, Incoming::Lost(_)) {
+                self.close();
+                handle(self, &Received::Ended);
+            } else {
+                handle(self, &Received::Incoming(incoming));
             }
             if self.queue.len() > QUEUE_MAX {
                 decoder.discard();
-                self.phase = Phase::Closed;
-                self.queue.clear();
-                result = handle(self, Received::Ended);
+                self.close();
+                handle(self, &Received::Ended);
             }
         }
         self.decoder = decoder;
-        result
     }
 
     /// Writes what the port takes.

@@ -45,7 +45,8 @@ impl Port {
     }
 
     pub(crate) fn take_edge(&self) -> io::Result<()> {
-        let mut event = [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }];
+        let mut event =
+            [epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) }];
         epoll::wait(&self.edge, &mut event, Some(&rustix::event::Timespec::default()))?;
         Ok(())
     }

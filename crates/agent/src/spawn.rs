@@ -41,7 +41,10 @@ pub(crate) fn spawn(
     let credentials = program.user.or(config.user.as_deref()).map(credentials).transpose()?;
     let cwd = program.cwd.or(config.cwd.as_deref()).unwrap_or("/");
     if !std::path::Path::new(cwd).is_dir() {
-        return Err(failure(FailureKind::NotFound, format!("the working directory {cwd} is no folder of the guest")));
+        return Err(failure(
+            FailureKind::NotFound,
+            format!("the working directory {cwd} is no folder of the guest"),
+        ));
     }
     let home = credentials.as_ref().map_or("/root", |credentials| &credentials.home);
     let mut command = Command::new(name);
@@ -118,7 +121,9 @@ fn credentials(user: &str) -> Result<Credentials, Failure> {
 fn spawn_failure(name: &str, error: &io::Error) -> Failure {
     let kind = match error.raw_os_error() {
         Some(libc::ENOENT | libc::ENOTDIR) => FailureKind::NotFound,
-        Some(libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELOOP | libc::ETXTBSY) => FailureKind::NotExecutable,
+        Some(libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELOOP | libc::ETXTBSY) => {
+            FailureKind::NotExecutable
+        }
         // A zero byte in an argument or variable never reaches the kernel.
         None => FailureKind::BadRequest,
         Some(_) => FailureKind::Io,

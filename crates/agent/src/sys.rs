@@ -130,11 +130,8 @@ pub(crate) fn set_address(
     address: Ipv4Addr,
     mask: Ipv4Addr,
 ) -> io::Result<()> {
-    let request = |address: Ipv4Addr| AddressRequest {
-        name: name(interface),
-        address: address.into(),
-        rest: [0; 8],
-    };
+    let request =
+        |address: Ipv4Addr| AddressRequest { name: name(interface), address: address.into(), rest: [0; 8] };
     // SAFETY: SIOCSIFADDR reads one ifreq, which AddressRequest has the size and layout of.
     unsafe { ioctl(socket, Setter::<SET_ADDRESS, _>::new(request(address)))? };
     // SAFETY: as above.
@@ -167,8 +164,8 @@ fn name(interface: &str) -> [u8; 16] {
     name
 }
 
-/// Blocks SIGCHLD and returns a descriptor that is readable when one came. Children get an empty mask back
-/// from `std::process::Command`.
+/// Blocks SIGCHLD and returns a descriptor that is readable when one came. Children inherit the block, until
+/// [`prepare`] lifts it.
 pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: sigemptyset initialises the set that the later calls read.
@@ -187,6 +184,17 @@ pub(crate) fn child_signals() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Gives the process the empty signal mask that programs expect. Safe between fork and exec.
+fn unblock_signals() -> io::Result<()> {
+    let mut mask = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: sigemptyset initialises the set that sigprocmask reads; both may be called in a forked child.
+    let result = unsafe {
+        libc::sigemptyset(mask.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, mask.as_ptr(), std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sends a signal to the process group that `leader` leads, or to every process but this one.
 pub(crate) fn kill(leader: Option<Pid>, signal: i32) -> io::Result<()> {
     let target = leader.map_or(-1, |pid| -pid.as_raw_nonzero().get());
@@ -198,6 +206,7 @@ pub(crate) fn kill(leader: Option<Pid>, signal: i32) -> io::Result<()> {
 /// Makes the command's process lead its own session, with these credentials and with `inherited` kept open.
 pub(crate) fn prepare(command: &mut Command, credentials: Option<Credentials>, inherited: Option<OwnedFd>) {
     let child = move || -> io::Result<()> {
+        unblock_signals()?;
         rustix::process::setsid()?;
         if let Some(fd) = &inherited {
             rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::empty())?;

@@ -68,7 +68,8 @@ fn groups_of<'a>(user: &'a str, group: &'a str) -> impl Iterator<Item = u32> + '
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n# no entry\nana:x:1000:100::/home/ana:/bin/sh\nbad:x:y\n42:x:7:7::/:";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/sh\n# no entry\nana:x:1000:100::/home/ana:/bin/sh\nbad:x:y\n42:x:7:7::/:";
     const GROUP: &str = "root:x:0:\nusers:x:100:\nvideo:x:44:bo,ana\naudio:x:29:anastasia\nbroken\n";
 
     fn ids(spec: &str) -> Option<(u32, u32, Vec<u32>, String)> {

@@ -12,5 +12,5 @@ mod usage;
 
 pub use deadline::Deadline;
 pub use process::{ProcessError, ProcessId};
-pub use spawn::{Spawn, spawn};
+pub use spawn::{Spawn, inherited_stream, spawn};
 pub use usage::{Usage, usage};

@@ -3,7 +3,8 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -54,6 +55,24 @@ pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
     // Nobody has waited for the child, so that the pid is its own even if it has ended already.
     let stat = Stat::read(child.id()).map_err(io::Error::other)?;
     Ok(ProcessId { pid: child.id(), start_time: stat.start_time })
+}
+
+/// The socket that this process was given as descriptor `fd` by [`Spawn::inherit`]. It is not inherited further.
+///
+/// # Errors
+/// If the descriptor is not an open socket, or one of the standard three.
+pub fn inherited_stream(fd: RawFd) -> io::Result<UnixStream> {
+    if fd <= 2 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {fd} was not inherited")));
+    }
+    // SAFETY: only looked at, and not kept; a number that is not open is an error of the call.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(borrowed)?.st_mode).is_socket() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {fd} is not a socket")));
+    }
+    rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
+    // SAFETY: it is open, and the caller, which was told its number by its parent, is the only one to take it.
+    Ok(unsafe { UnixStream::from_raw_fd(fd) })
 }
 
 /// What the child does before it becomes the program.

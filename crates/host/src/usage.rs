@@ -25,7 +25,8 @@ pub struct Usage {
 /// [`ProcessError::Gone`] if it has ended; others if it belongs to somebody else.
 pub fn usage(process: ProcessId) -> Result<Usage, ProcessError> {
     let rollup = read_proc(process.pid, "smaps_rollup")?;
-    let field = |name| bytes(&rollup, name).ok_or_else(|| not_understood(process.pid, "smaps_rollup", &rollup));
+    let field =
+        |name| bytes(&rollup, name).ok_or_else(|| not_understood(process.pid, "smaps_rollup", &rollup));
     let (anonymous, private_dirty) = (field("Anonymous:")?, field("Private_Dirty:")?);
     let (proportional, swapped) = (field("Pss:")?, field("Swap:")?);
     // Read last: if the pid was given to another process meanwhile, this says so.

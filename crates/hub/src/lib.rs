@@ -1,1 +1,52 @@
-//! Placeholder.
+//! Hubs, the places that hold snapshots for others, and the two acts between a hub and the local store.
+//!
+//! ```text
+//! location   what --hub says, parsed; opens a ...
+//! registry   the trait that every kind of hub implements, kept small for those who do
+//! dir        a hub in a folder
+//! push       plan, show, execute: store → hub
+//! pull       plan, show, execute: hub → store
+//! ```
+//!
+//! Invariants:
+//! - A hub is never believed. Manifests are bounded and hashed here ([`RawManifest`]), blobs are hashed by the store as
+//!   they arrive, lengths are compared with what the manifest says.
+//! - Digests decide what a snapshot consists of. A tag is resolved once, by whoever asked for it by name.
+//! - On both sides the tag moves last: first blobs, then config, then manifest, then the tag. Whatever is
+//!   interrupted leaves no tag, and nothing visible that is not whole and verified.
+//! - A future that is dropped stops. The one blocking step that it was at still ends by itself, which is no different
+//!   from being dropped a moment later.
+//! - Nothing here prints: see [`Progress`].
+
+mod blocking;
+#[cfg(feature = "testing")]
+pub mod conformance;
+pub mod dir;
+mod error;
+mod image_index;
+mod location;
+mod plan;
+pub mod progress;
+pub mod pull;
+pub mod push;
+mod registry;
+mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
+
+pub use error::HubError;
+pub use location::{HubLocation, LocationError, open};
+pub use plan::PlannedBlob;
+pub use progress::{Event, Progress};
+pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
+pub use push::{PushError, PushPlan, plan_push};
+pub use registry::{BlobReader, BlobSource, RawManifest, Registry, Selector};
+
+/// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
+const TRANSFERS: usize = 4;
+
+/// Requests without a body that are under way at once.
+const REQUESTS: usize = 16;
+
+/// Bytes of a blob that are held in memory while it is transferred.
+const CHUNK: usize = 1 << 20;

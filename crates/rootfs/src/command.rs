@@ -15,7 +15,14 @@ const KEPT_OUTPUT: usize = 4096;
 const MAX_ANSWER: u64 = 64 << 20;
 /// The only variables of ours that programs see: how to reach the network is the host's to say.
 const PASSED_ON: [&str; 8] = [
-    "http_proxy", "https_proxy", "no_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
 ];
 
 /// A program to run. `act` says what for, as in "while ACT".
@@ -28,7 +35,12 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(tool: Tool, act: impl Into<String>) -> Result<Self, Error> {
         let mut command = Command::new(tool.checked_path()?);
-        command.env_clear().env("PATH", crate::tools::PATH).env("LC_ALL", "C.UTF-8").env("TZ", "UTC").env("HOME", "/");
+        command
+            .env_clear()
+            .env("PATH", crate::tools::PATH)
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC")
+            .env("HOME", "/");
         command.envs(PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         Ok(Self { tool, act: act.into(), command })
@@ -86,13 +98,17 @@ impl Run {
     /// Runs it to its end and gives what it wrote to its standard output.
     pub(crate) fn answer(mut self) -> Result<Vec<u8>, Error> {
         // A file takes whatever comes while the other stream is read, where a pipe could fill up.
-        let mut stderr = tempfile::tempfile().io("create a temporary file for", Path::new(self.tool.program()))?;
+        let mut stderr =
+            tempfile::tempfile().io("create a temporary file for", Path::new(self.tool.program()))?;
         let copy = stderr.try_clone().io("copy a handle for", Path::new(self.tool.program()))?;
         self.command.stdout(Stdio::piped()).stderr(copy);
         let mut child = self.command.spawn().io("run", Path::new(self.tool.program()))?;
         let mut answer = Vec::new();
         if let Some(stdout) = child.stdout.take() {
-            stdout.take(MAX_ANSWER).read_to_end(&mut answer).io("read from", Path::new(self.tool.program()))?;
+            stdout
+                .take(MAX_ANSWER)
+                .read_to_end(&mut answer)
+                .io("read from", Path::new(self.tool.program()))?;
         }
         let status = child.wait().io("wait for", Path::new(self.tool.program()))?;
         let mut kept = String::new();

@@ -5,10 +5,12 @@
 //! later times of files are set back to it; `-T` would overwrite all of them, which makes each `.pyc` stale.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use format::{Digest, Hasher};
+use rustix::fs::FileType;
 
 use crate::Error;
 use crate::command::Run;
@@ -34,43 +36,60 @@ pub(crate) fn from_recipe_folder(folder: &Path, image: &Path) -> Result<(), Erro
         .finish()
 }
 
+/// Where the superblock is, and in it the first block of inodes; how large blocks and the unit of inode
+/// numbers are (Linux, fs/erofs/erofs_fs.h).
+const SUPERBLOCK: u64 = 1024;
+const INODE_BLOCK_AT: u64 = 40;
+const BLOCK: u64 = 4096;
+const INODE_UNIT: u64 = 32;
+/// Where an extended inode has its mode, user and group.
+const MODE_AT: u64 = 4;
+const UID_AT: u64 = 24;
+const GID_AT: u64 = 28;
+
 /// What an image has at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
-    /// A folder, with its permission bits and owner.
+    /// A folder, with its permission bits, set-ID and sticky bits included, and owner.
     Folder { mode: u32, uid: u32, gid: u32 },
-    /// Something else, as `dump.erofs` calls it: "symlink file", "regular file".
-    Other(String),
+    /// Something else, in words.
+    Other(&'static str),
 }
 
-/// Looks `path` (absolute) up in an image. Symbolic links are not followed.
+/// Looks `path` (absolute) up in an image of ours. Symbolic links are not followed.
 pub(crate) fn look_up(image: &Path, path: &str) -> Result<Option<Entry>, Error> {
     let act = format!("looking for {path} in a layer");
-    let answer = Run::new(Tool::DumpErofs, act.as_str())?.arg(format!("--path={path}")).arg(image).answer()?;
-    let answer = String::from_utf8_lossy(&answer);
-    if !answer.contains("File : ") {
-        return Ok(None);
+    let answer = Run::new(Tool::DumpErofs, act)?.arg(format!("--path={path}")).arg(image).answer()?;
+    match inode_number(&String::from_utf8_lossy(&answer)) {
+        Some(number) => read_inode(image, number).map(Some).io("read", image),
+        None => Ok(None),
     }
-    let unexpected = || Error::ToolAnswer {
-        program: Tool::DumpErofs.program(),
-        act,
-        answer: answer.chars().take(400).collect(),
-    };
-    parse_entry(&answer).map(Some).ok_or_else(unexpected)
 }
 
-/// Reads the lines `Size: … On-disk size: …  directory` and `Uid: 0   Gid: 0  Access: 0755/rwxr-xr-x`.
-fn parse_entry(answer: &str) -> Option<Entry> {
-    let kind = answer.lines().find(|line| line.starts_with("Size: "))?.rsplit("  ").next()?.trim();
-    if kind != "directory" {
-        return Some(Entry::Other(kind.to_owned()));
-    }
-    let line = answer.lines().find(|line| line.starts_with("Uid: "))?;
-    let field = |name: &str| line.split_once(name)?.1.split_whitespace().next();
-    Some(Entry::Folder {
-        uid: field("Uid: ")?.parse().ok()?,
-        gid: field("Gid: ")?.parse().ok()?,
-        mode: u32::from_str_radix(field("Access: ")?.split('/').next()?, 8).ok()?,
+/// Reads `NID: 36   Links: 2 …`. The rest of dump.erofs' answer lacks the sticky bit.
+fn inode_number(answer: &str) -> Option<u64> {
+    answer.lines().find_map(|line| line.strip_prefix("NID: ")?.split_whitespace().next()?.parse().ok())
+}
+
+fn read_inode(image: &Path, number: u64) -> std::io::Result<Entry> {
+    let file = File::open(image)?;
+    let read = |at: u64| {
+        let mut bytes = [0; 4];
+        file.read_exact_at(&mut bytes, at).map(|()| u32::from_le_bytes(bytes))
+    };
+    let inodes = u64::from(read(SUPERBLOCK + INODE_BLOCK_AT)?) * BLOCK;
+    let inode = inodes.saturating_add(number.saturating_mul(INODE_UNIT));
+    // The mode is 16 bits wide; what follows it is something else.
+    let mode = read(inode.saturating_add(MODE_AT))? & 0xffff;
+    Ok(match FileType::from_raw_mode(mode) {
+        FileType::Directory => Entry::Folder {
+            mode: mode & 0o7777,
+            uid: read(inode.saturating_add(UID_AT))?,
+            gid: read(inode.saturating_add(GID_AT))?,
+        },
+        FileType::Symlink => Entry::Other("symbolic link"),
+        FileType::RegularFile => Entry::Other("file"),
+        _ => Entry::Other("special file"),
     })
 }
 
@@ -86,29 +105,4 @@ pub(crate) fn digest(path: &Path) -> Result<(Digest, u64), Error> {
         size += bytes.len() as u64;
     }
     Ok((hasher.finish(), size))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn entries_as_dump_erofs_prints_them() {
-        let answer = |kind: &str, access: &str| {
-            format!(
-                "File : /tmp\nSize: 27  On-disk size: 27  {kind}\nNID: 36   Links: 2   Layout: 2   Compression \
-                 ratio: 100.00%\nInode size: 64   Extent size: 0   Xattr size: 0\nUid: 6   Gid: 33  Access: \
-                 {access}\nTimestamp: 1970-01-01 00:03:20.000000000\n"
-            )
-        };
-        assert_eq!(
-            parse_entry(&answer("directory", "1777/rwxrwxrwt")),
-            Some(Entry::Folder { mode: 0o1777, uid: 6, gid: 33 })
-        );
-        assert_eq!(
-            parse_entry(&answer("symlink file", "0777/rwxrwxrwx")),
-            Some(Entry::Other("symlink file".to_owned()))
-        );
-        assert_eq!(parse_entry("File : /x\n"), None);
-    }
 }

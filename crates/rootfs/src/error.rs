@@ -51,7 +51,7 @@ pub enum Error {
     /// This user cannot make files that belong to other users.
     #[error(
         "user {user} has no range of at least 65536 subordinate ids in {file}: \
-         ask an administrator for `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
+         ask an administrator for a free one, such as by `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
     )]
     NoSubordinateIds {
         /// The user's name, or number where it has no name.
@@ -60,17 +60,12 @@ pub enum Error {
         file: &'static str,
     },
     /// An added file would replace a symbolic link or a file of the base by a folder.
-    #[error(
-        "{destination} of the recipe's files needs the folder {path}, which is a {found} in the base: \
-         write the folder's real path as destination"
-    )]
+    #[error("{path} is a folder of the recipe's files but a {found} in the base: use the folder's real path")]
     NotAFolder {
-        /// What the recipe wants to add.
-        destination: String,
-        /// The path in the base.
+        /// The path in the guest.
         path: String,
         /// What the base has there.
-        found: String,
+        found: &'static str,
     },
     /// The recipe adds two different things at one place, or something that is no file.
     #[error("{path} of the recipe's files {problem}")]

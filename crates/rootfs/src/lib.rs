@@ -19,6 +19,7 @@ mod command;
 mod cpio;
 mod debian;
 mod disk;
+mod elf;
 mod erofs;
 mod error;
 mod files;
@@ -29,6 +30,7 @@ mod namespace;
 mod recipe;
 mod tools;
 mod tree_hash;
+mod work;
 
 pub use base::{BaseImage, LayerFile, MAX_LAYERS, ToolVersion, base_key, build_base};
 pub use debian::{Mirrors, Package};
@@ -38,8 +40,9 @@ pub use initrd::{Initrd, InitrdContent};
 pub use kernel::{Kernel, fetch_kernel, kernel_key};
 pub use modules::GuestModule;
 pub use recipe::{
-    Base, Build, DebianBase, EnvironmentName, FileEntry, GuestPath, Machine, Mirror, Mode, OnFork, Owner,
-    PackageName, Ready, Recipe, RecipeError, RecipePath, Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
+    Base, Build, Component, DebianBase, EnvironmentName, FileEntry, GuestPath, Machine, Mirror, Mode, OnFork,
+    Owner, PackageName, Ready, Recipe, RecipeError, RecipePath, Runner, Size, Suite, TimeSpan, Variant, Warm,
+    WarmStart,
 };
 pub use tools::{ToolStatus, tools};
 

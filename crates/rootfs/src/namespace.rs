@@ -11,22 +11,46 @@ use crate::Error;
 use crate::command::Run;
 use crate::tools::Tool;
 
-/// How many subordinate ids are needed, so that user 65534 (nobody) exists.
-const NEEDED_IDS: u64 = 65_535;
+/// How many subordinate ids are needed, so that users 1 to 65535 exist, nobody (65534) among them.
+const NEEDED_IDS: u64 = 65_536;
 
 /// Put before every script: ends it when its standard input ends, which [`Run::tied_to_us`] holds.
 const PREAMBLE: &str = "set -eu\numask 022\nexec 3<&0 </dev/null\n\
                         { cat <&3 >/dev/null; kill -KILL -1; } &\nexec 3<&-\n";
 
+/// Whose files a script of an ordinary user can handle.
+#[derive(Clone, Copy)]
+enum Users {
+    /// The user's own, whatever their permissions.
+    Own,
+    /// Those of its subordinate ids too.
+    All,
+}
+
 /// A run of `script` by `sh -eu`, as root of namespaces of its own, with `arguments` as `$1` and so on.
 pub(crate) fn script(
-    act: &str, script: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+    act: &str,
+    script: &str,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
+) -> Result<Run, Error> {
+    if !rustix::process::geteuid().is_root() {
+        check_subordinate_ids()?;
+    }
+    script_for(Users::All, act, script, arguments)
+}
+
+fn script_for(
+    users: Users,
+    act: &str,
+    script: &str,
+    arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Result<Run, Error> {
     let mut run = Run::new(Tool::Unshare, act)?;
     if !rustix::process::geteuid().is_root() {
-        Tool::Newuidmap.checked_path()?;
-        check_subordinate_ids()?;
-        run = run.args(["--user", "--map-root-user", "--map-auto"]);
+        run = run.args(["--user", "--map-root-user"]);
+        if matches!(users, Users::All) {
+            run = run.arg("--map-auto");
+        }
     }
     let run = run.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--", "sh", "-c"]);
     Ok(run.arg(format!("{PREAMBLE}{script}")).arg("sh").args(arguments).tied_to_us())
@@ -36,7 +60,8 @@ pub(crate) fn script(
 pub(crate) fn remove_tree(folder: &Path) -> Result<(), Error> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            script("removing a temporary folder", "rm -rf -- \"$1\"", [folder])?.finish()
+            let users = if check_subordinate_ids().is_ok() { Users::All } else { Users::Own };
+            script_for(users, "removing a temporary folder", "rm -rf -- \"$1\"", [folder])?.finish()
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Error::Io { act: "remove", path: folder.to_owned(), source }),
@@ -45,6 +70,7 @@ pub(crate) fn remove_tree(folder: &Path) -> Result<(), Error> {
 }
 
 fn check_subordinate_ids() -> Result<(), Error> {
+    Tool::Newuidmap.checked_path()?;
     let uid = rustix::process::getuid().as_raw();
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let user = user_name(&passwd, uid).map_or_else(|| uid.to_string(), str::to_owned);

@@ -1,7 +1,9 @@
 //! The programs that are used, with the lowest versions that work and where Debian has them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
 
@@ -20,7 +22,6 @@ pub(crate) enum Tool {
     AptCache,
     DpkgDeb,
     MkfsExt4,
-    Fallocate,
     Xz,
     Gzip,
 }
@@ -62,7 +63,7 @@ pub fn tools() -> Vec<ToolStatus> {
 }
 
 impl Tool {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 11] = [
         Self::MkfsErofs,
         Self::DumpErofs,
         Self::Mmdebstrap,
@@ -72,22 +73,26 @@ impl Tool {
         Self::AptCache,
         Self::DpkgDeb,
         Self::MkfsExt4,
-        Self::Fallocate,
         Self::Xz,
         Self::Gzip,
     ];
 
     const fn facts(self) -> Facts {
         const fn facts(
-            program: &'static str, version: Option<&'static str>, needed: Option<&'static str>,
-            package: &'static str, purpose: &'static str,
+            program: &'static str,
+            version: Option<&'static str>,
+            needed: Option<&'static str>,
+            package: &'static str,
+            purpose: &'static str,
         ) -> Facts {
             Facts { program, version, needed, package, purpose }
         }
         let long = Some("--version");
         match self {
             Self::MkfsErofs => facts("mkfs.erofs", Some("-V"), Some("1.5"), "erofs-utils", "making layers"),
-            Self::DumpErofs => facts("dump.erofs", Some("-V"), Some("1.5"), "erofs-utils", "placing added files"),
+            Self::DumpErofs => {
+                facts("dump.erofs", Some("-V"), Some("1.5"), "erofs-utils", "placing added files")
+            }
             Self::Mmdebstrap => facts("mmdebstrap", long, Some("1.3"), "mmdebstrap", "Debian bases"),
             Self::Unshare => facts("unshare", long, Some("2.38"), "util-linux", "Debian bases"),
             Self::Newuidmap => facts("newuidmap", None, None, "uidmap", "Debian bases without root"),
@@ -95,7 +100,6 @@ impl Tool {
             Self::AptCache => facts("apt-cache", long, Some("2.2"), "apt", "fetching kernels"),
             Self::DpkgDeb => facts("dpkg-deb", long, None, "dpkg", "fetching kernels"),
             Self::MkfsExt4 => facts("mkfs.ext4", Some("-V"), Some("1.46"), "e2fsprogs", "writable disks"),
-            Self::Fallocate => facts("fallocate", long, None, "util-linux", "writable disks"),
             Self::Xz => facts("xz", long, None, "xz-utils", "kernels with .ko.xz modules"),
             Self::Gzip => facts("gzip", long, None, "gzip", "kernels with .ko.gz modules"),
         }
@@ -128,7 +132,14 @@ impl Tool {
         self.status().version
     }
 
+    /// Looked for once: some are run many times, and one of them takes a while to say its version.
     fn status(self) -> ToolStatus {
+        static FOUND: Mutex<BTreeMap<&str, ToolStatus>> = Mutex::new(BTreeMap::new());
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        found.entry(self.program()).or_insert_with(|| self.look()).clone()
+    }
+
+    fn look(self) -> ToolStatus {
         let Facts { program, version, needed, package, purpose } = self.facts();
         let path = self.find();
         let version = path.as_ref().zip(version).and_then(|(path, argument)| ask_version(path, argument));
@@ -138,7 +149,7 @@ impl Tool {
     }
 }
 
-fn ask_version(path: &std::path::Path, argument: &str) -> Option<String> {
+fn ask_version(path: &Path, argument: &str) -> Option<String> {
     let output = Command::new(path).arg(argument).stdin(Stdio::null()).env_clear().output().ok()?;
     // mke2fs says it on its standard error.
     let text = [output.stdout, output.stderr].concat();

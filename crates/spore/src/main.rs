@@ -1,2 +1,27 @@
-//! Placeholder.
-fn main() {}
+//! `spore`: bake a warm VM, ship it, fork it.
+//!
+//! This crate is what people and scripts touch: arguments, output, progress, exit codes, and the wiring of the libraries
+//! to each other. It decides nothing about snapshots. One file per verb in [`commands`].
+
+mod agent;
+mod cli;
+mod commands;
+mod context;
+mod error;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    context::start_tracing();
+    let format = cli.options.format;
+    let own_statuses = cli.command.has_statuses_of_its_own();
+    match commands::run(cli) {
+        Ok(status) => status,
+        Err(error) => error::report(&error, format, own_statuses),
+    }
+}

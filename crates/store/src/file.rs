@@ -4,6 +4,7 @@
 //! that name is synced. A temporary file is locked by the process that writes it: one without a lock is left over
 //! from a command that was killed, and anybody may remove it.
 
+use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -49,7 +50,7 @@ impl FileError {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    pub(crate) fn content(path: &Path, reason: impl ToString) -> Self {
+    pub(crate) fn content(path: &Path, reason: &dyn fmt::Display) -> Self {
         Self::Content { path: path.to_owned(), reason: reason.to_string() }
     }
 }
@@ -64,7 +65,9 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
         self.map_err(|error| {
             let (path, source) = (path.to_owned(), error.into());
             match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FileError::NoSpace { action, path },
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    FileError::NoSpace { action, path }
+                }
                 _ => FileError::Io { action, path, source },
             }
         })
@@ -83,7 +86,9 @@ pub(crate) fn found<T>(result: Result<T, FileError>) -> Result<Option<T>, FileEr
 /// 64 random bits as a file name.
 pub(crate) fn random_name() -> Result<String, FileError> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other).at("read random bytes for", Path::new("a file name"))?;
+    getrandom::fill(&mut bytes)
+        .map_err(io::Error::other)
+        .at("read random bytes for", Path::new("a file name"))?;
     Ok(format!("{:016x}", u64::from_le_bytes(bytes)))
 }
 
@@ -100,7 +105,7 @@ pub(crate) fn create_locked(folder: &Path) -> Result<(PathBuf, File), FileError>
         let path = folder.join(random_name()?);
         let file = File::options()
             .read(true)
-            .append(true)
+            .write(true)
             .create_new(true)
             .mode(0o600)
             .open(&path)
@@ -210,7 +215,7 @@ pub(crate) fn read_bounded(file: &mut File, path: &Path, limit: usize) -> Result
     let mut bytes = Vec::new();
     file.take(limit as u64 + 1).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() > limit {
-        return Err(FileError::content(path, format!("it has more than {limit} bytes")));
+        return Err(FileError::content(path, &format_args!("it has more than {limit} bytes")));
     }
     Ok(bytes)
 }
@@ -238,4 +243,16 @@ pub(crate) fn names(folder: &Path) -> Result<Vec<String>, FileError> {
 /// Bytes that a file takes on its filesystem.
 pub(crate) fn allocated(metadata: &fs::Metadata) -> u64 {
     metadata.blocks() * 512
+}
+
+/// Bytes that a file, or all in a folder, takes on its filesystem.
+pub(crate) fn tree_size(path: &Path) -> Result<u64, FileError> {
+    let Some(metadata) = found(fs::symlink_metadata(path).at("examine", path))? else { return Ok(0) };
+    let mut bytes = allocated(&metadata);
+    if metadata.is_dir() {
+        for name in names(path)? {
+            bytes += tree_size(&path.join(name))?;
+        }
+    }
+    Ok(bytes)
 }

@@ -12,12 +12,14 @@ use std::path::Path;
 use format::Digest;
 
 use crate::file::{At, FileError, found, remove_file, still_names};
-use crate::{Folder, Store};
+use crate::{FlatKey, Folder, Store};
 
 /// What a lock is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKey {
-    /// Work on whatever this digest names: laying out one flat file, building one base.
+    /// Laying out one flat file.
+    Flat(FlatKey),
+    /// Work on whatever else this digest names, such as building one base.
     Object(Digest),
     /// Changes of tags, and the `index.json` that is derived from them. Held for milliseconds.
     Refs,
@@ -28,6 +30,7 @@ pub enum LockKey {
 impl LockKey {
     fn file_name(self) -> String {
         match self {
+            Self::Flat(key) => key.to_string(),
             Self::Object(digest) => digest.hex(),
             Self::Refs => "refs".to_owned(),
             Self::Collector => "collector".to_owned(),
@@ -86,6 +89,12 @@ pub(crate) fn try_acquire(path: &Path, options: &mut OpenOptions) -> Result<Opti
     Ok(ours.then_some(file))
 }
 
+/// Whether nobody holds the lock of a folder.
+pub(crate) fn is_free_folder(path: &Path) -> Result<bool, FileError> {
+    let Some(folder) = found(File::open(path).at("open", path))? else { return Ok(false) };
+    lock_now(&folder, path)
+}
+
 /// Removes a file that nobody holds the lock of; says whether it did.
 pub(crate) fn remove_unlocked(path: &Path) -> Result<bool, FileError> {
     let Some(_held) = try_acquire(path, &mut OpenOptions::new())? else { return Ok(false) };
@@ -105,3 +114,6 @@ pub(crate) fn lock_now(file: &File, path: &Path) -> Result<bool, FileError> {
         Err(TryLockError::Error(error)) => Err::<bool, io::Error>(error).at("lock", path),
     }
 }
+
+#[cfg(test)]
+mod tests;

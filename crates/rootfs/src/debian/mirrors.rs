@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn the_recipe_comes_before_the_host() {
-        let (near, own): (Mirror, Mirror) = ("http://near/debian".parse().unwrap(), "http://own/d".parse().unwrap());
+        let (near, own): (Mirror, Mirror) =
+            ("http://near/debian".parse().unwrap(), "http://own/d".parse().unwrap());
         let host = Mirrors { archive: Some(near), security: None };
         assert_eq!(sources(&host.unless(Some(&own), None), "sid"), "deb http://own/d sid main\n");
         assert_eq!(sources(&host.unless(None, None), "sid"), "deb http://near/debian sid main\n");

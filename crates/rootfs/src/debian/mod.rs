@@ -20,7 +20,11 @@ const BUILD: &str = include_str!("build.sh");
 /// Makes `image` of the base's packages and says which they are. `work` is an empty folder, which may
 /// hold files of other users afterwards: remove it by [`namespace::remove_tree`].
 pub(crate) fn build(
-    base: &DebianBase, mirrors: &Mirrors, work: &Path, image: &Path, progress: &dyn Progress,
+    base: &DebianBase,
+    mirrors: &Mirrors,
+    work: &Path,
+    image: &Path,
+    progress: &dyn Progress,
 ) -> Result<Vec<Package>, Error> {
     let kept = Mirrors { archive: base.mirror.clone(), security: base.security_mirror.clone() };
     let fetched = mirrors.unless(base.mirror.as_ref(), base.security_mirror.as_ref());
@@ -42,7 +46,8 @@ pub(crate) fn build(
         .args([variant, base.suite.as_str(), &names, KEYRING, &epoch])
         .args(erofs::OPTIONS)
         .watch(|line| {
-            if let Some(message) = line.strip_prefix("I: ") {
+            let message = line.strip_prefix("I: ").filter(|message| !message.starts_with("running --"));
+            if let Some(message) = message {
                 progress.stage("debian", message);
             }
         })?;

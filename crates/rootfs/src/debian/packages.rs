@@ -26,7 +26,7 @@ pub struct Package {
     /// The source package's name, where it differs from the binary's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Short names of licences, as far as the package's copyright file is machine-readable; sorted.
+    /// Short names of licences, as far as the package's copyright file tells them; sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub licenses: Vec<String>,
 }
@@ -52,10 +52,16 @@ fn parse(paragraph: &str) -> Option<Package> {
     if field("Status").is_some_and(|status| !status.ends_with(" installed")) {
         return None;
     }
-    let name = field("Package").filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))?;
+    let name =
+        field("Package").filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))?;
     // "Source: glibc (2.36-9)" has a version where it differs from the binary's.
     let source = field("Source").and_then(|source| source.split_whitespace().next()).map(str::to_owned);
-    Some(Package { name: name.to_owned(), version: field("Version")?.to_owned(), source, licenses: Vec::new() })
+    Some(Package {
+        name: name.to_owned(),
+        version: field("Version")?.to_owned(),
+        source,
+        licenses: Vec::new(),
+    })
 }
 
 /// Regular files only: a tree may hold links, which would be followed on the host.
@@ -68,19 +74,20 @@ fn read_start(path: &Path) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The `License:` fields of a machine-readable copyright file (DEP-5), none of another.
+/// The `License:` fields of a machine-readable copyright file (DEP-5); of another the common licences of
+/// Debian that it refers to.
 fn licenses(copyright: &str) -> Vec<String> {
-    if !copyright.lines().take(20).any(|line| line.starts_with("Format:")) {
-        return Vec::new();
-    }
-    let found: BTreeSet<_> = copyright
-        .lines()
-        .filter_map(|line| line.strip_prefix("License:"))
-        .map(str::trim)
-        .filter(|name| !name.is_empty() && name.len() <= MAX_LICENSE)
-        .map(str::to_owned)
-        .collect();
-    found.into_iter().take(MAX_LICENSES).collect()
+    let is_machine_readable = copyright.lines().take(20).any(|line| line.starts_with("Format:"));
+    let found: BTreeSet<_> = if is_machine_readable {
+        copyright.lines().filter_map(|line| line.strip_prefix("License:")).map(str::trim).collect()
+    } else {
+        let after = copyright.split("/usr/share/common-licenses/").skip(1);
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+        let name = |rest: &'_ str| rest.find(|c| !is_part(c)).unwrap_or(rest.len());
+        after.filter_map(|rest| rest.get(..name(rest))).map(|name| name.trim_end_matches('.')).collect()
+    };
+    let fits = |name: &&str| !name.is_empty() && name.len() <= MAX_LICENSE;
+    found.into_iter().filter(fits).take(MAX_LICENSES).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -97,15 +104,19 @@ mod tests {
         std::fs::write(&list, status).unwrap();
         let doc = folder.path().join("usr/share/doc/bash");
         std::fs::create_dir_all(&doc).unwrap();
-        std::fs::write(doc.join("copyright"), "Format: https://x\nLicense: MIT\n text\nLicense: GPL-3+\n").unwrap();
+        std::fs::write(doc.join("copyright"), "Format: https://x\nLicense: MIT\n text\nLicense: GPL-3+\n")
+            .unwrap();
         let found = read(&list, folder.path()).unwrap();
-        let found: Vec<_> = found.iter().map(|p| (p.name.as_str(), p.version.as_str(), p.source.as_deref())).collect();
+        let found: Vec<_> =
+            found.iter().map(|p| (p.name.as_str(), p.version.as_str(), p.source.as_deref())).collect();
         assert_eq!(found, [("bash", "5", None), ("zlib1g", "1:1+b1", Some("zlib"))]);
         assert_eq!(read(&list, folder.path()).unwrap()[0].licenses, ["GPL-3+", "MIT"]);
     }
 
     #[test]
-    fn prose_is_no_license_list() {
-        assert!(licenses("This is free.\nLicense: maybe\n").is_empty());
+    fn prose_names_common_licenses() {
+        let prose = "License: see below.\nOn Debian: /usr/share/common-licenses/GPL-2.\n\
+                     And `/usr/share/common-licenses/LGPL-2.1'; /usr/share/common-licenses/";
+        assert_eq!(licenses(prose), ["GPL-2", "LGPL-2.1"]);
     }
 }

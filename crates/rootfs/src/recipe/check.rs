@@ -32,8 +32,12 @@ fn problem<T>(key: impl Into<String>, problem: impl Into<String>) -> Checked<T> 
 
 pub(super) fn recipe(raw: raw::Recipe, folder: &Path) -> Checked<Recipe> {
     let base = base(raw.base, folder)?;
-    let files: Vec<_> =
-        raw.files.into_iter().enumerate().map(|(index, entry)| file(index, entry, folder)).collect::<Checked<_>>()?;
+    let files: Vec<_> = raw
+        .files
+        .into_iter()
+        .enumerate()
+        .map(|(index, entry)| file(index, entry, folder))
+        .collect::<Checked<_>>()?;
     layer_count(&base, &files)?;
     for (name, value) in &raw.environment {
         string(&format!("environment.{name}"), value)?;
@@ -60,7 +64,8 @@ fn base(raw: raw::Base, folder: &Path) -> Checked<Base> {
             if suite.is_backports() {
                 return problem("base.debian", format!("expected the suite that {suite} is made for"));
             }
-            let default_components = || ["main"].into_iter().filter_map(|name| name.parse::<Component>().ok()).collect();
+            let default_components =
+                || ["main"].into_iter().filter_map(|name| name.parse::<Component>().ok()).collect();
             let base = DebianBase {
                 suite,
                 variant: raw.variant.unwrap_or_default(),
@@ -86,11 +91,16 @@ fn base(raw: raw::Base, folder: &Path) -> Checked<Base> {
                 ("security_mirror", raw.security_mirror.is_some()),
             ];
             if let Some((key, _)) = debian_only.into_iter().find(|(_, given)| *given) {
-                return problem(format!("base.{key}"), "only goes with base.debian, this base has directories");
+                return problem(
+                    format!("base.{key}"),
+                    "only goes with base.debian, this base has directories",
+                );
             }
             self::directories(directories, folder)
         }
-        (Some(_), Some(_)) => problem("base", "has both debian and directories: expected exactly one of them"),
+        (Some(_), Some(_)) => {
+            problem("base", "has both debian and directories: expected exactly one of them")
+        }
         (None, None) => problem("base", "has neither debian nor directories: expected exactly one of them"),
     }
 }
@@ -102,7 +112,11 @@ fn directories(directories: Vec<String>, folder: &Path) -> Checked<Base> {
     let find = |(index, relative): (usize, String)| {
         let key = format!("base.directories[{index}]");
         let found = RecipePath::find(folder, &relative).or_else(|text| problem(key.clone(), text))?;
-        if found.absolute().is_dir() { Ok(found) } else { problem(key, format!("{relative:?} is not a folder")) }
+        if found.absolute().is_dir() {
+            Ok(found)
+        } else {
+            problem(key, format!("{relative:?} is not a folder"))
+        }
     };
     directories.into_iter().enumerate().map(find).collect::<Checked<_>>().map(Base::Directories)
 }
@@ -177,7 +191,10 @@ fn warm(raw: raw::Warm, folder: &Path) -> Checked<Warm> {
         }
         _ => return problem("warm", "expected either command, or runner and script"),
     };
-    if raw.user.is_empty() || raw.user.len() > 255 || raw.user.contains(|c: char| c.is_whitespace() || c == ':') {
+    if raw.user.is_empty()
+        || raw.user.len() > 255
+        || raw.user.contains(|c: char| c.is_whitespace() || c == ':')
+    {
         return problem("warm.user", format!("{:?} is not a user's name or number", raw.user));
     }
     let root = || "/".parse::<GuestPath>().or_else(|text| problem("warm.cwd", text));
@@ -192,9 +209,10 @@ fn ready(raw: raw::Ready, start: &WarmStart) -> Checked<Ready> {
         (false, Some(command), None) => Ok(Ready::Command(arguments("warm.ready.command", command)?)),
         (false, None, Some(file)) => Ok(Ready::File(file)),
         (true, None, None) if !has_runner => problem("warm.ready.runner", "only goes with warm.runner"),
-        (false, None, None) if !has_runner => {
-            problem("warm.ready", "expected command or file: without a runner nothing else tells when it is warm")
-        }
+        (false, None, None) if !has_runner => problem(
+            "warm.ready",
+            "expected command or file: without a runner nothing else tells when it is warm",
+        ),
         (_, None, None) if raw.runner != Some(false) => Ok(Ready::Runner),
         _ => problem("warm.ready", "expected exactly one of runner = true, command and file"),
     }

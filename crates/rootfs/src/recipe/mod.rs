@@ -231,7 +231,8 @@ impl Recipe {
         let text = read(&file)?;
         let raw: raw::Recipe = toml::from_str(&text)
             .map_err(|error| RecipeError::Syntax { file: file.clone(), message: error.to_string() })?;
-        let problem = |check::Problem { key, problem }| RecipeError::Value { file: file.clone(), key, problem };
+        let problem =
+            |check::Problem { key, problem }| RecipeError::Value { file: file.clone(), key, problem };
         check::recipe(raw, folder).map_err(problem)
     }
 }

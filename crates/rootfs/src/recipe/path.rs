@@ -14,9 +14,12 @@ impl RecipePath {
     pub(super) fn find(folder: &Path, relative: &str) -> Result<Self, String> {
         let plain = Path::new(relative).components().all(|part| matches!(part, Component::Normal(_)));
         if relative.is_empty() || !plain {
-            return Err(format!("{relative:?} must be a path relative to the recipe's folder, without `.` and `..`"));
+            return Err(format!(
+                "{relative:?} must be a path relative to the recipe's folder, without `.` and `..`"
+            ));
         }
-        let resolve = |path: &Path| path.canonicalize().map_err(|error| format!("cannot find {relative:?}: {error}"));
+        let resolve =
+            |path: &Path| path.canonicalize().map_err(|error| format!("cannot find {relative:?}: {error}"));
         let (folder, absolute) = (resolve(folder)?, resolve(&folder.join(relative))?);
         if absolute == folder || !absolute.starts_with(&folder) {
             return Err(format!("{relative:?} leads out of the recipe's folder by a symbolic link"));

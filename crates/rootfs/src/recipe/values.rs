@@ -96,9 +96,7 @@ checked_text!(
     is_environment_name,
     "letters, digits and _, not starting with a digit"
 );
-as_text!(
-    GuestPath, Suite, Mirror, PackageName, Component, EnvironmentName, Size, TimeSpan, Mode, Owner
-);
+as_text!(GuestPath, Suite, Mirror, PackageName, Component, EnvironmentName, Size, TimeSpan, Mode, Owner);
 
 fn is_guest_path(text: &str) -> bool {
     text == "/"
@@ -234,7 +232,8 @@ impl FromStr for TimeSpan {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
-            let (unit, seconds) = [("s", 1), ("m", 60), ("h", 3600)].into_iter().find(|(u, _)| text.ends_with(u))?;
+            let (unit, seconds) =
+                [("s", 1), ("m", 60), ("h", 3600)].into_iter().find(|(u, _)| text.ends_with(u))?;
             let count = digits(text.strip_suffix(unit)?)?.checked_mul(seconds)?;
             (1..=86_400).contains(&count).then_some(Self(count))
         };
@@ -326,18 +325,32 @@ mod tests {
 
     #[test]
     fn each_value_takes_what_it_documents() {
-        all::<GuestPath>(&["/", "/a", "/usr/lib/x y"], &["", "a", "//", "/a/", "/a//b", "/./a", "/a/..", "/a\nb"]);
+        all::<GuestPath>(
+            &["/", "/a", "/usr/lib/x y"],
+            &["", "a", "//", "/a/", "/a//b", "/./a", "/a/..", "/a\nb"],
+        );
         all::<Suite>(&["bookworm", "bookworm-backports", "sid"], &["", "-a", "a b", "A", "a/b", "a-"]);
         all::<Mirror>(
             &["http://deb.debian.org/debian", "https://[::1]:80/a"],
-            &["deb.debian.org", "file:///x", "http://", "http://u@h/x", "http://h/", "http://h/a b", "http://h/?q"],
+            &[
+                "deb.debian.org",
+                "file:///x",
+                "http://",
+                "http://u@h/x",
+                "http://h/",
+                "http://h/a b",
+                "http://h/?q",
+            ],
         );
         all::<PackageName>(
             &["g++", "libc6", "python3-numpy=1:1.24.2-1+deb12u1"],
             &["", "a", "-x", "a b", "Ab", "ab=", "?true", "ab=1 2", "ab,cd"],
         );
         all::<EnvironmentName>(&["PATH", "_a1"], &["", "1a", "a-b", "a=b"]);
-        all::<Size>(&["1KiB", "512MiB", "3GiB"], &["", "1", "1MB", "1.5GiB", "-1MiB", "99999999TiB", "MiB", "+1MiB"]);
+        all::<Size>(
+            &["1KiB", "512MiB", "3GiB"],
+            &["", "1", "1MB", "1.5GiB", "-1MiB", "99999999TiB", "MiB", "+1MiB"],
+        );
         all::<TimeSpan>(&["1s", "86400s"], &["", "0s", "5", "25h", "1d", "-1s", "1500000000m"]);
         all::<Mode>(&["0644", "0000"], &["", "644x", "4755", "07777", "0888", "00644"]);
         all::<Owner>(&["0:0", "1000:33"], &["", "0", "root:root", "65534:0", "1:2:3", "-1:0"]);

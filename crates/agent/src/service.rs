@@ -1,0 +1,285 @@
+//! What the agent does for a host: requests to sessions and tasks, and everything to its end.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use agent_protocol::{
+    ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId, Stream,
+    parse_request,
+};
+use rustix::process::Pid;
+
+use crate::exec::ExecSession;
+use crate::link::{Link, Received};
+use crate::log::Log;
+use crate::spawn::failure;
+use crate::sys;
+use crate::task::Task;
+use crate::warm::Warm;
+
+const SIGINT: i32 = 2;
+const SIGKILL: i32 = 9;
+/// How long a shutdown waits for its answer to be read.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+pub(crate) struct Service {
+    config: GuestConfig,
+    writable: Option<OwnedFd>,
+    execs: BTreeMap<SessionId, ExecSession>,
+    /// Whose turn it is to fill the queue first.
+    turn: SessionId,
+    warm: Warm,
+    task: Option<Task>,
+    shutdown: Option<Instant>,
+}
+
+impl Service {
+    pub(crate) fn new(config: GuestConfig, writable: Option<OwnedFd>, log: Log) -> Self {
+        Service {
+            config,
+            writable,
+            execs: BTreeMap::new(),
+            turn: SessionId::CONTROL,
+            warm: Warm::new(log),
+            task: None,
+            shutdown: None,
+        }
+    }
+
+    pub(crate) fn writable(&self) -> Option<BorrowedFd<'_>> {
+        self.writable.as_ref().map(AsFd::as_fd)
+    }
+
+    pub(crate) fn log_readable(&self) -> BorrowedFd<'_> {
+        self.warm.log.readable()
+    }
+
+    pub(crate) fn pump_log(&mut self, buffer: &mut [u8]) {
+        self.warm.log.pump(buffer);
+    }
+
+    /// Names every descriptor that sessions wait for, with whether to read and to write it.
+    pub(crate) fn waits<'a>(&'a self, link: &Link, add: &mut impl FnMut(BorrowedFd<'a>, bool, bool)) {
+        let room = link.has_room();
+        if !link.is_open() {
+            return;
+        }
+        for (stream, fd) in self.execs.values().flat_map(|exec| exec.waits(room)) {
+            add(fd, stream != Stream::Stdin, stream == Stream::Stdin);
+        }
+        if let Some((fd, read, write)) = self.warm.waits(room) {
+            add(fd, read, write);
+        }
+    }
+
+    /// When there is something to do even if nothing happens.
+    pub(crate) fn wake(&self) -> Option<Instant> {
+        let task = self.task.as_ref().map(|task| task.wake(&self.config));
+        task.into_iter().chain(self.shutdown).min()
+    }
+
+    /// Whether it is time to power off; `told`: the host has the answer.
+    pub(crate) fn shutdown_due(&self, told: bool) -> bool {
+        self.shutdown.is_some_and(|latest| told || Instant::now() >= latest)
+    }
+
+    pub(crate) fn reaped(&mut self, link: &mut Link, pid: Pid, status: ExitStatus) {
+        if let Some(exec) = self.execs.values_mut().find(|exec| exec.pid() == pid) {
+            exec.ended(status);
+        } else if !self.warm.reaped(pid, status, link)
+            && let Some(task) = &mut self.task
+        {
+            task.reaped(pid, status);
+        }
+    }
+
+    /// Moves everything that can be moved.
+    pub(crate) fn pump(&mut self, link: &mut Link, buffer: &mut [u8]) {
+        if !link.is_open() {
+            return;
+        }
+        self.pump_execs(link, buffer);
+        self.warm.pump(link, buffer);
+        if let Some(task) = &mut self.task
+            && let Some(reply) = task.poll(&mut self.warm, &self.config, buffer)
+        {
+            self.task = None;
+            link.queue().reply(SessionId::CONTROL, &reply);
+        }
+    }
+
+    fn pump_execs(&mut self, link: &mut Link, buffer: &mut [u8]) {
+        let from_turn = self.execs.range(self.turn..).chain(self.execs.range(..self.turn));
+        let order: Vec<SessionId> = from_turn.map(|(id, _)| *id).collect();
+        self.turn = order.get(1).copied().unwrap_or(SessionId::CONTROL);
+        for id in order {
+            if self.execs.get_mut(&id).is_some_and(|exec| exec.pump(link, buffer)) {
+                self.execs.remove(&id);
+            }
+        }
+    }
+
+    pub(crate) fn receive(&mut self, link: &mut Link, received: &Received<'_>) {
+        match *received {
+            Received::Ended => self.forget_connection(),
+            Received::Incoming(Incoming::Hello(greeting)) => {
+                self.forget_connection();
+                link.accept(&greeting);
+            }
+            Received::Incoming(Incoming::Resume) => {
+                link.resume();
+                link.queue().reply(SessionId::CONTROL, &Reply::Resumed {});
+            }
+            // What a host sends while the connection is being quieted was promised not to come.
+            Received::Incoming(_) if !link.is_open() => {}
+            Received::Incoming(Incoming::Control(session, payload)) => self.control(link, session, payload),
+            Received::Incoming(Incoming::Data(session, _, bytes)) => {
+                if let Some(exec) = self.execs.get_mut(&session)
+                    && let Err(failure) = exec.input(bytes)
+                {
+                    self.fail(link, session, failure);
+                }
+            }
+            Received::Incoming(Incoming::Credit(session, credit)) => {
+                if let Some(exec) = self.execs.get_mut(&session) {
+                    exec.credit(credit.stream, credit.bytes);
+                }
+                self.warm.evals.credit(session, credit.stream, credit.bytes);
+            }
+            // The link tells of these otherwise.
+            Received::Incoming(Incoming::HelloReply(_) | Incoming::Lost(_)) => {}
+        }
+    }
+
+    /// Ends all that the connection has started, except the warm process.
+    fn forget_connection(&mut self) {
+        for exec in std::mem::take(&mut self.execs).into_values() {
+            exec.signal(SIGKILL);
+        }
+        self.warm.abandon_evals();
+        if let Some(task) = self.task.take() {
+            task.cancel();
+        }
+    }
+
+    fn control(&mut self, link: &mut Link, session: SessionId, payload: &[u8]) {
+        let result = match parse_request(payload) {
+            Err(error) => Err(failure(FailureKind::BadRequest, error.to_string())),
+            Ok(request) if session == SessionId::CONTROL => self.control_agent(link, &request),
+            Ok(request) => self.control_session(link, session, request),
+        };
+        if let Err(failure) = result {
+            self.fail(link, session, failure);
+        }
+    }
+
+    /// Answers with a failure, which ends the session.
+    fn fail(&mut self, link: &mut Link, session: SessionId, failure: Failure) {
+        if let Some(exec) = self.execs.remove(&session) {
+            exec.signal(SIGKILL);
+        }
+        if self.warm.evals.remove(session) {
+            self.warm.signal(SIGINT);
+        }
+        link.queue().reply(session, &Reply::Failed(failure));
+    }
+
+    fn control_agent(&mut self, link: &mut Link, request: &Request) -> Result<(), Failure> {
+        if let Request::Ping {} = request {
+            link.queue().reply(SessionId::CONTROL, &Reply::Pong {});
+            return Ok(());
+        }
+        if self.task.is_some() || self.shutdown.is_some() {
+            let message = "another request of session 0 is not done".to_owned();
+            return Err(failure(FailureKind::Busy, message));
+        }
+        match request {
+            Request::Warm { deadline_ms } => {
+                self.task = Some(Task::warm(*deadline_ms, &mut self.warm, &self.config)?);
+            }
+            Request::Identity(identity) => {
+                self.task = Some(Task::identity(identity, &mut self.warm, &self.config)?);
+            }
+            Request::Sync {} => {
+                self.sync()
+                    .map_err(|error| failure(FailureKind::Io, format!("cannot flush the disks: {error}")))?;
+                link.queue().reply(SessionId::CONTROL, &Reply::SyncDone {});
+                link.quiet();
+            }
+            Request::Shutdown {} => {
+                link.queue().reply(SessionId::CONTROL, &Reply::ShuttingDown {});
+                link.quiet();
+                self.shutdown = Some(Instant::now() + FAREWELL);
+            }
+            Request::Ping {} | Request::Exec(_) | Request::Eval { .. } | Request::Signal { .. } => {
+                let message = "this request needs a session of its own: session 0 is the agent's".to_owned();
+                return Err(failure(FailureKind::BadRequest, message));
+            }
+        }
+        Ok(())
+    }
+
+    fn control_session(
+        &mut self,
+        link: &mut Link,
+        session: SessionId,
+        request: Request,
+    ) -> Result<(), Failure> {
+        let known = self.execs.contains_key(&session) || self.warm.evals.contains(session);
+        match request {
+            Request::Signal { number } => {
+                if let Some(exec) = self.execs.get(&session) {
+                    exec.signal(number);
+                }
+                self.signal_eval(link, session, number);
+            }
+            Request::Exec(_) | Request::Eval { .. } if known => {
+                return Err(failure(FailureKind::BadRequest, format!("session {session} is in use")));
+            }
+            Request::Exec(_) | Request::Eval { .. }
+                if self.execs.len() + self.warm.evals.len() >= MAX_SESSIONS =>
+            {
+                return Err(failure(FailureKind::Busy, format!("{MAX_SESSIONS} sessions are open already")));
+            }
+            Request::Exec(exec) => {
+                let exec = ExecSession::start(session, &exec, &self.config)?;
+                let pid = exec.pid().as_raw_nonzero().get().unsigned_abs();
+                link.queue().reply(session, &Reply::Started { pid });
+                self.execs.insert(session, exec);
+            }
+            Request::Eval { code } => {
+                self.warm.check_runner()?;
+                self.warm.evals.push(session, code);
+            }
+            _ => {
+                let message = "this request concerns the agent: send it in session 0".to_owned();
+                return Err(failure(FailureKind::BadRequest, message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A running evaluation gets the signal; a waiting one is answered as interrupted by it.
+    fn signal_eval(&mut self, link: &mut Link, session: SessionId, number: i32) {
+        if self.warm.evals.is_running(session) {
+            self.warm.signal(number);
+        } else if self.warm.evals.contains(session) {
+            self.warm.evals.remove(session);
+            link.queue().reply(session, &Reply::Exit(ExitStatus::Signal(number)));
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        rustix::fs::sync();
+        let Some(writable) = &self.writable else { return Ok(()) };
+        // Unlike sync, this tells of errors.
+        rustix::fs::syncfs(writable)?;
+        match sys::trim(writable.as_fd()) {
+            // The disk cannot discard: what is free stays in the snapshot, which is only larger then.
+            Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            other => other,
+        }
+    }
+}

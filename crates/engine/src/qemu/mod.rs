@@ -1,0 +1,179 @@
+//! QEMU as an [`Engine`].
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use format::config::{Accelerator, Cpu, EngineKind, StateFormat};
+use host::{Deadline, ProcessId};
+
+use crate::{BootSpec, Capabilities, Description, Engine, EngineError, ProbeGuest, RestoreSpec, Setup, Vm};
+
+mod attachments;
+mod command;
+mod compatibility;
+mod discover;
+mod probe;
+mod process;
+mod qmp;
+mod state;
+mod version;
+mod vm;
+
+pub use discover::Options;
+pub use state::StateError;
+
+use discover::Found;
+use vm::{Expected, QemuVm};
+
+/// The machine type of new snapshots: the oldest that is supported, which later releases keep for years.
+const BASELINE: (u32, u32) = (7, 2);
+
+/// QEMU on this host.
+#[derive(Debug, Clone)]
+pub struct Qemu {
+    options: Options,
+    found: Found,
+    capabilities: Capabilities,
+}
+
+impl Qemu {
+    /// Finds QEMU and what it can do.
+    ///
+    /// # Errors
+    /// If it is not there, too old, or does not answer.
+    pub fn discover(options: Options) -> Result<Self, EngineError> {
+        let found = Found::find(&options)?;
+        let capabilities = capabilities(&options, &found);
+        Ok(Self { options, found, capabilities })
+    }
+
+    fn check(&self, setup: &Setup<'_>) -> Result<(), EngineError> {
+        let mismatches = self.restorable(setup.engine);
+        if !mismatches.is_empty() {
+            return Err(EngineError::Incompatible(mismatches));
+        }
+        command::check(setup)
+    }
+}
+
+fn capabilities(options: &Options, found: &Found) -> Capabilities {
+    let accelerators = match options.accelerator {
+        Some(Accelerator::Tcg) => vec![Accelerator::Tcg],
+        Some(Accelerator::Kvm) => vec![Accelerator::Kvm, Accelerator::Tcg],
+        None if found.kvm_works == Some(true) => vec![Accelerator::Kvm, Accelerator::Tcg],
+        None => vec![Accelerator::Tcg],
+    };
+    Capabilities {
+        version: found.version.to_string(),
+        accelerators,
+        machine_types: found.machine_types.iter().cloned().collect(),
+        state_formats: vec![StateFormat::QemuDevicesV1],
+        memory_file_read_only: found.version.maps_memory_read_only(),
+    }
+}
+
+impl Engine for Qemu {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Qemu
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    fn describe(&self, accelerator: Accelerator) -> Description {
+        let known = self.found.machine_types.iter().filter_map(|name| version::q35(name));
+        let (major, minor) = known.filter(|version| *version >= BASELINE).min().unwrap_or(BASELINE);
+        let features: &[&str] = match accelerator {
+            // What releases emulate differently, or wrongly.
+            Accelerator::Tcg => &["-cx16", "-invpcid", "-pcid", "-tsc-deadline", "-x2apic"],
+            // What processors of the model's generation by other makers lack.
+            Accelerator::Kvm => &["-invpcid", "-pcid"],
+        };
+        Description {
+            kind: EngineKind::Qemu,
+            version: self.capabilities.version.clone(),
+            machine_type: format!("pc-q35-{major}.{minor}"),
+            accelerator,
+            cpu: Cpu {
+                model: "Haswell-noTSX".to_owned(),
+                features: features.iter().copied().map(str::to_owned).collect(),
+            },
+            state_format: StateFormat::QemuDevicesV1,
+        }
+    }
+
+    fn restorable(&self, engine: &Description) -> Vec<crate::Mismatch> {
+        compatibility::mismatches(&self.found, &self.capabilities.accelerators, engine)
+    }
+
+    fn boot(&self, spec: &BootSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
+        let setup = &spec.setup;
+        self.check(setup)?;
+        let arguments = |inherited| command::boot(self.found.version, spec, inherited);
+        let (process, qmp) = process::start(&self.found, setup.folder, None, arguments)?;
+        let expected = Expected {
+            attachments: &attachments::expected(setup.disks),
+            network: setup.network,
+            restored: false,
+            deadline: setup.deadline,
+        };
+        Ok(Box::new(QemuVm::begin(process, qmp, setup.folder, &expected)?))
+    }
+
+    fn restore(&self, spec: &RestoreSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
+        let setup = &spec.setup;
+        self.check(setup)?;
+        let state = open_state(spec)?;
+        let inherited_state = (!self.found.version.reads_state_files()).then(|| state.as_fd());
+        let arguments = |inherited| command::restore(self.found.version, setup, spec.state, inherited);
+        let (process, qmp) = process::start(&self.found, setup.folder, inherited_state, arguments)?;
+        let expected = Expected {
+            attachments: &attachments::expected(setup.disks),
+            network: setup.network,
+            restored: true,
+            deadline: setup.deadline,
+        };
+        Ok(Box::new(QemuVm::begin(process, qmp, setup.folder, &expected)?))
+    }
+
+    fn attach(
+        &self,
+        folder: &Path,
+        process: ProcessId,
+        deadline: Deadline,
+    ) -> Result<Box<dyn Vm>, EngineError> {
+        Ok(Box::new(QemuVm::attach(folder, process, deadline)?))
+    }
+
+    fn probe_accelerators(&mut self, guest: &ProbeGuest<'_>) -> Result<(), EngineError> {
+        if self.options.accelerator.is_some() || self.found.kvm_works.is_some() || !probe::kvm_opens() {
+            return Ok(());
+        }
+        self.found.kvm_works =
+            Some(probe::runs_on_kvm(&self.found, &self.describe(Accelerator::Kvm), guest)?);
+        self.found.remember(self.options.cache.as_deref());
+        self.capabilities = capabilities(&self.options, &self.found);
+        Ok(())
+    }
+}
+
+/// Opens a state after what its header says was compared with what the config says.
+fn open_state(spec: &RestoreSpec<'_>) -> Result<File, EngineError> {
+    let name = spec.state.as_str();
+    let refused = |source| EngineError::State { file: name.to_owned(), source };
+    let mut file = File::open(spec.setup.folder.join(name)).map_err(EngineError::io(name))?;
+    let size = file.metadata().map_err(EngineError::io(name))?.len();
+    if size > format::limits::STATE_BYTES as u64 {
+        return Err(refused(StateError::TooLarge(size)));
+    }
+    let mut start = Vec::new();
+    file.by_ref().take(state::CHECKED).read_to_end(&mut start).map_err(EngineError::io(name))?;
+    state::check(&start, &spec.setup.engine.machine_type).map_err(refused)?;
+    // QEMU reads on from where its descriptor stands.
+    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))
+        .map_err(|error| EngineError::io(name)(error.into()))?;
+    Ok(file)
+}

@@ -1,0 +1,77 @@
+//! Whether guests run on KVM here.
+//!
+//! On some hosts `/dev/kvm` opens and a Linux guest then hangs in its first instructions; tiny guests run even
+//! there. So the guest that is tried is a Linux that must come to user space.
+
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+use std::time::Duration;
+
+use host::{Deadline, ProcessError};
+
+use super::command::Inherited;
+use super::discover::Found;
+use super::process::{end, start};
+use crate::{CONSOLE_LOG, Description, EngineError, ProbeGuest};
+
+/// A guest on a working KVM needs a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often the console is looked at.
+const GLANCE: Duration = Duration::from_millis(50);
+
+pub(super) fn kvm_opens() -> bool {
+    OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
+}
+
+/// Boots the guest on KVM and waits for what it writes. No process remains.
+pub(super) fn runs_on_kvm(
+    found: &Found,
+    description: &Description,
+    guest: &ProbeGuest<'_>,
+) -> Result<bool, EngineError> {
+    let (process, _qmp) = start(found, guest.folder, None, |inherited| line(description, guest, inherited))?;
+    let deadline = Deadline::after(PATIENCE);
+    let console = guest.folder.join(CONSOLE_LOG);
+    let works = loop {
+        if has_written(&console, guest.marker) {
+            break true;
+        }
+        match process.wait(deadline.within(GLANCE)) {
+            Err(ProcessError::Timeout(_)) if deadline.remaining().is_some() => {}
+            Err(ProcessError::Timeout(_)) => break false,
+            Ok(()) => break has_written(&console, guest.marker),
+            Err(error) => {
+                end(process, Deadline::after(PATIENCE))?;
+                return Err(error.into());
+            }
+        }
+    };
+    end(process, Deadline::after(PATIENCE))?;
+    tracing::info!(works, "a guest was tried on KVM");
+    Ok(works)
+}
+
+fn has_written(console: &Path, marker: &str) -> bool {
+    fs::read(console).is_ok_and(|text| String::from_utf8_lossy(&text).contains(marker))
+}
+
+/// The smallest machine with a serial port; it is of no snapshot.
+fn line(description: &Description, guest: &ProbeGuest<'_>, inherited: Inherited) -> Vec<String> {
+    let options = [
+        ("-display", "none".to_owned()),
+        ("-machine", description.machine_type.clone()),
+        ("-accel", "kvm".to_owned()),
+        ("-cpu", format!("{},enforce", description.cpu)),
+        ("-m", "512M".to_owned()),
+        ("-chardev", format!("socket,id=qmp,fd={},server=on,wait=off", inherited.qmp)),
+        ("-mon", "chardev=qmp,mode=control".to_owned()),
+        ("-chardev", format!("file,id=console,path={CONSOLE_LOG}")),
+        ("-serial", "chardev:console".to_owned()),
+        ("-kernel", guest.kernel.display().to_string()),
+        ("-initrd", guest.initrd.display().to_string()),
+        ("-append", guest.command_line.to_owned()),
+    ];
+    let mut line = ["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned).to_vec();
+    line.extend(options.into_iter().flat_map(|(name, value)| [name.to_owned(), value]));
+    line
+}

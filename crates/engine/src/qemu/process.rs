@@ -1,0 +1,56 @@
+//! Starting a QEMU in a sandbox's folder.
+
+use std::fs::OpenOptions;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use host::{Deadline, ProcessId, Spawn};
+
+use super::command::Inherited;
+use super::discover::Found;
+use super::qmp::{QMP_SOCKET, Qmp};
+use crate::{AGENT_SOCKET, ENGINE_LOG, EngineError};
+
+/// Starts QEMU and connects to its control socket, which it answers once it is set up.
+///
+/// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear.
+pub(super) fn start(
+    found: &Found,
+    folder: &Path,
+    state: Option<BorrowedFd<'_>>,
+    arguments: impl FnOnce(Inherited) -> Vec<String>,
+) -> Result<(ProcessId, Qmp), EngineError> {
+    let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
+    let bind =
+        |name| host::socket::bind(opened.as_fd(), name).map_err(EngineError::io(format!("bind {name}")));
+    let (qmp, agent) = (bind(QMP_SOCKET)?, bind(AGENT_SOCKET)?);
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(folder.join(ENGINE_LOG))
+        .map_err(EngineError::io(ENGINE_LOG))?;
+    let mut inherit = vec![qmp.as_fd(), agent.as_fd()];
+    inherit.extend(state);
+    let numbers = Inherited {
+        qmp: qmp.as_raw_fd(),
+        agent: agent.as_raw_fd(),
+        state: state.map(|state| state.as_raw_fd()),
+    };
+    let mut line = found.data_options();
+    line.extend(arguments(numbers));
+    let program = found.program();
+    let spec =
+        Spawn { program, arguments: &line, folder, output: &log, inherit: &inherit, die_with_parent: false };
+    // Connected first, so that there is no process to clean up if this fails.
+    let control = Qmp::connect(folder)?;
+    let process = host::spawn(&spec).map_err(EngineError::io(format!("start {}", program.display())))?;
+    Ok((process, control))
+}
+
+/// Ends a QEMU and waits until it is gone.
+pub(super) fn end(process: ProcessId, deadline: Deadline) -> Result<(), EngineError> {
+    process.kill()?;
+    Ok(process.wait(deadline)?)
+}

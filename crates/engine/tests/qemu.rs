@@ -1,0 +1,118 @@
+//! QEMU on real guests: the conformance suite, on each release that is here and from each to each other.
+//!
+//! `SPORE_TEST_QEMU` and `SPORE_TEST_QEMU_DATA` name a second release, as `SPORE_QEMU` and `SPORE_QEMU_DATA` do the first.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod support;
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use engine::conformance::{self, Guest};
+use engine::qemu::{Options, Qemu};
+use engine::{Engine, ProbeGuest};
+use format::config::Accelerator;
+use support::{ShellDriver, TestGuest};
+
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t no_timer_check tsc=reliable nowatchdog";
+
+fn first() -> Result<Qemu, String> {
+    let options = Options::from_environment().map_err(|error| error.to_string())?;
+    Qemu::discover(Options { accelerator: Some(Accelerator::Tcg), ..options })
+        .map_err(|error| error.to_string())
+}
+
+fn second() -> Result<Qemu, String> {
+    let program = std::env::var_os("SPORE_TEST_QEMU").ok_or("no second QEMU in SPORE_TEST_QEMU")?;
+    let data = std::env::var_os("SPORE_TEST_QEMU_DATA").unwrap_or_default();
+    let data = std::env::split_paths(&data).filter(|folder| !folder.as_os_str().is_empty()).collect();
+    let accelerator = Some(Accelerator::Tcg);
+    Qemu::discover(Options { program: Some(program.into()), data, accelerator, cache: None })
+        .map_err(|error| error.to_string())
+}
+
+fn conforms(name: &str, baker: Result<Qemu, String>, restorer: Result<Qemu, String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let ready = baker.and_then(|baker| Ok((baker, restorer?, TestGuest::make(folder.path())?)));
+    let (baker, restorer, guest) = match ready {
+        Ok(ready) => ready,
+        Err(why) => {
+            println!("skipped: {name}: {why}");
+            return;
+        }
+    };
+    let (layer, writable) = (folder.path().join("layer"), folder.path().join("writable"));
+    std::fs::write(&layer, vec![7; 1 << 20]).unwrap();
+    File::create(&writable).unwrap().set_len(64 << 20).unwrap();
+    let guest = Guest {
+        kernel: &guest.kernel,
+        initrd: &guest.initrd,
+        command_line: COMMAND_LINE,
+        layer: &layer,
+        writable: &writable,
+        writable_file: "/dev/vda",
+        memory: 256 << 20,
+        driver: &|| Box::new(ShellDriver::default()),
+        boot_time: Duration::from_secs(120),
+    };
+    let measured = conformance::run(&baker, &restorer, &guest, &folder.path().join("run"));
+    let versions = (&baker.capabilities().version, &restorer.capabilities().version);
+    println!("{name}: {versions:?}: {:?}", measured.unwrap());
+}
+
+#[test]
+fn one_release_conforms() {
+    conforms("one_release_conforms", first(), first());
+}
+
+#[test]
+fn another_release_conforms() {
+    conforms("another_release_conforms", second(), second());
+}
+
+#[test]
+fn a_later_release_restores_an_earlier_ones() {
+    conforms("a_later_release_restores_an_earlier_ones", second(), first());
+}
+
+#[test]
+fn an_earlier_release_restores_a_later_ones() {
+    conforms("an_earlier_release_restores_a_later_ones", first(), second());
+}
+
+#[test]
+fn a_probe_ends_in_time_and_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = match TestGuest::make(folder.path()) {
+        Ok(guest) if Path::new("/dev/kvm").exists() => guest,
+        Ok(_) => return println!("skipped: a_probe_ends_in_time_and_is_remembered: no /dev/kvm"),
+        Err(why) => return println!("skipped: a_probe_ends_in_time_and_is_remembered: {why}"),
+    };
+    let cache = folder.path().join("qemu.json");
+    let options =
+        || Options { accelerator: None, cache: Some(cache.clone()), ..Options::from_environment().unwrap() };
+    let mut qemu = match Qemu::discover(options()) {
+        Ok(qemu) => qemu,
+        Err(why) => return println!("skipped: a_probe_ends_in_time_and_is_remembered: {why}"),
+    };
+    let work = folder.path().join("probe");
+    std::fs::create_dir(&work).unwrap();
+    let guest = ProbeGuest {
+        folder: &work,
+        kernel: &guest.kernel,
+        initrd: &guest.initrd,
+        command_line: COMMAND_LINE,
+        marker: "guest is up",
+    };
+    let begun = std::time::Instant::now();
+    qemu.probe_accelerators(&guest).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    let accelerators = qemu.capabilities().accelerators.clone();
+    println!("{accelerators:?} after {:?}", begun.elapsed());
+    let begun = std::time::Instant::now();
+    let again = Qemu::discover(options()).unwrap();
+    assert_eq!(again.capabilities().accelerators, accelerators);
+    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+}

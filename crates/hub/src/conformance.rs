@@ -1,0 +1,264 @@
+//! What every [`Registry`] must do, as code. A backend's tests run it against the real thing.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use format::manifest::media_type;
+use format::{Digest, Name, Tag};
+use futures_util::future;
+use tokio::io::AsyncReadExt;
+
+use crate::testing::MemorySource;
+use crate::{HubError, RawManifest, Registry, Selector};
+
+/// What was run, and on what.
+#[derive(Debug)]
+pub struct Report {
+    /// The location of the hub that it ran on.
+    pub hub: String,
+    /// The cases that passed.
+    pub passed: Vec<&'static str>,
+    /// The cases that hubs of this kind do not offer.
+    pub unsupported: Vec<&'static str>,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "conformance of hub {}: {} cases passed", self.hub, self.passed.len())?;
+        self.unsupported.iter().try_for_each(|case| write!(out, "\nskipped: {case}: unsupported"))
+    }
+}
+
+/// A case that did not pass.
+#[derive(Debug, thiserror::Error)]
+#[error("{case}: {reason}")]
+pub struct Failure {
+    /// The case.
+    pub case: &'static str,
+    /// What was found.
+    pub reason: Box<dyn Error + Send + Sync>,
+}
+
+type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
+type Hub = Arc<dyn Registry>;
+
+/// Runs all cases. `scope` is a name that nothing in the hub has yet; all names that are used begin with it.
+///
+/// # Errors
+/// The first case that does not pass.
+pub async fn run(hub: Hub, scope: &Name) -> Result<Report, Failure> {
+    let mut report = Report { hub: hub.location().to_owned(), passed: Vec::new(), unsupported: Vec::new() };
+    let name = |last: &str| {
+        let parsed = format!("{scope}/{last}").parse::<Name>();
+        parsed.map_err(|error| Failure { case: "the scope is a name", reason: error.into() })
+    };
+    report.add("what is absent is none", absent(&hub, &name("absent")?).await)?;
+    report.add("blobs come back as they went", blobs(&hub, &name("blobs")?).await)?;
+    report.add("parts of blobs can be read", ranges(&hub, &name("ranges")?).await)?;
+    report.add("a blob that is there is there", again(&hub, &name("again")?).await)?;
+    report.add("wrong blobs are refused", wrong_blobs(&hub, &name("wrong")?).await)?;
+    report.add("a failing source leaves nothing", failing_source(&hub, &name("failing")?).await)?;
+    report.add("equal blobs can be put at once", at_once(&hub, &name("at-once")?).await)?;
+    report.add("manifests come back as they went", manifests(&hub, &name("manifests-of")?).await)?;
+    report.add("a manifest needs no tag", untagged(&hub, &name("untagged")?).await)?;
+    report.add("a tag moves", tag_moves(&hub, &name("moves")?).await)?;
+    report.add("names have tags of their own", own_tags(&hub, &name("own")?).await)?;
+    report.add("names are listed", listed(&hub, &name("listed")?).await)?;
+    Ok(report)
+}
+
+impl Report {
+    fn add(&mut self, case: &'static str, outcome: Outcome) -> Result<(), Failure> {
+        match outcome {
+            Ok(()) => self.passed.push(case),
+            Err(reason) if matches!(reason.downcast_ref(), Some(HubError::Unsupported { .. })) => {
+                self.unsupported.push(case);
+            }
+            Err(reason) => return Err(Failure { case, reason }),
+        }
+        Ok(())
+    }
+}
+
+fn ensure(holds: bool, what: impl fmt::Display) -> Outcome {
+    if holds { Ok(()) } else { Err(what.to_string().into()) }
+}
+
+fn expect<T: PartialEq + fmt::Debug>(found: &T, expected: &T, what: &str) -> Outcome {
+    ensure(found == expected, format_args!("{what}: {found:?}: expected {expected:?}"))
+}
+
+/// Bytes that no other case has, of more than one piece of any transport.
+fn content(name: &Name, length: usize) -> Vec<u8> {
+    name.as_str().bytes().cycle().zip(0_u32..).map(|(byte, n)| byte ^ n.to_le_bytes()[1]).take(length).collect()
+}
+
+async fn put(hub: &Hub, name: &Name, bytes: &[u8]) -> Result<Digest, HubError> {
+    let digest = Digest::of(bytes);
+    let source = MemorySource { bytes: bytes.to_vec(), fails: false };
+    hub.put_blob(name, &digest, bytes.len() as u64, &source).await?;
+    Ok(digest)
+}
+
+async fn get(
+    hub: &Hub,
+    name: &Name,
+    digest: &Digest,
+    range: std::ops::Range<u64>,
+) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
+    let mut reader = hub.get_blob(name, digest, range).await?.ok_or("a blob that was put is not there")?;
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// A manifest whose only blob has been put.
+async fn manifest(hub: &Hub, name: &Name, title: &str) -> Result<RawManifest, Box<dyn Error + Send + Sync>> {
+    let config = title.as_bytes();
+    let digest = put(hub, name, config).await?;
+    raw(&serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::MANIFEST,
+        "config": { "mediaType": "application/vnd.example", "digest": digest, "size": config.len() },
+        "layers": [],
+    }))
+}
+
+fn raw(json: &serde_json::Value) -> Result<RawManifest, Box<dyn Error + Send + Sync>> {
+    Ok(RawManifest::new(serde_json::to_vec_pretty(json)?).ok_or("a manifest of a test is too large")?)
+}
+
+fn tag(text: &str) -> Result<Tag, format::ReferenceError> {
+    text.parse()
+}
+
+async fn absent(hub: &Hub, name: &Name) -> Outcome {
+    let digest = Digest::of(b"nobody has put this");
+    for which in [Selector::Tag(tag("latest")?), Selector::Digest(digest)] {
+        expect(&hub.get_manifest(name, &which).await?, &None, "manifest")?;
+    }
+    expect(&hub.blob_size(name, &digest).await?, &None, "size of a blob")?;
+    ensure(hub.get_blob(name, &digest, 0..1).await?.is_none(), "a blob is there")?;
+    expect(&hub.tags(name).await?, &Vec::new(), "tags")
+}
+
+async fn blobs(hub: &Hub, name: &Name) -> Outcome {
+    for length in [1, 4096, 5 << 20] {
+        let bytes = content(name, length);
+        let digest = put(hub, name, &bytes).await?;
+        expect(&hub.blob_size(name, &digest).await?, &Some(length as u64), "size")?;
+        ensure(get(hub, name, &digest, 0..length as u64).await? == bytes, "a blob came back changed")?;
+    }
+    Ok(())
+}
+
+async fn ranges(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 3 << 20);
+    let (digest, end) = (put(hub, name, &bytes).await?, bytes.len());
+    for (from, to) in [(0, 1), (1, end), (end - 1, end), (1 << 20, 2 << 20), (end - 5, end + 5)] {
+        let part = get(hub, name, &digest, from as u64..to as u64).await?;
+        let expected = bytes.get(from..to.min(end)).unwrap_or_default();
+        ensure(part == expected, format_args!("bytes {from}..{to} are not those of the blob"))?;
+    }
+    Ok(())
+}
+
+async fn again(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 10_000);
+    let digest = put(hub, name, &bytes).await?;
+    put(hub, name, &bytes).await?;
+    ensure(get(hub, name, &digest, 0..10_000).await? == bytes, "a blob came back changed")
+}
+
+async fn wrong_blobs(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 2 << 20);
+    let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+    let mut changed = bytes.clone();
+    changed.extend(changed.pop().map(|byte| byte ^ 1));
+    let shorter = bytes.split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default();
+    let longer = [bytes.as_slice(), b"x"].concat();
+    for (what, bytes) in [("changed", changed), ("shorter", shorter), ("longer", longer), ("empty", Vec::new())] {
+        let put = hub.put_blob(name, &digest, size, &MemorySource { bytes, fails: false }).await;
+        ensure(matches!(put, Err(HubError::Corrupt { .. })), format_args!("{what}: {put:?}"))?;
+        expect(&hub.blob_size(name, &digest).await?, &None, what)?;
+    }
+    Ok(())
+}
+
+async fn failing_source(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 2 << 20);
+    let digest = Digest::of(&bytes);
+    let source = MemorySource { bytes: bytes.get(..1 << 20).unwrap_or_default().to_vec(), fails: true };
+    let put_failing = hub.put_blob(name, &digest, bytes.len() as u64, &source).await;
+    ensure(matches!(put_failing, Err(HubError::Source { .. })), format_args!("{put_failing:?}"))?;
+    expect(&hub.blob_size(name, &digest).await?, &None, "size")?;
+    put(hub, name, &bytes).await?;
+    Ok(())
+}
+
+async fn at_once(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 3 << 20);
+    let puts = future::join_all((0..4).map(|_| put(hub, name, &bytes))).await;
+    for digest in puts {
+        ensure(get(hub, name, &digest?, 0..3 << 20).await? == bytes, "a blob came back changed")?;
+    }
+    Ok(())
+}
+
+async fn manifests(hub: &Hub, name: &Name) -> Outcome {
+    let manifest = manifest(hub, name, "one").await?;
+    let index = raw(&serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": media_type::INDEX,
+        "manifests": [{ "mediaType": media_type::MANIFEST, "digest": manifest.digest(), "size": manifest.bytes().len() }],
+    }))?;
+    for (text, manifest) in [("manifest", manifest), ("index", index)] {
+        hub.put_manifest(name, &manifest, Some(&tag(text)?)).await?;
+        for which in [Selector::Tag(tag(text)?), Selector::Digest(manifest.digest())] {
+            let found = hub.get_manifest(name, &which).await?.ok_or("a manifest that was put is not there")?;
+            ensure(found == manifest, format_args!("{text}: came back changed by {which}"))?;
+        }
+    }
+    expect(&hub.tags(name).await?, &vec![tag("index")?, tag("manifest")?], "tags")
+}
+
+async fn untagged(hub: &Hub, name: &Name) -> Outcome {
+    let manifest = manifest(hub, name, "untagged").await?;
+    hub.put_manifest(name, &manifest, None).await?;
+    let found = hub.get_manifest(name, &Selector::Digest(manifest.digest())).await?;
+    expect(&found, &Some(manifest), "manifest")?;
+    expect(&hub.tags(name).await?, &Vec::new(), "tags")
+}
+
+async fn tag_moves(hub: &Hub, name: &Name) -> Outcome {
+    let (old, new) = (manifest(hub, name, "old").await?, manifest(hub, name, "new").await?);
+    let moving = tag("latest")?;
+    for manifest in [&old, &new] {
+        hub.put_manifest(name, manifest, Some(&moving)).await?;
+        let found = hub.get_manifest(name, &Selector::Tag(moving.clone())).await?;
+        expect(&found.as_ref(), &Some(manifest), "manifest of the tag")?;
+    }
+    let found = hub.get_manifest(name, &Selector::Digest(old.digest())).await?;
+    expect(&found, &Some(old), "manifest that the tag has left")?;
+    expect(&hub.tags(name).await?, &vec![moving], "tags")
+}
+
+async fn own_tags(hub: &Hub, name: &Name) -> Outcome {
+    let below: Name = format!("{name}/below").parse()?;
+    for (name, text) in [(name, "upper"), (&below, "lower")] {
+        let manifest = manifest(hub, name, text).await?;
+        hub.put_manifest(name, &manifest, Some(&tag(text)?)).await?;
+    }
+    expect(&hub.tags(name).await?, &vec![tag("upper")?], "tags")?;
+    expect(&hub.tags(&below).await?, &vec![tag("lower")?], "tags")?;
+    expect(&hub.get_manifest(&below, &Selector::Tag(tag("upper")?)).await?, &None, "manifest")
+}
+
+async fn listed(hub: &Hub, name: &Name) -> Outcome {
+    let manifest = manifest(hub, name, "listed").await?;
+    hub.put_manifest(name, &manifest, Some(&tag("latest")?)).await?;
+    let names = hub.names().await?;
+    ensure(names.contains(name), format_args!("{name} is not among {names:?}"))?;
+    ensure(names.is_sorted(), "names are not sorted")
+}

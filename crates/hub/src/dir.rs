@@ -1,0 +1,198 @@
+//! A hub in a folder: an OCI image layout, laid out so that with one rewrite rule (`/v2/NAME/blobs/DIGEST` to
+//! `blobs/sha256/HEX`) any web server makes a read-only OCI registry of it.
+//!
+//! ```text
+//! oci-layout, index.json           what OCI tools read; index.json is derived from the tags
+//! blobs/sha256/HEX                 blobs, and manifests too: once per hub
+//! v2/NAME/manifests/{TAG,DIGEST}   manifests
+//! tmp/                             what is being written
+//! ```
+//!
+//! Any number of pushers and pullers use it at once, on one filesystem, without a process that serves it.
+//!
+//! Invariants:
+//! - Every file gets its name when it is whole: temporary file, fsync, rename, fsync of the folder.
+//! - The umask decides who else may read and write: files are made with 0666, folders with 0777, less the umask.
+//! - Nothing is written through a symbolic link below the hub's folder. Reading follows them.
+//! - A folder that is absent or empty is an empty hub; the first push makes it one. Any other folder is refused.
+
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use format::{Digest, Hasher, Name, Tag, limits};
+use tokio::io::AsyncReadExt;
+
+use crate::blocking::blocking;
+use crate::{BlobReader, BlobSource, CHUNK, HubError, RawManifest, Registry, Selector};
+
+mod file;
+mod folder;
+mod layout;
+mod manifests;
+
+use file::DirError;
+use folder::TempFile;
+use layout::Layout;
+
+/// A hub in a folder.
+#[derive(Debug, Clone)]
+pub struct DirHub {
+    layout: Arc<Layout>,
+    location: Arc<str>,
+}
+
+impl DirHub {
+    pub(crate) fn new(root: PathBuf, location: String) -> Self {
+        Self { layout: Arc::new(Layout::new(root)), location: location.into() }
+    }
+
+    /// Runs `work`, which blocks, and tells its errors as this hub's.
+    async fn run<T, F>(&self, work: F) -> Result<T, HubError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Layout) -> Result<T, DirError> + Send + 'static,
+    {
+        let layout = Arc::clone(&self.layout);
+        blocking(move || work(&layout)).await.map_err(|error| error.of(&self.location))
+    }
+}
+
+#[async_trait]
+impl Registry for DirHub {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError> {
+        let (name, which) = (name.clone(), which.clone());
+        self.run(move |layout| manifests::get(layout, &name, &which)).await
+    }
+
+    async fn put_manifest(
+        &self,
+        name: &Name,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), HubError> {
+        let (name, manifest, tag) = (name.clone(), manifest.clone(), tag.cloned());
+        self.run(move |layout| manifests::put(layout, &name, &manifest, tag.as_ref())).await
+    }
+
+    async fn blob_size(&self, _: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {
+        let digest = *digest;
+        self.run(move |layout| {
+            layout.check()?;
+            file::size(&layout.blob_path(&digest))
+        })
+        .await
+    }
+
+    async fn get_blob(
+        &self,
+        _: &Name,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<BlobReader>, HubError> {
+        let digest = *digest;
+        let length = range.end.saturating_sub(range.start);
+        let opened = self.run(move |layout| {
+            layout.check()?;
+            let path = layout.blob_path(&digest);
+            let Some(mut file) = file::open(&path)? else { return Ok(None) };
+            file.seek(SeekFrom::Start(range.start)).map_err(|error| DirError::io("read", &path, error))?;
+            Ok(Some(file))
+        });
+        Ok(opened.await?.map(|file| {
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(CHUNK);
+            Box::pin(file.take(length)) as BlobReader
+        }))
+    }
+
+    async fn put_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        size: u64,
+        source: &dyn BlobSource,
+    ) -> Result<(), HubError> {
+        if self.blob_size(name, digest).await? == Some(size) {
+            return Ok(());
+        }
+        let unreadable = |source| HubError::Source { digest: *digest, source };
+        let mut reader = source.open().await.map_err(unreadable)?;
+        let temp = self.run(|layout| layout.prepare()?.temp_file()).await?;
+        let mut incoming = Incoming { temp, hasher: Hasher::new(), size: 0 };
+        let mut chunk = Vec::with_capacity(CHUNK);
+        loop {
+            chunk.clear();
+            // One byte more than announced is enough to know.
+            let wanted = (CHUNK as u64).min((size - incoming.size).saturating_add(1));
+            let read = (&mut reader).take(wanted).read_buf(&mut chunk).await.map_err(unreadable)?;
+            if read == 0 {
+                break;
+            }
+            (incoming, chunk) = self.run(move |_| incoming.append(chunk)).await?;
+            if incoming.size > size {
+                break;
+            }
+        }
+        let digest = *digest;
+        self.run(move |layout| incoming.finish(layout, &digest, size)).await
+    }
+
+    async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {
+        let name = name.clone();
+        self.run(move |layout| manifests::tags(layout, &name)).await
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, HubError> {
+        self.run(manifests::names).await
+    }
+}
+
+/// A blob on its way into the hub.
+struct Incoming {
+    temp: TempFile,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl Incoming {
+    fn append(mut self, chunk: Vec<u8>) -> Result<(Self, Vec<u8>), DirError> {
+        self.temp.append(&chunk)?;
+        self.hasher.update(&chunk);
+        self.size += chunk.len() as u64;
+        Ok((self, chunk))
+    }
+
+    fn finish(self, layout: &Layout, digest: &Digest, size: u64) -> Result<(), DirError> {
+        let corrupt = |reason| DirError::Corrupt { digest: *digest, reason };
+        if self.size != size {
+            let relation = if self.size > size { "more" } else { "fewer" };
+            return Err(corrupt(format!("its source gave {relation} than the {size} bytes announced; not stored")));
+        }
+        let found = self.hasher.finish();
+        if found != *digest {
+            return Err(corrupt(format!("its source gave bytes with the digest {found}; not stored")));
+        }
+        self.temp.place(&layout.prepare()?.blobs()?, &digest.hex())
+    }
+}
+
+/// A manifest's bytes, bounded.
+fn read_manifest(path: &std::path::Path) -> Result<Option<RawManifest>, DirError> {
+    let Some(file) = file::open(path)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    file.take(limits::MANIFEST_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| DirError::io("read", path, error))?;
+    let large = || DirError::malformed(path, format!("more than {} bytes for a manifest", limits::MANIFEST_BYTES));
+    RawManifest::new(bytes).ok_or_else(large).map(Some)
+}
+
+#[cfg(test)]
+mod tests;

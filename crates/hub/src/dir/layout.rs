@@ -1,0 +1,158 @@
+//! Which folders are hubs, what they are made of, and what killed pushers leave in them.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use format::{Digest, Name};
+
+use super::file::{self, DirError};
+use super::folder::{Folder, TempFile};
+
+const LAYOUT_FILE: &str = "oci-layout";
+const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+/// More than any `oci-layout` has.
+const LAYOUT_LIMIT: u64 = 4096;
+
+const BLOBS: &str = "blobs";
+const ALGORITHM: &str = "sha256";
+const NAMES: &str = "v2";
+const TMP: &str = "tmp";
+pub(super) const MANIFESTS: &str = "manifests";
+
+/// How old a temporary file must be before it is taken for one that nobody writes to. A pusher's is written to all
+/// the time.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+
+/// The folder of a hub.
+#[derive(Debug)]
+pub(super) struct Layout {
+    root: PathBuf,
+    is_hub: OnceLock<()>,
+    is_prepared: OnceLock<()>,
+}
+
+impl Layout {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, is_hub: OnceLock::new(), is_prepared: OnceLock::new() }
+    }
+
+    pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(BLOBS).join(ALGORITHM).join(digest.hex())
+    }
+
+    pub(super) fn names_path(&self) -> PathBuf {
+        self.root.join(NAMES)
+    }
+
+    pub(super) fn manifests_path(&self, name: &Name) -> PathBuf {
+        self.names_path().join(name.as_str()).join(MANIFESTS)
+    }
+
+    /// Refuses a folder that holds something else than a hub. One that is absent or empty is an empty hub.
+    pub(super) fn check(&self) -> Result<(), DirError> {
+        if self.is_hub.get().is_some() {
+            return Ok(());
+        }
+        if self.read_layout()? {
+            self.is_hub.get_or_init(|| ());
+            return Ok(());
+        }
+        // Nothing, or the folders of a hub that is just being made.
+        let ours = [BLOBS, NAMES, TMP];
+        let other = file::entries(&self.root)?.into_iter().find(|entry| !ours.contains(&entry.name.as_str()));
+        match other {
+            // It may have become a hub in between.
+            Some(_) if self.read_layout()? => Ok(()),
+            Some(other) => {
+                let reason = format!("it holds {:?} and no {LAYOUT_FILE}; give a hub, or an empty folder", other.name);
+                Err(DirError::malformed(&self.root, reason))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn read_layout(&self) -> Result<bool, DirError> {
+        let path = self.root.join(LAYOUT_FILE);
+        let Some(file) = file::open(&path)? else { return Ok(false) };
+        let mut bytes = Vec::new();
+        file.take(LAYOUT_LIMIT).read_to_end(&mut bytes).map_err(|error| DirError::io("read", &path, error))?;
+        let found = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
+        if found == serde_json::from_slice(LAYOUT).ok() {
+            return Ok(true);
+        }
+        Err(DirError::malformed(&path, format!("expected {}", String::from_utf8_lossy(LAYOUT))))
+    }
+
+    /// Makes the hub ready to be written: makes what is missing of it, and removes what killed pushers left.
+    pub(super) fn prepare(&self) -> Result<Writable, DirError> {
+        self.check()?;
+        let writable = Writable { root: Folder::root(&self.root)? };
+        if self.is_prepared.get().is_none() {
+            writable.blobs()?;
+            writable.names()?;
+            sweep(&writable.tmp()?)?;
+            if !self.read_layout()? {
+                // Last of all: readers take what is without it for empty.
+                let mut temp = writable.temp_file()?;
+                temp.append(LAYOUT)?;
+                temp.place(&writable.root, LAYOUT_FILE)?;
+            }
+            self.is_prepared.get_or_init(|| ());
+        }
+        Ok(writable)
+    }
+}
+
+/// A hub that is ready to be written to.
+#[derive(Debug)]
+pub(super) struct Writable {
+    root: Folder,
+}
+
+impl Writable {
+    pub(super) fn root(&self) -> &Folder {
+        &self.root
+    }
+
+    pub(super) fn blobs(&self) -> Result<Folder, DirError> {
+        self.root.child(BLOBS)?.child(ALGORITHM)
+    }
+
+    pub(super) fn names(&self) -> Result<Folder, DirError> {
+        self.root.child(NAMES)
+    }
+
+    /// The folder of a name's manifests.
+    pub(super) fn manifests(&self, name: &Name) -> Result<Folder, DirError> {
+        let folder = name.as_str().split('/').try_fold(self.names()?, |folder, part| folder.child(part))?;
+        folder.child(MANIFESTS)
+    }
+
+    pub(super) fn temp_file(&self) -> Result<TempFile, DirError> {
+        TempFile::create(self.tmp()?)
+    }
+
+    fn tmp(&self) -> Result<Folder, DirError> {
+        self.root.child(TMP)
+    }
+}
+
+/// Removes temporary files of pushers that were killed.
+fn sweep(tmp: &Folder) -> Result<(), DirError> {
+    for entry in file::entries(tmp.path())? {
+        if !entry.is_folder && is_leftover(&tmp.path().join(&entry.name))? {
+            tmp.remove(&entry.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_leftover(path: &Path) -> Result<bool, DirError> {
+    let metadata = file::found(fs::symlink_metadata(path)).map_err(|error| DirError::io("examine", path, error))?;
+    let modified = metadata.and_then(|metadata| metadata.modified().ok());
+    let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
+    Ok(age.is_some_and(|age| age >= LEFTOVER_AGE))
+}

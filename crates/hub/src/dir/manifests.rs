@@ -1,0 +1,128 @@
+//! Manifests and tags of a hub in a folder: files under `v2/NAME/manifests`, and the `index.json` derived from them.
+
+use std::path::Path;
+
+use format::{Name, Tag};
+
+use super::file::{self, DirError};
+use super::layout::{Layout, MANIFESTS, Writable};
+use super::read_manifest;
+use crate::image_index::{Entry, ImageIndex, Kind};
+use crate::{RawManifest, Selector};
+
+const INDEX_FILE: &str = "index.json";
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Option<RawManifest>, DirError> {
+    layout.check()?;
+    let file_name = match which {
+        Selector::Tag(tag) => tag.to_string(),
+        Selector::Digest(digest) => digest.to_string(),
+    };
+    let Some(manifest) = read_manifest(&layout.manifests_path(name).join(file_name))? else { return Ok(None) };
+    match which {
+        Selector::Digest(digest) if *digest != manifest.digest() => {
+            let reason = format!("the manifest of that name has the digest {}", manifest.digest());
+            Err(DirError::Corrupt { digest: *digest, reason })
+        }
+        _ => Ok(Some(manifest)),
+    }
+}
+
+/// Blob first, for OCI tools; then under its digest; then the tag; then the index that lists the tag.
+pub(super) fn put(
+    layout: &Layout,
+    name: &Name,
+    manifest: &RawManifest,
+    tag: Option<&Tag>,
+) -> Result<(), DirError> {
+    check_name(layout, name)?;
+    let known = Kind::parse(manifest.bytes()).is_ok_and(|kind| kind.is_known());
+    if !known {
+        let reason = "it is neither an OCI manifest nor an image index".to_owned();
+        return Err(DirError::Corrupt { digest: manifest.digest(), reason });
+    }
+    let hub = layout.prepare()?;
+    let write = |folder: &super::folder::Folder, file_name: &str| {
+        let mut temp = hub.temp_file()?;
+        temp.append(manifest.bytes())?;
+        temp.place(folder, file_name)
+    };
+    write(&hub.blobs()?, &manifest.digest().hex())?;
+    let folder = hub.manifests(name)?;
+    write(&folder, &manifest.digest().to_string())?;
+    let Some(tag) = tag else { return Ok(()) };
+    write(&folder, tag.as_str())?;
+    write_index(layout, &hub)
+}
+
+/// The folder of `a/manifests` would lie where the tag `manifests` of `a` does.
+fn check_name(layout: &Layout, name: &Name) -> Result<(), DirError> {
+    if name.as_str().split('/').any(|part| part == MANIFESTS) {
+        let reason = format!("a folder cannot hold a name with the component {MANIFESTS:?}; choose another");
+        return Err(DirError::malformed(&layout.names_path().join(name.as_str()), reason));
+    }
+    Ok(())
+}
+
+/// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.
+fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
+    let locked = hub.names()?;
+    locked.lock()?;
+    let mut entries = Vec::new();
+    for name in names(layout)? {
+        for tag in tags(layout, &name)? {
+            let path = layout.manifests_path(&name).join(tag.as_str());
+            entries.extend(read_manifest(&path)?.and_then(|manifest| index_entry(&manifest, &name, &tag)));
+        }
+    }
+    let path = hub.root().path().join(INDEX_FILE);
+    let bytes = serde_json::to_vec(&ImageIndex::new(entries)).map_err(|error| DirError::io("encode", &path, error))?;
+    let mut temp = hub.temp_file()?;
+    temp.append(&bytes)?;
+    temp.place(hub.root(), INDEX_FILE)
+}
+
+/// `None` for a file that is no manifest: whoever pulls it is told.
+fn index_entry(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Entry> {
+    let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known)?;
+    Some(Entry {
+        media_type: kind.media_type,
+        digest: manifest.digest(),
+        size: manifest.bytes().len() as u64,
+        artifact_type: kind.artifact_type,
+        annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
+    })
+}
+
+pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {
+    layout.check()?;
+    let entries = file::entries(&layout.manifests_path(name))?;
+    // The others are digests.
+    Ok(entries.into_iter().filter(|entry| !entry.is_folder).filter_map(|entry| entry.name.parse().ok()).collect())
+}
+
+pub(super) fn names(layout: &Layout) -> Result<Vec<Name>, DirError> {
+    layout.check()?;
+    let mut names = Vec::new();
+    collect_names(&layout.names_path(), "", &mut names)?;
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Goes no deeper than names are long, and follows no links.
+fn collect_names(folder: &Path, prefix: &str, names: &mut Vec<Name>) -> Result<(), DirError> {
+    for entry in file::entries(folder)?.into_iter().filter(|entry| entry.is_folder) {
+        let path = folder.join(&entry.name);
+        if entry.name == MANIFESTS {
+            let name = prefix.parse().ok().filter(|_| file::entries(&path).is_ok_and(|files| !files.is_empty()));
+            names.extend(name);
+            continue;
+        }
+        let below = if prefix.is_empty() { entry.name } else { format!("{prefix}/{}", entry.name) };
+        if below.parse::<Name>().is_ok() {
+            collect_names(&path, &below, names)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What can go wrong with a hub.
+
+use std::io;
+use std::path::PathBuf;
+
+use format::Digest;
+
+/// Why a hub did not do what it was asked. What is merely absent is no error: see [`crate::Registry`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// It does not answer, or broke off. Trying again later can help.
+    #[error("hub {hub}: cannot {action}: {source}; try again later")]
+    Unavailable {
+        /// Its location.
+        hub: String,
+        /// What was being done.
+        action: String,
+        /// What was reported.
+        source: io::Error,
+    },
+    /// This user may not do that.
+    #[error("hub {hub}: permission denied to {action}: log in as, or ask, somebody who may")]
+    Denied {
+        /// Its location.
+        hub: String,
+        /// What was being done.
+        action: String,
+    },
+    /// Content is not what its digest or its size says.
+    #[error("hub {hub}: {digest} is corrupt: {reason}")]
+    Corrupt {
+        /// Its location.
+        hub: String,
+        /// What the content should have been.
+        digest: Digest,
+        /// What was found.
+        reason: String,
+    },
+    /// What is there is no hub, or not as hubs are.
+    #[error("hub {hub}: {what} is not as in a hub: {reason}")]
+    Malformed {
+        /// Its location.
+        hub: String,
+        /// The file or the answer.
+        what: String,
+        /// What was found and what was expected.
+        reason: String,
+    },
+    /// Hubs of this kind cannot do that.
+    #[error("hub {hub} cannot {action}")]
+    Unsupported {
+        /// Its location.
+        hub: String,
+        /// What was asked for.
+        action: String,
+    },
+    /// The hub's disk or quota is full.
+    #[error("hub {hub}: no space left to {action} {}: free some there and repeat", path.display())]
+    NoSpace {
+        /// Its location.
+        hub: String,
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file or folder of the hub could not be read or written.
+    #[error("hub {hub}: cannot {action} {}: {source}", path.display())]
+    Io {
+        /// Its location.
+        hub: String,
+        /// What was being done, as a verb.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// What was to be stored could not be read: the hub is not to blame.
+    #[error("cannot read {digest} to send it: {source}")]
+    Source {
+        /// The blob.
+        digest: Digest,
+        /// What its source said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,73 @@
+//! OCI image indexes (image-spec v1.1): what a folder's `index.json` is, and what a tag with variants leads to.
+//!
+//! They are read leniently, as others write them too, for they decide nothing but which manifest is fetched: that
+//! one is checked by its digest.
+
+use std::collections::BTreeMap;
+
+use format::Digest;
+use format::manifest::media_type;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ImageIndex {
+    schema_version: u32,
+    #[serde(default)]
+    media_type: String,
+    pub(crate) manifests: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Entry {
+    pub(crate) media_type: String,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) artifact_type: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) annotations: BTreeMap<String, String>,
+}
+
+impl ImageIndex {
+    pub(crate) fn new(manifests: Vec<Entry>) -> Self {
+        Self { schema_version: 2, media_type: media_type::INDEX.to_owned(), manifests }
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The entries that can be snapshots: copiers may have dropped the artifact type, never changed it.
+    pub(crate) fn snapshots(self) -> Vec<Entry> {
+        let fits = |entry: &Entry| {
+            entry.media_type == media_type::MANIFEST
+                && entry.artifact_type.as_deref().is_none_or(|kind| kind == media_type::SNAPSHOT)
+        };
+        self.manifests.into_iter().filter(fits).collect()
+    }
+}
+
+/// The part of a manifest or an index that says which of the two it is.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Kind {
+    #[serde(default)]
+    pub(crate) media_type: String,
+    pub(crate) artifact_type: Option<String>,
+}
+
+impl Kind {
+    pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    pub(crate) fn is_index(&self) -> bool {
+        self.media_type == media_type::INDEX
+    }
+
+    pub(crate) fn is_known(&self) -> bool {
+        self.is_index() || self.media_type == media_type::MANIFEST
+    }
+}

@@ -1,0 +1,214 @@
+//! What `--hub` says: where a hub is.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use format::{Digest, HubName, ReferenceError};
+
+use crate::Registry;
+use crate::dir::DirHub;
+
+/// Where a hub is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HubLocation {
+    /// A folder, by its absolute path without symbolic links.
+    Folder(PathBuf),
+}
+
+/// Why a text is not the location of a hub.
+#[derive(Debug, thiserror::Error)]
+pub enum LocationError {
+    /// A kind of hub that is not known here.
+    #[error("{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or file:// and one")]
+    Unsupported {
+        /// What was given.
+        text: String,
+        /// Its scheme.
+        scheme: String,
+    },
+    /// Not a location at all.
+    #[error("{text:?} is not the location of a hub: {reason}")]
+    Invalid {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The folder cannot be found.
+    #[error("cannot find the folder {}: {source}", path.display())]
+    Io {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+    /// No name can be made for it.
+    #[error(transparent)]
+    Name(#[from] ReferenceError),
+}
+
+impl HubLocation {
+    /// Reads a folder's path, absolute or relative to the working directory, or a `file://` URL. The folder need not
+    /// be there.
+    ///
+    /// # Errors
+    /// If it is a URL of another kind, or the path cannot be resolved.
+    pub fn parse(text: &str) -> Result<Self, LocationError> {
+        let invalid = |reason| LocationError::Invalid { text: text.to_owned(), reason };
+        if text.is_empty() {
+            return Err(invalid("it is empty"));
+        }
+        match text.split_once("://").filter(|(scheme, _)| is_scheme(scheme)) {
+            None => Self::folder(Path::new(text)),
+            Some(("file", rest)) => {
+                let path = rest.strip_prefix("localhost").unwrap_or(rest);
+                if !path.starts_with('/') {
+                    return Err(invalid("a file:// URL must hold an absolute path: file:///srv/hub"));
+                }
+                let bytes = percent_decode(path).ok_or_else(|| invalid("% must be followed by two digits"))?;
+                Self::folder(Path::new(&OsString::from_vec(bytes)))
+            }
+            Some((scheme, _)) => Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() }),
+        }
+    }
+
+    /// The folder at `path`, which need not be there.
+    ///
+    /// # Errors
+    /// If the path cannot be resolved.
+    pub fn folder(path: &Path) -> Result<Self, LocationError> {
+        resolve(path).map(Self::Folder).map_err(|source| LocationError::Io { path: path.to_owned(), source })
+    }
+
+    /// The hub's part in the full names of what is pulled from here, where no alias is configured. It is the same for
+    /// the same folder, however it was spelled.
+    ///
+    /// # Errors
+    /// Never for the kinds of hubs there are.
+    pub fn hub_name(&self) -> Result<HubName, LocationError> {
+        let Self::Folder(path) = self;
+        let hex = Digest::of(path.as_os_str().as_bytes()).hex();
+        let short: String = hex.chars().take(8).collect();
+        Ok(format!("dir.{short}").parse()?)
+    }
+}
+
+impl fmt::Display for HubLocation {
+    /// In the form that [`HubLocation::parse`] reads.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Folder(path) = self;
+        if let Some(text) = path.to_str() {
+            return out.write_str(text);
+        }
+        out.write_str("file://")?;
+        path.as_os_str().as_bytes().iter().try_for_each(|byte| {
+            if byte.is_ascii_alphanumeric() || b"/-._~".contains(byte) {
+                write!(out, "{}", char::from(*byte))
+            } else {
+                write!(out, "%{byte:02X}")
+            }
+        })
+    }
+}
+
+/// The hub at `location`. Nothing is read or written yet.
+#[must_use]
+pub fn open(location: &HubLocation) -> Arc<dyn Registry> {
+    let HubLocation::Folder(path) = location;
+    Arc::new(DirHub::new(path.clone(), location.to_string()))
+}
+
+/// RFC 3986, "Scheme". A path that starts with `/` or `.` has none.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
+}
+
+fn percent_decode(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next()?.as_bytes().to_vec();
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2).filter(|(code, _)| !code.starts_with('+'))?;
+        bytes.push(u8::from_str_radix(code, 16).ok()?);
+        bytes.extend(rest.bytes());
+    }
+    Some(bytes)
+}
+
+/// `path`, absolute and without symbolic links as far as it is there; the rest is taken as it is written.
+fn resolve(path: &Path) -> std::io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    match path.canonicalize() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        result => return result,
+    }
+    match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) => Ok(resolve(parent)?.join(name)),
+        // A path that ends in `..` below something that is not there.
+        _ => Err(std::io::ErrorKind::NotFound.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(text: &str) -> PathBuf {
+        let HubLocation::Folder(path) = HubLocation::parse(text).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_folder_is_the_same_however_it_is_spelled() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().canonicalize().unwrap();
+        std::fs::create_dir(root.join("a b")).unwrap();
+        std::os::unix::fs::symlink(root.join("a b"), root.join("link")).unwrap();
+        let plain = root.join("a b/new/hub");
+        for text in [
+            plain.display().to_string(),
+            format!("{}/link/new/hub", root.display()),
+            format!("{}/./a b//new/hub/", root.display()),
+            format!("file://{}/a%20b/new/hub", root.display()),
+            format!("file://localhost{}/link/new/hub", root.display()),
+        ] {
+            assert_eq!(folder(&text), plain, "{text}");
+        }
+        let before = HubLocation::folder(&plain).unwrap();
+        std::fs::create_dir_all(&plain).unwrap();
+        assert_eq!(HubLocation::folder(&plain).unwrap(), before);
+        assert!(folder("hub").is_absolute());
+    }
+
+    #[test]
+    fn its_name_is_a_hub() {
+        let name = HubLocation::Folder("/srv/hub".into()).hub_name().unwrap();
+        assert_eq!(name.as_str(), "dir.28b5c4c5");
+        let reference: format::Reference = format!("{name}/numpy:1").parse().unwrap();
+        assert_eq!(reference.hub, Some(name));
+    }
+
+    #[test]
+    fn what_is_shown_is_read_again() {
+        for path in ["/srv/hub", "/srv/s3://x", "/srv/100%"] {
+            assert_eq!(folder(&HubLocation::Folder(path.into()).to_string()), PathBuf::from(path));
+        }
+        let odd = PathBuf::from(OsString::from_vec(b"/srv/\xff%".to_vec()));
+        let text = HubLocation::Folder(odd.clone()).to_string();
+        assert_eq!((text.as_str(), folder(&text)), ("file:///srv/%FF%25", odd));
+    }
+
+    #[test]
+    fn other_kinds_are_named() {
+        for text in ["s3://bucket", "https://hub.example/", "oci://localhost:5000", "HTTP://x"] {
+            let error = HubLocation::parse(text).unwrap_err().to_string();
+            assert!(error.contains("not supported by this version"), "{error}");
+        }
+        for text in ["", "file://srv/hub", "file:///%2", "file:///%+1"] {
+            assert!(matches!(HubLocation::parse(text), Err(LocationError::Invalid { .. })), "{text}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Pull: a snapshot of a hub to the store.
+//!
+//! ```text
+//! plan      manifest, config and maps are read into memory and checked against each other; every blob that is
+//!           missing here is looked up in the hub; nothing is stored
+//! execute   free space, blobs (resumed, hashed as they come), maps, config, manifest, tag
+//! ```
+//!
+//! A digest is put on the plan's lease before it is tested whether the store has it. Interrupted anywhere, a pull
+//! leaves no tag and no manifest: blobs that were whole, which the next try finds and collection removes otherwise, and
+//! `partial/` files, which it resumes. Blobs become visible one by one and not at the end together, since two pulls
+//! that share blobs in different order would wait for each other for ever.
+
+use std::fmt;
+use std::sync::Arc;
+
+use format::{Digest, FullName, Name};
+use serde::Serialize;
+use store::{Lease, Store};
+
+use crate::plan;
+use crate::{PlannedBlob, Progress, RawManifest, Registry, Selector};
+
+mod error;
+mod execute;
+mod manifest;
+mod parts;
+
+pub use error::PullError;
+
+/// What a pull is going to do.
+#[derive(Debug, Serialize)]
+pub struct PullPlan {
+    /// The hub's location.
+    pub hub: String,
+    /// The name there.
+    pub name: Name,
+    /// The snapshot: its manifest's digest, whatever led to it.
+    pub snapshot: Digest,
+    /// Blobs that the store has.
+    pub present: Vec<PlannedBlob>,
+    /// Blobs that the store is going to get.
+    pub missing: Vec<PlannedBlob>,
+    #[serde(skip)]
+    ends: Ends,
+}
+
+/// What the plan needs to be executed.
+#[derive(Debug)]
+struct Ends {
+    store: Store,
+    registry: Arc<dyn Registry>,
+    lease: Lease,
+    manifest: RawManifest,
+    fetched: parts::Fetched,
+}
+
+/// The tag that a pull sets when all is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagAs {
+    /// The tag.
+    pub name: FullName,
+    /// Whether one that leads elsewhere is moved.
+    pub may_move: bool,
+}
+
+/// What a pull has done.
+#[derive(Debug)]
+pub struct Pulled {
+    /// The snapshot.
+    pub snapshot: Digest,
+    /// Where the tag led before, if it led elsewhere.
+    pub moved_from: Option<Digest>,
+    /// Keeps the snapshot from being collected until this is dropped, tag or not.
+    pub lease: Lease,
+}
+
+impl PullPlan {
+    /// Bytes that the store is going to get. A part of them may be there from a pull that broke.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        plan::bytes(&self.missing)
+    }
+
+    /// Bytes that the store has.
+    #[must_use]
+    pub fn present_bytes(&self) -> u64 {
+        plan::bytes(&self.present)
+    }
+}
+
+impl fmt::Display for PullPlan {
+    /// A line for the whole, then one for each blob that the store is going to get.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hub, name, snapshot, present, missing, .. } = self;
+        let (blobs, bytes) = (present.len() + missing.len(), self.missing_bytes());
+        write!(out, "pull {name}@{snapshot} from {hub}: {} of {blobs} blobs, {bytes} bytes", missing.len())?;
+        missing.iter().try_for_each(|blob| write!(out, "\n  {blob}"))
+    }
+}
+
+/// Finds out what the store lacks of a snapshot, and that the hub has all of it. Stores nothing.
+///
+/// # Errors
+/// [`PullError::Incomplete`] if the hub lacks parts too; if the snapshot is not valid; if the hub does not answer.
+pub async fn plan_pull(
+    store: &Store,
+    registry: Arc<dyn Registry>,
+    name: &Name,
+    which: &Selector,
+) -> Result<PullPlan, PullError> {
+    parts::plan(store, registry, name, which).await
+}
+
+/// Fetches what the store lacks of a snapshot that it knows. Sets no tag: only the digest counts.
+///
+/// # Errors
+/// See [`plan_pull`] and [`PullPlan::execute`].
+pub async fn fetch_missing(
+    store: &Store,
+    registry: Arc<dyn Registry>,
+    name: &Name,
+    snapshot: &Digest,
+    progress: Arc<dyn Progress>,
+) -> Result<Pulled, PullError> {
+    let plan = plan_pull(store, registry, name, &Selector::Digest(*snapshot)).await?;
+    plan.execute(None, progress).await
+}

@@ -1,0 +1,210 @@
+//! Push: a snapshot of the store to a hub.
+//!
+//! The plan asks the hub what it has; executing it sends the rest, then the config, then the manifest, then moves the
+//! tag. The bytes of a snapshot are never changed on the way, its manifest's least of all. A local blob that is
+//! damaged is found while it is sent: the hub refuses it, the push names it, and no manifest follows.
+
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+
+use format::{Descriptor, Digest, Hasher, Name, Tag};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::Serialize;
+use store::{BlobError, FileError, Lease, LoadError, Snapshot, Store};
+
+use crate::blocking::blocking;
+use crate::plan::{self, Roles};
+use crate::source::StoredBlob;
+use crate::{CHUNK, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, TRANSFERS};
+
+/// Why a snapshot could not be pushed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// The snapshot is not in the store in whole, or not valid.
+    #[error(transparent)]
+    Snapshot(#[from] LoadError),
+    /// A part has changed since it was stored. The hub's tag was not moved.
+    #[error("{blob} is damaged in the local store: {reason}; remove it and pull a snapshot that has it, then repeat")]
+    Damaged {
+        /// The part.
+        blob: PlannedBlob,
+        /// What was found.
+        reason: String,
+    },
+    /// The hub failed. Its tag was not moved.
+    #[error(transparent)]
+    Hub(#[from] HubError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] BlobError),
+}
+
+impl From<FileError> for PushError {
+    fn from(error: FileError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What a push is going to do.
+#[derive(Debug, Serialize)]
+pub struct PushPlan {
+    /// The hub's location.
+    pub hub: String,
+    /// The name there.
+    pub name: Name,
+    /// The snapshot.
+    pub snapshot: Digest,
+    /// Blobs that the hub has.
+    pub present: Vec<PlannedBlob>,
+    /// Blobs that are going to be sent; the config is the last one.
+    pub missing: Vec<PlannedBlob>,
+    #[serde(skip)]
+    ends: Ends,
+}
+
+#[derive(Debug)]
+struct Ends {
+    store: Store,
+    registry: Arc<dyn Registry>,
+    manifest: RawManifest,
+    /// Keeps the snapshot while it is sent.
+    _lease: Lease,
+}
+
+impl PushPlan {
+    /// Bytes that are going to be sent.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        plan::bytes(&self.missing)
+    }
+
+    /// Bytes that the hub has.
+    #[must_use]
+    pub fn present_bytes(&self) -> u64 {
+        plan::bytes(&self.present)
+    }
+}
+
+impl fmt::Display for PushPlan {
+    /// A line for the whole, then one for each blob that is going to be sent.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hub, name, snapshot, present, missing, .. } = self;
+        let (blobs, bytes) = (present.len() + missing.len(), self.missing_bytes());
+        write!(out, "push {snapshot} as {name} to {hub}: {} of {blobs} blobs, {bytes} bytes", missing.len())?;
+        missing.iter().try_for_each(|blob| write!(out, "\n  {blob}"))
+    }
+}
+
+/// Finds out what the hub has of the snapshot `digest`, which is to have `name` there.
+///
+/// # Errors
+/// If the snapshot is not here in whole, or the hub does not answer.
+pub async fn plan_push(
+    store: &Store,
+    digest: &Digest,
+    registry: Arc<dyn Registry>,
+    name: &Name,
+) -> Result<PushPlan, PushError> {
+    let (local, digest) = (store.clone(), *digest);
+    let (lease, snapshot, bytes) = blocking(move || read(&local, &digest)).await?;
+    let too_large = || BlobError::TooLarge { digest, size: u64::MAX, limit: format::limits::MANIFEST_BYTES };
+    let manifest = RawManifest::new(bytes).ok_or_else(too_large)?;
+    let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
+    // The config goes last: whoever finds it in the hub finds all that it names.
+    let order = snapshot.manifest.layers.iter().chain([&snapshot.manifest.config]);
+    let blobs: Vec<_> = order.map(|descriptor| roles.blob(descriptor)).collect();
+    let hub = &registry;
+    let asked = stream::iter(blobs).map(|blob| async move {
+        let size = hub.blob_size(name, &blob.digest).await?;
+        // A blob of another size is broken there, and sent again.
+        Ok::<_, HubError>((size == Some(blob.size), blob))
+    });
+    let asked: Vec<_> = asked.buffered(REQUESTS).try_collect().await?;
+    let (present, missing): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(is_there, _)| *is_there);
+    let blobs = |asked: Vec<(bool, PlannedBlob)>| asked.into_iter().map(|(_, blob)| blob).collect();
+    Ok(PushPlan {
+        hub: registry.location().to_owned(),
+        name: name.clone(),
+        snapshot: digest,
+        present: blobs(present),
+        missing: blobs(missing),
+        ends: Ends { store: store.clone(), registry, manifest, _lease: lease },
+    })
+}
+
+/// The snapshot, all of it under a lease, and the bytes of its manifest.
+fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
+    let lease = store.lease()?;
+    lease.protect(digest)?;
+    let snapshot = store.load_snapshot(digest)?;
+    let (_, bytes) = store.read_manifest(digest)?;
+    let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
+    for descriptor in snapshot.manifest.blobs() {
+        check_size(store, &roles, descriptor)?;
+    }
+    Ok((lease, snapshot, bytes))
+}
+
+fn check_size(store: &Store, roles: &Roles, descriptor: &Descriptor) -> Result<(), PushError> {
+    let size = store.blob_size(&descriptor.digest)?;
+    if size == descriptor.size {
+        return Ok(());
+    }
+    Err(PushError::Damaged { blob: roles.blob(descriptor), reason: format!("it has {size} bytes") })
+}
+
+impl PushPlan {
+    /// Sends what is missing, then the manifest, then lets `tag`, if there is one, lead to it. Dropped before its end,
+    /// it leaves the tag where it was, and blobs that the next try does not send again.
+    ///
+    /// # Errors
+    /// If a local blob is damaged or the hub fails: the tag is not moved.
+    pub async fn execute(self, tag: Option<&Tag>, progress: Arc<dyn Progress>) -> Result<(), PushError> {
+        progress.event(Event::Started { blobs: self.missing.len(), bytes: self.missing_bytes() });
+        let this = &self;
+        let (rest, config) = this.missing.split_at(this.missing.len().saturating_sub(1));
+        for part in [rest, config] {
+            stream::iter(part.iter().cloned().map(Ok))
+                .try_for_each_concurrent(TRANSFERS, |blob| this.send(blob, Arc::clone(&progress)))
+                .await?;
+        }
+        let Ends { registry, manifest, .. } = &self.ends;
+        Ok(registry.put_manifest(&self.name, manifest, tag).await?)
+    }
+
+    async fn send(&self, blob: PlannedBlob, progress: Arc<dyn Progress>) -> Result<(), PushError> {
+        let Ends { store, registry, .. } = &self.ends;
+        let PlannedBlob { digest, size, role } = blob.clone();
+        let source = StoredBlob { store: store.clone(), digest, size, role, progress: Arc::clone(&progress) };
+        match registry.put_blob(&self.name, &digest, size, &source).await {
+            Ok(()) => {
+                progress.event(Event::BlobDone { digest });
+                Ok(())
+            }
+            Err(error @ HubError::Corrupt { .. }) => {
+                let store = store.clone();
+                match blocking(move || hash(&store, &digest)).await? {
+                    found if found == digest => Err(error.into()),
+                    found => Err(PushError::Damaged { blob, reason: format!("its content has the digest {found}") }),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// What a blob of the store really holds.
+fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
+    let mut file = store.open_blob(digest)?;
+    let (mut hasher, mut buffer) = (Hasher::new(), vec![0; CHUNK]);
+    let unreadable = |source| HubError::Source { digest: *digest, source };
+    loop {
+        let read = file.read(&mut buffer).map_err(unreadable)?;
+        if read == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}

@@ -1,0 +1,150 @@
+//! The trait that every kind of hub implements, and the types it speaks.
+//!
+//! It is small for implementors. Everything that is the same for all of them (plans, order, parallelism, what to do
+//! about a missing part) is in [`crate::pull`] and [`crate::push`].
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::pin::Pin;
+
+use async_trait::async_trait;
+use format::{Digest, Name, Tag, limits};
+use tokio::io::AsyncRead;
+
+use crate::HubError;
+
+/// The bytes of a blob as they arrive.
+pub type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
+
+/// Where the bytes of a blob come from. It can be opened again, so that a hub can try again.
+#[async_trait]
+pub trait BlobSource: Send + Sync {
+    /// The bytes from the first one on.
+    ///
+    /// # Errors
+    /// If they cannot be had.
+    async fn open(&self) -> io::Result<BlobReader>;
+}
+
+/// Which manifest of a name is meant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Selector {
+    /// The one that a tag leads to.
+    Tag(Tag),
+    /// The one with this digest.
+    Digest(Digest),
+}
+
+impl fmt::Display for Selector {
+    /// With its separator, as it follows a name: `:latest`, `@sha256:…`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tag(tag) => write!(out, ":{tag}"),
+            Self::Digest(digest) => write!(out, "@{digest}"),
+        }
+    }
+}
+
+/// The bytes of a manifest or an image index, and the digest that they have: it is computed, never taken over.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RawManifest {
+    digest: Digest,
+    bytes: Vec<u8>,
+}
+
+impl RawManifest {
+    /// Hashes `bytes`; `None` if they are more than a manifest may have.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() <= limits::MANIFEST_BYTES).then(|| Self { digest: Digest::of(&bytes), bytes })
+    }
+
+    /// The digest of the bytes.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl fmt::Debug for RawManifest {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "RawManifest({}, {} bytes)", self.digest, self.bytes.len())
+    }
+}
+
+/// A place that holds snapshots. `crate::conformance` (feature `testing`) says in code what is said here in words.
+///
+/// A future of any method may be dropped at any point: what it was writing must not be visible then, unless it is
+/// whole. What is absent is `None`, not an error.
+#[async_trait]
+pub trait Registry: fmt::Debug + Send + Sync {
+    /// Where it is, in the form that [`crate::HubLocation`] reads.
+    fn location(&self) -> &str;
+
+    /// A manifest or an image index.
+    ///
+    /// # Errors
+    /// [`HubError::Corrupt`] if what is there under a digest has another one; if it cannot be read.
+    async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError>;
+
+    /// Makes a manifest or an image index available by its digest, then lets `tag` lead to it. The caller has put all
+    /// blobs that it lists.
+    ///
+    /// # Errors
+    /// If it cannot be written. The tag leads where it led, then.
+    async fn put_manifest(
+        &self,
+        name: &Name,
+        manifest: &RawManifest,
+        tag: Option<&Tag>,
+    ) -> Result<(), HubError>;
+
+    /// Bytes of a blob.
+    ///
+    /// # Errors
+    /// If the hub does not answer.
+    async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, HubError>;
+
+    /// The bytes `range` of a blob, less where the blob ends before. They are not verified.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    async fn get_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<BlobReader>, HubError>;
+
+    /// Stores a blob, unless it is there with this size. What is stored has this size and this digest: the hub, or
+    /// the implementation, has verified it, and otherwise nothing is visible.
+    ///
+    /// # Errors
+    /// [`HubError::Corrupt`] if `source` gives other bytes; [`HubError::Source`] if it fails; if they cannot be stored.
+    async fn put_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        size: u64,
+        source: &dyn BlobSource,
+    ) -> Result<(), HubError>;
+
+    /// The tags of a name, sorted; none if there is no such name.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError>;
+
+    /// All names, sorted.
+    ///
+    /// # Errors
+    /// [`HubError::Unsupported`] where hubs of this kind do not tell; if they cannot be listed.
+    async fn names(&self) -> Result<Vec<Name>, HubError>;
+}

@@ -1,0 +1,159 @@
+//! Bake: a recipe becomes a snapshot of a warm VM.
+//!
+//! ```text
+//!  recipe ─▶ base layers ─▶ kernel, initrd, empty disk ─▶ build commands (a VM of their own)
+//!                                                               │
+//!   tag ◀─ manifest ◀─ frames, maps ◀─ freeze ◀─ warm process ready ◀─ boot
+//! ```
+//!
+//! All work is done in one folder of the store's `tmp/`, in which the engine runs and with which everything goes if the bake
+//! fails or is killed. What is expensive and the same each time, layers and kernels, is kept in the store's cache.
+//! The tag is set last.
+
+mod base;
+mod capture;
+mod guest;
+mod machine;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use engine::{Engine, NetworkMode, ProbeGuest};
+use format::config::Accelerator;
+use format::{Digest, FullName, HubName, Name, Tag};
+use rootfs::{Progress, Recipe};
+use serde::Serialize;
+use store::Store;
+
+use crate::Error;
+use guest::GuestFiles;
+
+/// What a bake needs besides the recipe.
+#[derive(Debug)]
+pub struct BakeOptions<'a> {
+    /// Instead of the recipe's own name.
+    pub name: Option<Name>,
+    /// Instead of the recipe's own version.
+    pub tag: Option<Tag>,
+    /// A kernel and its modules folder instead of Debian's.
+    pub kernel: Option<(PathBuf, Option<PathBuf>)>,
+    /// Makes layers and fetches the kernel again even if they are cached.
+    pub refresh: bool,
+    /// The agent's executable.
+    pub agent: &'a [u8],
+    /// The agent's version.
+    pub agent_version: &'a str,
+    /// The runners that come with Spore, by file name.
+    pub runners: &'a [(&'a str, &'a [u8])],
+    /// RFC 3339: when the bake was begun.
+    pub created_at: String,
+}
+
+/// What a bake made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Baked {
+    /// The snapshot.
+    pub digest: Digest,
+    /// Its local name.
+    pub name: String,
+    /// Bytes of all its blobs.
+    pub size: u64,
+    /// Where its bytes are.
+    pub parts: Parts,
+}
+
+/// How many bytes the parts of a snapshot have, compressed, and what they were made of.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct Parts {
+    /// Frames of the memory.
+    pub memory: u64,
+    /// Memory pages that are stored.
+    pub memory_pages: u64,
+    /// Memory pages that are a layer's.
+    pub layer_pages: u64,
+    /// Frames of the layers.
+    pub layers: u64,
+    /// Frames of the writable disk.
+    pub writable: u64,
+}
+
+/// Bakes a recipe. The engine is asked first which accelerators work.
+///
+/// # Errors
+/// If any stage fails, or `interrupted` is set: nothing but caches is left, and no tag is moved.
+pub fn bake(
+    store: &Store,
+    engine: &mut dyn Engine,
+    recipe: &Recipe,
+    options: &BakeOptions<'_>,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<Baked, Error> {
+    let proceed = || if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
+    let lease = store.lease()?;
+    progress.stage("base", "looking for cached layers");
+    let base = base::layers(store, &lease, recipe, options.refresh, progress)?;
+    proceed()?;
+    let kernel = base::kernel(store, recipe, options, progress)?;
+    proceed()?;
+    let work = store.work_folder()?;
+    progress.stage("guest", "packing the initrd");
+    let files = GuestFiles::write(work.path(), recipe, options, &kernel, base.layers.len())?;
+    base::link_layers(store, &base, work.path())?;
+    probe(store, engine, work.path())?;
+    proceed()?;
+    let vm = machine::Frozen::make(&*engine, work.path(), recipe, &base, files.command_line, progress, &proceed)?;
+    proceed()?;
+    let captured = capture::Capture { store, lease: &lease, recipe, options, base: &base, kernel: &kernel, vm: &vm };
+    let (digest, size, parts) = captured.commit(work.path(), progress)?;
+    proceed()?;
+    let name = full_name(recipe, options);
+    store.set_ref(&name, &digest, None)?;
+    Ok(Baked { digest, name: name.to_string(), size, parts })
+}
+
+fn full_name(recipe: &Recipe, options: &BakeOptions<'_>) -> FullName {
+    FullName {
+        hub: HubName::local(),
+        name: options.name.clone().unwrap_or_else(|| recipe.name.clone()),
+        tag: options.tag.clone().unwrap_or_else(|| recipe.version.clone()),
+    }
+}
+
+/// Finds out which accelerators work by booting the guest's kernel, unless that is known.
+fn probe(store: &Store, engine: &mut dyn Engine, work: &std::path::Path) -> Result<(), Error> {
+    let folder = store.work_folder()?;
+    let guest = ProbeGuest {
+        folder: folder.path(),
+        kernel: &work.join(guest::KERNEL_FILE),
+        initrd: &work.join(guest::INITRD_FILE),
+        command_line: guest::PROBE_COMMAND_LINE,
+        marker: guest::PROBE_MARKER,
+    };
+    Ok(engine.probe_accelerators(&guest)?)
+}
+
+/// The best accelerator of an engine.
+fn accelerator(engine: &dyn Engine) -> Accelerator {
+    engine.capabilities().accelerators.first().copied().unwrap_or(Accelerator::Tcg)
+}
+
+/// What a bake's guest is connected to.
+fn network(enabled: bool) -> NetworkMode {
+    if enabled { NetworkMode::User } else { NetworkMode::None }
+}
+
+/// The last lines of a log, for errors.
+fn tail(path: &std::path::Path) -> String {
+    const BYTES: u64 = 2000;
+    let read = || -> std::io::Result<String> {
+        use std::io::{Read, Seek, SeekFrom};
+        let mut file = std::fs::File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(BYTES).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    read().unwrap_or_else(|error| format!("({} cannot be read: {error})", path.display()))
+}

@@ -1,0 +1,159 @@
+//! Layers and kernels, which are expensive and the same each time: made once and kept in the store's cache.
+//!
+//! An entry is written last and names layers by digest; if what it names has gone, it is made again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use format::Digest;
+use rootfs::{BaseImage, Kernel, Mirrors, Package, Progress, Recipe};
+use serde::{Deserialize, Serialize};
+use store::{FlatKey, Lease, LockKey, Store};
+
+use super::BakeOptions;
+use crate::Error;
+use crate::error::At;
+
+/// A base as the cache remembers it. The store keeps the layers that `layers` names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Base {
+    /// Lowest first.
+    pub(super) layers: Vec<Digest>,
+    /// Bytes of each.
+    pub(super) sizes: Vec<u64>,
+    pub(super) packages: Vec<Package>,
+    pub(super) tools: Vec<(String, String)>,
+}
+
+/// The layers of a recipe, laid out flat.
+pub(super) fn layers(
+    store: &Store,
+    lease: &Lease,
+    recipe: &Recipe,
+    refresh: bool,
+    progress: &dyn Progress,
+) -> Result<Base, Error> {
+    let key = rootfs::base_key(recipe)?;
+    let _held = store.lock(LockKey::Object(key), &mut || progress.stage("base", "another bake makes the same base"))?;
+    let folder = group(store, "bases")?;
+    let entry = folder.join(format!("{}.json", key.hex()));
+    if !refresh && let Some(base) = read::<Base>(&entry)? && protect(store, lease, &base)? {
+        progress.stage("base", "cached");
+        return Ok(base);
+    }
+    progress.stage("base", "making layers");
+    let work = store.work_folder()?;
+    let BaseImage { layers, packages, tools } =
+        rootfs::build_base(recipe, &Mirrors::from_environment()?, work.path(), progress)?;
+    for layer in &layers {
+        store.place_layer(lease, &layer.digest, &layer.path)?;
+    }
+    let base = Base {
+        layers: layers.iter().map(|layer| layer.digest).collect(),
+        sizes: layers.iter().map(|layer| layer.size).collect(),
+        packages,
+        tools: tools.into_iter().map(|tool| (tool.name, tool.version)).collect(),
+    };
+    write(&entry, work.path(), &base)?;
+    Ok(base)
+}
+
+/// Whether all layers are there; from now on they stay.
+fn protect(store: &Store, lease: &Lease, base: &Base) -> Result<bool, Error> {
+    for layer in &base.layers {
+        lease.protect(layer)?;
+        if store.flat_file(FlatKey::Layer(*layer))?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes `layer0` and so on in `folder` links to the layers.
+pub(super) fn link_layers(store: &Store, base: &Base, folder: &Path) -> Result<(), Error> {
+    for (number, layer) in (0..).zip(&base.layers) {
+        let to = folder.join(format::config::layer_id(number));
+        if !store.link_flat(FlatKey::Layer(*layer), &to)? {
+            return Err(Error::Format(format!("layer {layer} was removed while it was in use")));
+        }
+    }
+    Ok(())
+}
+
+/// What is remembered of a kernel beside its files.
+#[derive(Debug, Serialize, Deserialize)]
+struct KernelEntry {
+    version: String,
+    package: Option<Package>,
+}
+
+const KERNEL_IMAGE: &str = "vmlinuz";
+const KERNEL_MODULES: &str = "modules";
+const KERNEL_ENTRY: &str = "kernel.json";
+
+/// The guest's kernel: the user's, a cached one, or Debian's.
+pub(super) fn kernel(
+    store: &Store,
+    recipe: &Recipe,
+    options: &BakeOptions<'_>,
+    progress: &dyn Progress,
+) -> Result<Kernel, Error> {
+    if let Some((image, modules)) = &options.kernel {
+        return Ok(Kernel::from_files(image, modules.as_deref())?);
+    }
+    let key = rootfs::kernel_key(recipe)?;
+    let _held = store.lock(LockKey::Object(key), &mut || progress.stage("kernel", "another bake fetches it"))?;
+    let folder = group(store, "kernels")?.join(key.hex());
+    if !options.refresh && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))? {
+        progress.stage("kernel", &format!("cached: {}", entry.version));
+        return Ok(Kernel {
+            image: folder.join(KERNEL_IMAGE),
+            version: entry.version,
+            modules: Some(folder.join(KERNEL_MODULES)).filter(|modules| modules.is_dir()),
+            package: entry.package,
+        });
+    }
+    let work = store.work_folder()?;
+    let fetched = rootfs::fetch_kernel(recipe, &Mirrors::from_environment()?, work.path(), progress)?;
+    let entry = KernelEntry { version: fetched.version.clone(), package: fetched.package.clone() };
+    write(&work.path().join(KERNEL_ENTRY), work.path(), &entry)?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder).at("remove", &folder)?;
+    }
+    // The work folder is locked by name, so its content moves and not itself.
+    fs::create_dir_all(&folder).at("create", &folder)?;
+    for name in [KERNEL_IMAGE, KERNEL_MODULES, KERNEL_ENTRY] {
+        let from = work.path().join(name);
+        if from.exists() {
+            fs::rename(&from, folder.join(name)).at("move", &from)?;
+        }
+    }
+    Ok(Kernel {
+        image: folder.join(KERNEL_IMAGE),
+        modules: fetched.modules.map(|_| folder.join(KERNEL_MODULES)),
+        ..fetched
+    })
+}
+
+fn group(store: &Store, name: &str) -> Result<PathBuf, Error> {
+    let folder = store.cache_folder().join(name);
+    fs::create_dir_all(&folder).at("create", &folder)?;
+    Ok(folder)
+}
+
+fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    match fs::read(path) {
+        // An entry of another version is as good as none: it is a cache.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).at("read", path),
+    }
+}
+
+fn write(path: &Path, work: &Path, value: &impl Serialize) -> Result<(), Error> {
+    let temp = work.join("entry.new");
+    let bytes = serde_json::to_vec_pretty(value).at("write", path)?;
+    let file = fs::File::create(&temp).at("create", &temp)?;
+    std::io::Write::write_all(&mut &file, &bytes).and_then(|()| file.sync_all()).at("write", &temp)?;
+    fs::rename(&temp, path).at("write", path)
+}

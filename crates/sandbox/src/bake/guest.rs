@@ -1,0 +1,133 @@
+//! What is put beside the guest's layers: kernel, initrd with the agent and its configuration, an empty writable disk.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+
+use agent_protocol::{GUEST_CONFIG_VERSION, GuestConfig, Hostname, Ready, RUN_DIR, Warm};
+use format::config::{MacAddress, Network};
+use rootfs::{Initrd, InitrdContent, Kernel, Recipe, Runner, WarmStart};
+
+use super::BakeOptions;
+use crate::Error;
+use crate::error::At;
+
+pub(super) const KERNEL_FILE: &str = "kernel";
+pub(super) const INITRD_FILE: &str = "initrd";
+pub(super) const WRITABLE_FILE: &str = "writable";
+
+/// A guest without disks: its agent says so on the console, and that is the proof that it got so far.
+pub(super) const PROBE_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
+/// What every message of the agent on the console begins with.
+pub(super) const PROBE_MARKER: &str = "spore-agent";
+
+/// The warm-up script's name beside the runner.
+const WARM_SCRIPT: &str = "warm.py";
+/// Milliseconds between two tries of a readiness command.
+const READY_INTERVAL_MS: u64 = 100;
+
+/// What the guest is started with, in the work folder.
+pub(super) struct GuestFiles {
+    pub(super) command_line: String,
+}
+
+impl GuestFiles {
+    pub(super) fn write(
+        work: &Path,
+        recipe: &Recipe,
+        options: &BakeOptions<'_>,
+        kernel: &Kernel,
+        layers: usize,
+    ) -> Result<Self, Error> {
+        let drivers = Initrd::for_kernel(kernel)?;
+        let modules = drivers.modules().iter().map(rootfs::GuestModule::path).collect();
+        let config = guest_config(recipe, modules, layers)?;
+        let guest_config = serde_json::to_vec(&config).at("write the guest's configuration in", work)?;
+        let script = read_script(recipe)?;
+        let mut files = options.runners.to_vec();
+        files.extend(script.as_deref().map(|script| (WARM_SCRIPT, script)));
+        let content = InitrdContent { agent: options.agent, guest_config: &guest_config, files: &files };
+        let initrd = work.join(INITRD_FILE);
+        fs::write(&initrd, drivers.build(&content)?).at("write", &initrd)?;
+        fs::copy(&kernel.image, work.join(KERNEL_FILE)).at("copy", &kernel.image)?;
+        rootfs::create_disk(&work.join(WRITABLE_FILE), recipe.machine.disk)?;
+        Ok(Self { command_line: command_line(recipe) })
+    }
+}
+
+/// Why each of these: docs/format.md's machine has a serial console; a guest that panics ends; the timer and the clock of
+/// an emulated machine are not to be tested or watched, which costs idle CPU in every fork for ever.
+fn command_line(recipe: &Recipe) -> String {
+    let mut line = "console=ttyS0 quiet panic=-1 reboot=t no_timer_check tsc=reliable nowatchdog".to_owned();
+    if recipe.machine.init_on_free {
+        line.push_str(" init_on_free=1");
+    }
+    line
+}
+
+fn read_script(recipe: &Recipe) -> Result<Option<Vec<u8>>, Error> {
+    match recipe.warm.as_ref().map(|warm| &warm.start) {
+        Some(WarmStart::Runner { script, .. }) => {
+            Ok(Some(fs::read(script.absolute()).at("read", script.absolute())?))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn guest_config(recipe: &Recipe, modules: Vec<String>, layers: usize) -> Result<GuestConfig, Error> {
+    let network = network();
+    let config = GuestConfig {
+        version: GUEST_CONFIG_VERSION,
+        modules,
+        layers: u8::try_from(layers).unwrap_or(u8::MAX),
+        writable: true,
+        userxattr: false,
+        hostname: Hostname::try_from("spore".to_owned()).map_err(|error| Error::Format(error.to_string()))?,
+        env: recipe.environment.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
+        user: None,
+        cwd: None,
+        network: Some(agent_protocol::Network {
+            address: network.address,
+            prefix: network.prefix,
+            gateway: network.gateway,
+            dns: network.dns,
+        }),
+        warm: recipe.warm.as_ref().map(warm),
+        on_fork: recipe.on_fork.as_ref().map(|on_fork| on_fork.command.clone()),
+    };
+    config.check().map_err(|error| Error::Format(error.to_string()))?;
+    Ok(config)
+}
+
+fn warm(warm: &rootfs::Warm) -> Warm {
+    let (argv, eval) = match &warm.start {
+        WarmStart::Command(argv) => (argv.clone(), false),
+        WarmStart::Runner { runner: Runner::Python, .. } => {
+            (vec!["python3".to_owned(), format!("{RUN_DIR}/python.py"), format!("{RUN_DIR}/{WARM_SCRIPT}")], true)
+        }
+    };
+    let ready = match &warm.ready {
+        rootfs::Ready::Runner => Ready::Runner,
+        rootfs::Ready::Command(argv) => Ready::Command { argv: argv.clone(), interval_ms: READY_INTERVAL_MS },
+        rootfs::Ready::File(path) => Ready::File { path: path.to_string() },
+    };
+    Warm {
+        argv,
+        env: std::collections::BTreeMap::new(),
+        user: Some(warm.user.clone()),
+        cwd: Some(warm.cwd.to_string()),
+        ready,
+        eval,
+    }
+}
+
+/// The NIC of every guest: each fork has a network of its own, in which these addresses are free.
+pub(super) fn network() -> Network {
+    Network {
+        mac: MacAddress([0x52, 0x54, 0x00, 0x53, 0x50, 0x01]),
+        address: Ipv4Addr::new(10, 0, 2, 15),
+        prefix: 24,
+        gateway: Ipv4Addr::new(10, 0, 2, 2),
+        dns: Ipv4Addr::new(10, 0, 2, 3),
+    }
+}

@@ -1,0 +1,228 @@
+//! The VMs of a bake: one in which the recipe's build commands run, and one that is warmed and frozen.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_protocol::{Exec, Reply, Request};
+use engine::{
+    AGENT_SOCKET, BootSpec, CONSOLE_LOG, Description, Disk, DiskFormat, Engine, FileName, MEMORY_FILE, MemoryMode,
+    NetworkMode, Setup, Vm,
+};
+use format::config::{Kernel, Machine, Profile, layer_id};
+use host::Deadline;
+use rootfs::{Progress, Recipe};
+
+use super::base::Base;
+use super::{accelerator, guest, network, tail};
+use crate::channel::{ChannelError, Peer};
+use crate::client::{Event, Session};
+use crate::error::At;
+use crate::{Channel, Error, layout};
+
+/// How long a guest may take from its kernel's first instruction to its agent's greeting.
+const BOOT_DEADLINE: Duration = Duration::from_secs(180);
+/// How long a guest may take to flush its disks, and an engine to write its state.
+const FREEZE_DEADLINE: Duration = Duration::from_secs(120);
+/// How much of a build command's output is shown when it fails, in bytes.
+const OUTPUT_BYTES: usize = 4000;
+
+/// A warm guest that was frozen: its state, memory and disks lie in the work folder, and nothing runs.
+pub(super) struct Frozen {
+    pub(super) machine: Machine,
+    pub(super) description: Description,
+    pub(super) memory: PathBuf,
+    pub(super) state: PathBuf,
+    pub(super) writable: PathBuf,
+}
+
+impl Frozen {
+    pub(super) fn make(
+        engine: &dyn Engine,
+        work: &Path,
+        recipe: &Recipe,
+        base: &Base,
+        command_line: String,
+        progress: &dyn Progress,
+        proceed: &dyn Fn() -> Result<(), Error>,
+    ) -> Result<Self, Error> {
+        let machine = machine(recipe, base.layers.len(), command_line);
+        let description = engine.describe(accelerator(engine));
+        let bench = Bench { engine, work, machine: &machine, description: &description, disks: disks(recipe, base)? };
+        if !recipe.build.commands.is_empty() {
+            bench.build(recipe, progress)?;
+            proceed()?;
+        }
+        bench.warm_and_freeze(recipe, progress)?;
+        Ok(Self {
+            memory: work.join(MEMORY_FILE),
+            state: work.join(layout::STATE_FILE),
+            writable: work.join(guest::WRITABLE_FILE),
+            machine,
+            description,
+        })
+    }
+}
+
+fn machine(recipe: &Recipe, layers: usize, command_line: String) -> Machine {
+    let profile = Profile::Q35V1;
+    // The blobs are known when the snapshot is captured.
+    let unknown = format::Digest::from_bytes([0; 32]);
+    Machine {
+        profile,
+        vcpus: recipe.machine.vcpus.into(),
+        memory: profile.memory_regions(recipe.machine.memory.bytes()),
+        devices: profile.devices(u8::try_from(layers).unwrap_or(u8::MAX)),
+        network: guest::network(),
+        kernel: Kernel { command_line, image: unknown, initrd: unknown },
+    }
+}
+
+fn disks(recipe: &Recipe, base: &Base) -> Result<Vec<Disk>, Error> {
+    let mut disks = Vec::new();
+    for (number, size) in (0..).zip(&base.sizes) {
+        let id = layer_id(number);
+        let file = FileName::new(id.clone())?;
+        disks.push(Disk { id, file, size: *size, format: DiskFormat::Raw, read_only: true });
+    }
+    let file = FileName::new(guest::WRITABLE_FILE)?;
+    let size = recipe.machine.disk.bytes();
+    disks.push(Disk { id: "writable".to_owned(), file, size, format: DiskFormat::Raw, read_only: false });
+    Ok(disks)
+}
+
+/// Where VMs of a bake are started.
+struct Bench<'a> {
+    engine: &'a dyn Engine,
+    work: &'a Path,
+    machine: &'a Machine,
+    description: &'a Description,
+    disks: Vec<Disk>,
+}
+
+/// A VM that is ended when this is dropped.
+struct Guest {
+    vm: Box<dyn Vm>,
+    channel: Option<Channel>,
+    console: PathBuf,
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.vm.kill(Deadline::after(crate::manage::KILL_DEADLINE)).ok();
+    }
+}
+
+impl Bench<'_> {
+    fn boot(&self, network: NetworkMode) -> Result<Guest, Error> {
+        let memory = self.work.join(MEMORY_FILE);
+        let file = File::create(&memory).at("create", &memory)?;
+        file.set_len(self.machine.memory_size()).at("size", &memory)?;
+        let deadline = Deadline::after(BOOT_DEADLINE);
+        let setup = Setup {
+            folder: self.work,
+            machine: self.machine,
+            engine: self.description,
+            disks: &self.disks,
+            network,
+            memory: MemoryMode::Shared,
+            deadline,
+        };
+        let (kernel, initrd) = (FileName::new(guest::KERNEL_FILE)?, FileName::new(guest::INITRD_FILE)?);
+        let vm = self.engine.boot(&BootSpec { setup, kernel: &kernel, initrd: &initrd })?;
+        let mut guest = Guest { vm, channel: None, console: self.work.join(CONSOLE_LOG) };
+        guest.greet(self.work, network, deadline)?;
+        Ok(guest)
+    }
+
+    /// Runs the recipe's build commands in a guest that then shuts down, so that nothing but the disk remembers them.
+    fn build(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+        progress.stage("build", "booting");
+        let mut guest = self.boot(network(recipe.build.network))?;
+        let deadline = Deadline::after(recipe.build.timeout.duration());
+        for command in &recipe.build.commands {
+            progress.stage("build", command);
+            guest.run(command, deadline)?;
+        }
+        guest.ask("building", &Request::Shutdown {}, Deadline::after(FREEZE_DEADLINE))?;
+        guest.vm.wait_exit(Deadline::after(FREEZE_DEADLINE))?;
+        Ok(())
+    }
+
+    fn warm_and_freeze(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+        progress.stage("boot", "booting the guest");
+        let mut guest = self.boot(NetworkMode::None)?;
+        if let Some(warm) = &recipe.warm {
+            progress.stage("warm", "waiting for the warm process to be ready");
+            let wait = warm.deadline.duration();
+            let deadline_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            guest.ask("warming", &Request::Warm { deadline_ms }, Deadline::after(wait + Duration::from_secs(10)))?;
+        }
+        progress.stage("freeze", "freezing the guest");
+        let deadline = Deadline::after(FREEZE_DEADLINE);
+        guest.ask("freezing", &Request::Sync {}, deadline)?;
+        guest.vm.freeze(&FileName::new(layout::STATE_FILE)?, deadline)?;
+        guest.vm.kill(deadline)?;
+        Ok(())
+    }
+}
+
+impl Guest {
+    /// Lets the guest run, and greets its agent.
+    fn greet(&mut self, work: &Path, network: NetworkMode, deadline: Deadline) -> Result<(), Error> {
+        let stream = host::socket::connect_in(work, AGENT_SOCKET).at("connect to the agent in", work)?;
+        let mut channel = Channel::new(stream).at("connect to the agent in", work)?;
+        self.vm.set_link(network == NetworkMode::User, deadline)?;
+        self.vm.resume(deadline)?;
+        let greeted = channel
+            .greet(Peer::Waiting, Some(&Request::Ping {}), deadline)
+            .and_then(|()| channel.answer(deadline).map(drop));
+        greeted.map_err(|error| self.explain("booting", error))?;
+        self.channel = Some(channel);
+        Ok(())
+    }
+
+    fn ask(&mut self, during: &str, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
+        let channel = self.channel.as_mut().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
+        channel.ask(request, deadline).map_err(|error| self.explain(during, error))
+    }
+
+    /// What an agent that says no more means: mostly that the guest has ended, and its console knows why.
+    fn explain(&mut self, during: &str, error: ChannelError) -> Error {
+        match error {
+            ChannelError::Closed | ChannelError::Timeout => Error::GuestEnded {
+                during: during.to_owned(),
+                reason: error.to_string(),
+                console: tail(&self.console),
+            },
+            source => Error::Agent { what: during.to_owned(), source },
+        }
+    }
+
+    fn run(&mut self, command: &str, deadline: Deadline) -> Result<(), Error> {
+        let channel = self.channel.take().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
+        let argv = ["/bin/sh", "-e", "-c", command].map(str::to_owned).to_vec();
+        let request = Request::Exec(Exec { argv, ..Exec::default() });
+        let mut output = Vec::new();
+        let mut session = Session::start(channel, &request).map_err(|error| self.explain("building", error))?;
+        let status = loop {
+            match session.next(deadline).map_err(|error| self.explain("building", error))? {
+                Event::Stdout(bytes) | Event::Stderr(bytes) => {
+                    output.extend(bytes);
+                    output.drain(..output.len().saturating_sub(OUTPUT_BYTES));
+                }
+                Event::Exit(status) => break status.shell_status(),
+                Event::Failed(failure) => {
+                    output.extend(failure.message.into_bytes());
+                    break failure.kind.shell_status();
+                }
+            }
+        };
+        self.channel = Some(session.into_channel());
+        if status == 0 {
+            return Ok(());
+        }
+        let output = String::from_utf8_lossy(&output).trim().to_owned();
+        Err(Error::BuildCommand { command: command.to_owned(), status, output })
+    }
+}

@@ -1,0 +1,261 @@
+//! Sessions: a program or a piece of code that runs in a guest, with its three streams.
+//!
+//! Input and output are bounded by credit at both ends: what is not read is not sent.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_protocol::{
+    Credit, ExitStatus, Failure, INITIAL_CREDIT, Incoming, MAX_PAYLOAD, Reply, Request, SessionId, Stream,
+    encode_credit, encode_data, encode_end, encode_request, parse_reply,
+};
+use host::Deadline;
+use store::Store;
+
+use crate::channel::Peer;
+use crate::error::At;
+use crate::{CONTROL_SOCKET, Channel, ChannelError, Error, Sandbox, Status, SupervisorProgram, fork};
+
+/// The one session of a client's connection.
+const SESSION: SessionId = SessionId(1);
+/// How long a supervisor may take to answer a greeting.
+const GREETING_DEADLINE: Duration = Duration::from_secs(30);
+/// Bytes of output that were read before they are granted again.
+const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
+
+/// A connection to the supervisor of a running sandbox; starts a new supervisor if the last one has died.
+///
+/// # Errors
+/// If the sandbox's VM has ended, or no supervisor can be reached.
+pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) -> Result<Channel, Error> {
+    let folder = store.sandbox_path(&sandbox.id);
+    match &sandbox.status {
+        Status::Running => {}
+        Status::Unsupervised => {
+            let supervisor = fork::start_supervisor(store, program, &sandbox.id, &["--adopt"])?;
+            supervisor.wait(Deadline::after(GREETING_DEADLINE), &AtomicBool::new(false))?;
+        }
+        Status::Starting => {
+            let reason = "it is still starting".to_owned();
+            return Err(Error::NotRunning { id: sandbox.id.clone(), reason });
+        }
+        Status::Dead { reason } => {
+            return Err(Error::NotRunning { id: sandbox.id.clone(), reason: reason.clone() });
+        }
+    }
+    let stream = host::socket::connect_in(&folder, CONTROL_SOCKET).at("connect to the supervisor in", &folder)?;
+    let mut channel = Channel::new(stream).at("connect to the supervisor in", &folder)?;
+    let deadline = Deadline::after(GREETING_DEADLINE);
+    let agent = |source| Error::Agent { what: format!("sandbox {} was not reached", sandbox.id), source };
+    channel.greet(Peer::Waiting, Some(&Request::Ping {}), deadline).map_err(agent)?;
+    channel.answer(deadline).map_err(agent)?;
+    Ok(channel)
+}
+
+/// What comes from a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Output.
+    Stdout(Vec<u8>),
+    /// Error output.
+    Stderr(Vec<u8>),
+    /// It has ended.
+    Exit(ExitStatus),
+    /// It could not be started, or not be finished.
+    Failed(Failure),
+}
+
+/// A running exec or eval.
+#[derive(Debug)]
+pub struct Session {
+    channel: Channel,
+    input: SessionInput,
+    /// Bytes that were read and are not granted again yet.
+    read: [u32; 2],
+}
+
+/// The way into a session; clones can be used from other threads.
+#[derive(Debug, Clone)]
+pub struct SessionInput {
+    stream: Arc<Mutex<UnixStream>>,
+    credit: Arc<(Mutex<Allowance>, Condvar)>,
+}
+
+#[derive(Debug)]
+struct Allowance {
+    bytes: usize,
+    ended: bool,
+}
+
+impl Session {
+    /// Starts `request`, an exec or eval, as the only session of a channel.
+    ///
+    /// # Errors
+    /// If it cannot be sent.
+    pub fn start(channel: Channel, request: &Request) -> Result<Self, ChannelError> {
+        let allowance = Allowance { bytes: INITIAL_CREDIT as usize, ended: false };
+        let input = SessionInput {
+            stream: Arc::new(Mutex::new(channel.sender()?)),
+            credit: Arc::new((Mutex::new(allowance), Condvar::new())),
+        };
+        let mut bytes = Vec::new();
+        encode_request(&mut bytes, SESSION, request)?;
+        input.send(&bytes)?;
+        Ok(Self { channel, input, read: [0; 2] })
+    }
+
+    /// The way into it.
+    #[must_use]
+    pub fn input(&self) -> SessionInput {
+        self.input.clone()
+    }
+
+    /// Waits for what comes next. After [`Event::Exit`] or [`Event::Failed`] nothing does.
+    ///
+    /// # Errors
+    /// If nothing comes by then, or the connection ends: the supervisor, or the VM, has ended.
+    pub fn next(&mut self, deadline: Deadline) -> Result<Event, ChannelError> {
+        loop {
+            let input = &self.input;
+            let taken = self.channel.receive(deadline, |incoming| take(incoming, input))?;
+            let Some(event) = taken.transpose()? else { continue };
+            match &event {
+                Event::Stdout(bytes) => self.grant(Stream::Stdout, bytes.len())?,
+                Event::Stderr(bytes) => self.grant(Stream::Stderr, bytes.len())?,
+                Event::Exit(_) | Event::Failed(_) => self.input.end(),
+            }
+            return Ok(event);
+        }
+    }
+
+    /// Waits for the end, writing output as it comes.
+    ///
+    /// # Errors
+    /// If the connection ends, the deadline passes, or output cannot be written.
+    pub fn finish(
+        &mut self,
+        deadline: Deadline,
+        stdout: &mut dyn Write,
+        stderr: &mut dyn Write,
+    ) -> Result<Result<ExitStatus, Failure>, ChannelError> {
+        loop {
+            match self.next(deadline)? {
+                Event::Stdout(bytes) => stdout.write_all(&bytes).and_then(|()| stdout.flush())?,
+                Event::Stderr(bytes) => stderr.write_all(&bytes).and_then(|()| stderr.flush())?,
+                Event::Exit(status) => return Ok(Ok(status)),
+                Event::Failed(failure) => return Ok(Err(failure)),
+            }
+        }
+    }
+
+    /// Gives the channel back, for another session or for what the agent itself is asked.
+    #[must_use]
+    pub fn into_channel(self) -> Channel {
+        self.channel
+    }
+
+    fn grant(&mut self, stream: Stream, bytes: usize) -> Result<(), ChannelError> {
+        let read = if stream == Stream::Stderr { &mut self.read[1] } else { &mut self.read[0] };
+        *read = read.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
+        if *read < GRANT_BYTES {
+            return Ok(());
+        }
+        let mut out = Vec::new();
+        encode_credit(&mut out, SESSION, Credit { stream, bytes: std::mem::take(read) });
+        Ok(self.input.send(&out)?)
+    }
+}
+
+fn take(incoming: Incoming<'_>, input: &SessionInput) -> Option<Result<Event, ChannelError>> {
+    match incoming {
+        Incoming::Control(SESSION, payload) => match parse_reply(payload) {
+            Ok(Reply::Exit(status)) => Some(Ok(Event::Exit(status))),
+            Ok(Reply::Failed(failure)) => Some(Ok(Event::Failed(failure))),
+            Ok(_) => None,
+            Err(error) => Some(Err(error.into())),
+        },
+        Incoming::Data(SESSION, stream, bytes) if !bytes.is_empty() => Some(Ok(match stream {
+            Stream::Stderr => Event::Stderr(bytes.to_vec()),
+            Stream::Stdout | Stream::Stdin => Event::Stdout(bytes.to_vec()),
+        })),
+        Incoming::Credit(SESSION, credit) => {
+            input.allow(credit.bytes);
+            None
+        }
+        _ => None,
+    }
+}
+
+impl SessionInput {
+    /// Sends input, waiting until the guest reads it.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let length = self.take_credit(bytes.len().min(MAX_PAYLOAD))?;
+            let (now, rest) = bytes.split_at_checked(length).unwrap_or((bytes, &[]));
+            let mut out = Vec::new();
+            encode_data(&mut out, SESSION, Stream::Stdin, now);
+            self.send(&out)?;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Ends the input.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub fn close(&self) -> io::Result<()> {
+        let mut out = Vec::new();
+        encode_end(&mut out, SESSION, Stream::Stdin);
+        self.send(&out)
+    }
+
+    /// Sends a signal to the session's process group.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub fn signal(&self, number: i32) -> io::Result<()> {
+        let mut out = Vec::new();
+        encode_request(&mut out, SESSION, &Request::Signal { number }).map_err(io::Error::other)?;
+        self.send(&out)
+    }
+
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        stream.set_write_timeout(None)?;
+        stream.write_all(bytes)
+    }
+
+    fn take_credit(&self, wanted: usize) -> io::Result<usize> {
+        let (allowance, changed) = &*self.credit;
+        let mut allowance = changed
+            .wait_while(allowance.lock().unwrap_or_else(PoisonError::into_inner), |a| a.bytes == 0 && !a.ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        if allowance.ended {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        let taken = wanted.min(allowance.bytes);
+        allowance.bytes -= taken;
+        Ok(taken)
+    }
+
+    fn allow(&self, bytes: u32) {
+        self.change(|allowance| allowance.bytes = allowance.bytes.saturating_add(bytes as usize));
+    }
+
+    fn end(&self) {
+        self.change(|allowance| allowance.ended = true);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Allowance)) {
+        let (allowance, changed) = &*self.credit;
+        change(&mut allowance.lock().unwrap_or_else(PoisonError::into_inner));
+        changed.notify_all();
+    }
+}

@@ -1,0 +1,128 @@
+//! What can go wrong with a VM.
+
+use std::path::{Path, PathBuf};
+
+use engine::{EngineError, Mismatch};
+use format::Digest;
+use store::SandboxId;
+
+use crate::ChannelError;
+
+/// Why an act on a VM failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// This host cannot restore the snapshot; nothing was started.
+    #[error("snapshot {snapshot} does not run on this host: {}", list(mismatches))]
+    Incompatible {
+        /// The snapshot.
+        snapshot: Digest,
+        /// Each reason, with what to do.
+        mismatches: Vec<Mismatch>,
+    },
+    /// A fork did not become ready and was removed.
+    #[error("a fork did not become ready and was removed: {reason}")]
+    NotReady {
+        /// What its supervisor said.
+        reason: String,
+    },
+    /// The sandbox's VM has ended.
+    #[error("sandbox {id} is not running: {reason}; `spore logs {id}` shows its logs, `spore kill {id}` removes it")]
+    NotRunning {
+        /// The sandbox.
+        id: SandboxId,
+        /// Why.
+        reason: String,
+    },
+    /// The guest's agent did not do what was asked.
+    #[error("{what}: {source}")]
+    Agent {
+        /// What was asked.
+        what: String,
+        /// What happened.
+        source: ChannelError,
+    },
+    /// A command of the recipe failed in the guest.
+    #[error("build command {command:?} ended with status {status}; its output ended with:\n{output}")]
+    BuildCommand {
+        /// The command.
+        command: String,
+        /// As a shell shows it.
+        status: i32,
+        /// The last lines.
+        output: String,
+    },
+    /// The guest ended during a bake.
+    #[error("the guest ended while {during}: {reason}; its console ended with:\n{console}")]
+    GuestEnded {
+        /// The stage.
+        during: String,
+        /// How.
+        reason: String,
+        /// The last lines.
+        console: String,
+    },
+    /// The command was interrupted; what it had begun was removed.
+    #[error("interrupted: what was begun was removed")]
+    Interrupted,
+    /// A file of a sandbox could not be read or written.
+    #[error("cannot {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// A snapshot would not be valid.
+    #[error("the snapshot cannot be made: {0}")]
+    Format(String),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The recipe or its base.
+    #[error(transparent)]
+    Rootfs(#[from] rootfs::Error),
+    /// The memory or a disk could not be scanned.
+    #[error(transparent)]
+    Scan(#[from] memory::ScanError),
+    /// The store.
+    #[error(transparent)]
+    File(#[from] store::FileError),
+    /// The store.
+    #[error(transparent)]
+    Blob(#[from] store::BlobError),
+    /// The store.
+    #[error(transparent)]
+    Load(#[from] store::LoadError),
+    /// The store.
+    #[error(transparent)]
+    Layout(#[from] store::LayoutError),
+    /// The store.
+    #[error(transparent)]
+    Frames(#[from] store::FramesError),
+    /// The store.
+    #[error(transparent)]
+    Sandbox(#[from] store::SandboxError),
+    /// The store.
+    #[error(transparent)]
+    Ref(#[from] store::RefError),
+    /// A process could not be looked up or ended.
+    #[error(transparent)]
+    Process(#[from] host::ProcessError),
+}
+
+fn list(mismatches: &[Mismatch]) -> String {
+    mismatches.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Adds what was tried, and on which file, to an I/O error.
+pub(crate) trait At<T> {
+    fn at(self, what: &'static str, path: &Path) -> Result<T, Error>;
+}
+
+impl<T, E: Into<std::io::Error>> At<T> for Result<T, E> {
+    fn at(self, what: &'static str, path: &Path) -> Result<T, Error> {
+        self.map_err(|source| Error::Io { what, path: path.to_owned(), source: source.into() })
+    }
+}

@@ -1,0 +1,237 @@
+//! Fork: a snapshot becomes N running sandboxes, or none.
+//!
+//! ```text
+//!  forking command                          supervisor (one for each)
+//!    folder, links, empty overlay
+//!    start ───────────────────────────────▶ restore, resume, greet, new identity
+//!          ◀────────────── ready or failed ─
+//!    … until all are ready …
+//!    keep ────────────────────────────────▶ serves until its engine ends
+//! ```
+//!
+//! Until it hears `keep`, a supervisor takes the end of its connection for the end of the forking command, and
+//! removes its sandbox. So an interrupted or killed `fork -n 100` leaves no sandbox whose name nobody has seen.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use engine::NetworkMode;
+use format::FullName;
+use host::{Deadline, ProcessId};
+use store::{Flats, Lease, SandboxId, Snapshot, Store};
+
+use crate::error::At;
+use crate::manage::{self, KILL_DEADLINE};
+use crate::record::Record;
+use crate::supervisor::Announcement;
+use crate::{Context, Error, SUPERVISOR_LOG, SupervisorProgram, layout};
+
+/// How to fork.
+#[derive(Debug, Clone)]
+pub struct ForkOptions {
+    /// How many sandboxes.
+    pub count: usize,
+    /// After how long each is ended.
+    pub ttl: Option<Duration>,
+    /// What they are connected to.
+    pub network: NetworkMode,
+    /// The name by which the snapshot was asked for: for people.
+    pub name: Option<FullName>,
+    /// How long one sandbox may take to become ready.
+    pub deadline: Duration,
+}
+
+/// A sandbox that is ready.
+#[derive(Debug, Clone)]
+pub struct Forked {
+    /// Its id.
+    pub id: SandboxId,
+    /// What is remembered of it.
+    pub record: Record,
+}
+
+/// A sandbox whose supervisor has announced that it is ready, and waits to hear that it is kept.
+struct Ready {
+    forked: Forked,
+    supervisor: Supervisor,
+}
+
+/// A supervisor that this process has started.
+pub(crate) struct Supervisor {
+    process: ProcessId,
+    connection: UnixStream,
+}
+
+impl Supervisor {
+    /// Ends it, and removes its sandbox. What cannot be removed shows in `ps -a` and is removed by `kill`.
+    fn remove(self, context: &Context<'_>, id: &SandboxId) {
+        self.process.kill().ok();
+        self.process.wait(Deadline::after(KILL_DEADLINE)).ok();
+        if let Ok(sandbox) = manage::find(context.store, id.as_str()) {
+            manage::kill(context.store, &sandbox).ok();
+        }
+    }
+}
+
+/// Longest announcement of a supervisor, in bytes.
+const ANNOUNCEMENT_BYTES: u64 = 64 << 10;
+
+/// Forks `snapshot`, which `lease` protects. `on_ready` is called for each sandbox; `interrupted` makes all of it stop and go.
+///
+/// # Errors
+/// If the host cannot restore the snapshot, or one of the sandboxes does not become ready. None is left then.
+pub fn fork(
+    context: &Context<'_>,
+    lease: &Lease,
+    snapshot: &Snapshot,
+    options: &ForkOptions,
+    on_ready: &(dyn Fn(&Forked) + Sync),
+    interrupted: &AtomicBool,
+) -> Result<Vec<Forked>, Error> {
+    let mismatches = context.engine.compatibility(&snapshot.config);
+    if !mismatches.is_empty() {
+        return Err(Error::Incompatible { snapshot: snapshot.digest, mismatches });
+    }
+    let flats = context.store.lay_out(lease, snapshot, &mut || ())?;
+    let state = layout::read_state(context.store, &snapshot.config)?;
+    let job = Job { context, snapshot, flats, state, options };
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let ready = Mutex::new(Vec::new());
+    let work = || -> Result<(), Error> {
+        while next.fetch_add(1, Ordering::Relaxed) < options.count {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let one = job.start(interrupted).inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+            on_ready(&one.forked);
+            ready.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+        }
+        Ok(())
+    };
+    // One more than there are cores: while one waits for its guest, another is set up.
+    let workers = (std::thread::available_parallelism().map_or(1, usize::from) + 1).min(options.count.max(1));
+    let result = std::thread::scope(|scope| {
+        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        let results: Vec<_> = tasks
+            .into_iter()
+            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect();
+        results.into_iter().collect::<Result<(), Error>>()
+    });
+    let mut ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = result.and_then(|()| keep(&mut ready, interrupted)) {
+        for one in ready {
+            one.supervisor.remove(context, &one.forked.id);
+        }
+        return Err(error);
+    }
+    Ok(ready.into_iter().map(|one| one.forked).collect())
+}
+
+/// Tells all supervisors that they stay.
+fn keep(ready: &mut [Ready], interrupted: &AtomicBool) -> Result<(), Error> {
+    if interrupted.load(Ordering::Relaxed) {
+        return Err(Error::Interrupted);
+    }
+    ready.iter_mut().try_for_each(|one| {
+        let told = one.supervisor.connection.write_all(b"keep\n");
+        told.map_err(|_| Error::NotReady { reason: "its supervisor has ended".to_owned() })
+    })
+}
+
+struct Job<'a> {
+    context: &'a Context<'a>,
+    snapshot: &'a Snapshot,
+    flats: Flats,
+    state: Vec<u8>,
+    options: &'a ForkOptions,
+}
+
+impl Job<'_> {
+    /// Makes one sandbox and waits until it is ready. When this fails, nothing of it is left.
+    fn start(&self, interrupted: &AtomicBool) -> Result<Ready, Error> {
+        let Self { context, snapshot, flats, state, options } = self;
+        let draft = context.store.draft_sandbox(&snapshot.digest)?;
+        let id = draft.id().clone();
+        layout::populate(context.store, draft.path(), snapshot, flats, state)?;
+        Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?.write(draft.path())?;
+        let folder = draft.commit()?;
+        let supervisor = start_supervisor(context.store, context.supervisor, &id, &[]).inspect_err(|_| {
+            // Nothing runs in it yet.
+            context.store.remove_sandbox(&id).ok();
+        })?;
+        let ready = supervisor
+            .wait(Deadline::after(options.deadline), interrupted)
+            .and_then(|()| Record::read(&folder));
+        match ready {
+            Ok(record) => Ok(Ready { forked: Forked { id, record }, supervisor }),
+            Err(error) => {
+                supervisor.remove(context, &id);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Starts a supervisor for the sandbox `id`, and gives the connection on which it announces itself.
+pub(crate) fn start_supervisor(
+    store: &Store,
+    program: &SupervisorProgram,
+    id: &SandboxId,
+    more: &[&str],
+) -> Result<Supervisor, Error> {
+    let folder = store.sandbox_path(id);
+    let log_path = folder.join(SUPERVISOR_LOG);
+    let log = File::options().append(true).create(true).open(&log_path).at("open", &log_path)?;
+    let (ours, theirs) = UnixStream::pair().at("connect to the supervisor in", &folder)?;
+    let mut arguments = program.arguments.clone();
+    arguments.push(id.to_string());
+    arguments.push(theirs.as_raw_fd().to_string());
+    arguments.extend(more.iter().map(ToString::to_string));
+    let process = host::spawn(&host::Spawn {
+        program: &program.program,
+        arguments: &arguments,
+        folder: &folder,
+        output: &log,
+        inherit: &[theirs.as_fd()],
+        die_with_parent: false,
+    })
+    .at("start the supervisor", &program.program)?;
+    Ok(Supervisor { process, connection: ours })
+}
+
+impl Supervisor {
+    /// Waits until it announces that its sandbox is ready.
+    pub(crate) fn wait(&self, deadline: Deadline, interrupted: &AtomicBool) -> Result<(), Error> {
+        /// How often an interruption is looked for.
+        const TICK: Duration = Duration::from_millis(200);
+        let not_ready = |reason: String| Error::NotReady { reason };
+        let mut line = Vec::new();
+        let mut reader = BufReader::new((&self.connection).take(ANNOUNCEMENT_BYTES));
+        loop {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(Error::Interrupted);
+            }
+            let left = deadline.remaining().ok_or_else(|| not_ready("it took too long".to_owned()))?;
+            self.connection.set_read_timeout(Some(left.min(TICK))).map_err(|error| not_ready(error.to_string()))?;
+            match reader.read_until(b'\n', &mut line) {
+                Ok(_) if line.ends_with(b"\n") => break,
+                Ok(_) => return Err(not_ready("its supervisor has ended".to_owned())),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error) => return Err(not_ready(error.to_string())),
+            }
+        }
+        match serde_json::from_slice(&line).map_err(|error| not_ready(error.to_string()))? {
+            Announcement::Ready => Ok(()),
+            Announcement::Failed { reason } => Err(not_ready(reason)),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Which sandboxes there are, what they are doing, and their end.
+
+use std::time::Duration;
+
+use host::{Deadline, ProcessId};
+use store::{SandboxId, Store};
+
+use crate::record::Record;
+use crate::{Error, Status};
+
+/// How long killed processes may take to be gone.
+pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A sandbox and what it is doing.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// Its id.
+    pub id: SandboxId,
+    /// What is remembered of it, if that can be read.
+    pub record: Option<Record>,
+    /// What it is doing.
+    pub status: Status,
+}
+
+/// All sandboxes, dead ones too, the oldest first. An overdue one is ended now, if no supervisor has done so.
+///
+/// # Errors
+/// If the store cannot be read.
+pub fn list(store: &Store) -> Result<Vec<Sandbox>, Error> {
+    let mut sandboxes: Vec<_> = store.sandboxes()?.into_iter().map(|id| look(store, id)).collect();
+    sandboxes.sort_by_key(|sandbox| (sandbox.record.as_ref().map(|record| record.created_at), sandbox.id.clone()));
+    Ok(sandboxes)
+}
+
+/// The sandbox whose id begins with `prefix`.
+///
+/// # Errors
+/// If there is none, or more than one.
+pub fn find(store: &Store, prefix: &str) -> Result<Sandbox, Error> {
+    Ok(look(store, store.find_sandbox(prefix)?))
+}
+
+fn look(store: &Store, id: SandboxId) -> Sandbox {
+    let folder = store.sandbox_path(&id);
+    let record = match Record::read(&folder) {
+        Ok(record) => record,
+        Err(error) => {
+            let status = Status::Dead { reason: format!("its record cannot be read: {error}") };
+            return Sandbox { id, record: None, status };
+        }
+    };
+    let mut sandbox = Sandbox { id, status: record.status(), record: Some(record) };
+    if let (Status::Unsupervised, Some(record)) = (&sandbox.status, &mut sandbox.record)
+        && record.is_overdue()
+    {
+        let reason = "its time limit has passed".to_owned();
+        if end(record.engine()).is_ok() {
+            record.ended = Some(reason.clone());
+            // Should this fail, the next look finds the engine gone all the same.
+            record.write(&folder).ok();
+            sandbox.status = Status::Dead { reason };
+        }
+    }
+    sandbox
+}
+
+/// Ends a sandbox, whatever state it is in, and removes its folder.
+///
+/// # Errors
+/// If a process cannot be ended, or the folder cannot be removed.
+pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
+    if let Some(record) = &sandbox.record {
+        // The supervisor first: it would only note that its engine has ended.
+        end(record.supervisor())?;
+        // It may have started the engine since the record was read.
+        let record = Record::read(&store.sandbox_path(&sandbox.id)).unwrap_or_else(|_| record.clone());
+        end(record.engine())?;
+    }
+    Ok(store.remove_sandbox(&sandbox.id)?)
+}
+
+fn end(process: Option<ProcessId>) -> Result<(), Error> {
+    let Some(process) = process.filter(|process| process.is_alive()) else { return Ok(()) };
+    process.kill()?;
+    Ok(process.wait(Deadline::after(KILL_DEADLINE))?)
+}

@@ -1,0 +1,222 @@
+//! What is remembered of a sandbox: one small file in its folder, replaced whole.
+//!
+//! A record says what was started, never whether it still runs: that is found out by looking at the processes
+//! ([`Record::status`]). A pid counts only with its start time and in the host's boot in which it was noted.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine::NetworkMode;
+use format::{Digest, FullName};
+use host::ProcessId;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::error::At;
+
+const RECORD_FILE: &str = "record.json";
+const VERSION: u32 = 1;
+
+/// A sandbox as it was started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    version: u32,
+    /// The snapshot that it was forked from.
+    pub snapshot: Digest,
+    /// The name by which that was asked for: for people.
+    pub name: Option<String>,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// When it is ended, in seconds since 1970, if it has a time limit.
+    pub ends_at: Option<u64>,
+    /// Whether it has a network.
+    pub network: bool,
+    /// The host's boot in which the processes were started.
+    host_boot: String,
+    engine: Option<Process>,
+    supervisor: Option<Process>,
+    /// Whether the agent has acknowledged its identity.
+    pub ready: bool,
+    /// Why it has ended, if somebody was there to see.
+    pub ended: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Process {
+    pid: u32,
+    start_time: u64,
+}
+
+/// What a sandbox is doing, as its processes show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Its agent has not yet acknowledged.
+    Starting,
+    /// It runs and is supervised.
+    Running,
+    /// It runs; the next command that touches it starts a supervisor.
+    Unsupervised,
+    /// Its VM has ended.
+    Dead {
+        /// Why, as far as is known.
+        reason: String,
+    },
+}
+
+impl std::fmt::Display for Status {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Starting => out.write_str("starting"),
+            Self::Running => out.write_str("running"),
+            Self::Unsupervised => out.write_str("running (unsupervised)"),
+            Self::Dead { reason } => write!(out, "dead: {reason}"),
+        }
+    }
+}
+
+impl Record {
+    /// The record of a sandbox in which nothing runs yet.
+    pub(crate) fn new(
+        snapshot: Digest,
+        name: Option<&FullName>,
+        ttl: Option<Duration>,
+        network: NetworkMode,
+    ) -> Result<Self, Error> {
+        let created_at = now();
+        Ok(Self {
+            version: VERSION,
+            snapshot,
+            name: name.map(ToString::to_string),
+            created_at,
+            ends_at: ttl.map(|ttl| created_at.saturating_add(ttl.as_secs().max(1))),
+            network: network == NetworkMode::User,
+            host_boot: host_boot()?,
+            engine: None,
+            supervisor: None,
+            ready: false,
+            ended: None,
+        })
+    }
+
+    /// Reads the record in a sandbox's folder.
+    pub(crate) fn read(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(RECORD_FILE);
+        let bytes = fs::read(&path).at("read", &path)?;
+        serde_json::from_slice(&bytes).at("read", &path)
+    }
+
+    /// Replaces the record in a sandbox's folder. A crash leaves the old one or the new one.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
+        let (path, temp) = (folder.join(RECORD_FILE), folder.join("record.json.new"));
+        let bytes = serde_json::to_vec_pretty(self).at("write", &path)?;
+        fs::write(&temp, bytes).at("write", &temp)?;
+        fs::rename(&temp, &path).at("replace", &path)
+    }
+
+    /// The engine's process, if the host has not booted since; it may have ended.
+    #[must_use]
+    pub fn engine(&self) -> Option<ProcessId> {
+        self.process(self.engine)
+    }
+
+    /// The supervisor's process, likewise.
+    #[must_use]
+    pub fn supervisor(&self) -> Option<ProcessId> {
+        self.process(self.supervisor)
+    }
+
+    fn process(&self, process: Option<Process>) -> Option<ProcessId> {
+        let same_boot = host_boot().is_ok_and(|boot| boot == self.host_boot);
+        process.filter(|_| same_boot).map(|Process { pid, start_time }| ProcessId { pid, start_time })
+    }
+
+    pub(crate) fn set_engine(&mut self, ProcessId { pid, start_time }: ProcessId) {
+        self.engine = Some(Process { pid, start_time });
+    }
+
+    pub(crate) fn set_supervisor(&mut self, ProcessId { pid, start_time }: ProcessId) {
+        self.supervisor = Some(Process { pid, start_time });
+    }
+
+    pub(crate) fn network_mode(&self) -> NetworkMode {
+        if self.network { NetworkMode::User } else { NetworkMode::None }
+    }
+
+    /// What the sandbox is doing now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        if let Some(reason) = &self.ended {
+            return Status::Dead { reason: reason.clone() };
+        }
+        let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
+        match (alive(self.engine()), alive(self.supervisor()), self.ready) {
+            (true, true, true) => Status::Running,
+            (true, false, true) => Status::Unsupervised,
+            (_, true, false) => Status::Starting,
+            (_, false, false) => Status::Dead { reason: "it never became ready".to_owned() },
+            (false, ..) => Status::Dead { reason: "its engine has ended".to_owned() },
+        }
+    }
+
+    /// Whether its time limit has passed.
+    #[must_use]
+    pub fn is_overdue(&self) -> bool {
+        self.ends_at.is_some_and(|end| end <= now())
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+fn host_boot() -> Result<String, Error> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    Ok(fs::read_to_string(path).at("read", path)?.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Record {
+        Record::new(Digest::of(b"x"), None, Some(Duration::from_secs(60)), NetworkMode::None).unwrap()
+    }
+
+    #[test]
+    fn it_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut record = sample();
+        record.set_engine(ProcessId { pid: 1, start_time: 2 });
+        record.write(folder.path()).unwrap();
+        assert_eq!(Record::read(folder.path()).unwrap(), record);
+    }
+
+    #[test]
+    fn what_is_dead_is_never_called_alive() {
+        let me = ProcessId::current().unwrap();
+        let not_me = ProcessId { start_time: me.start_time + 1, ..me };
+        let status = |engine, supervisor, ready| {
+            let mut record = sample();
+            record.set_engine(engine);
+            record.set_supervisor(supervisor);
+            record.ready = ready;
+            record.status()
+        };
+        assert_eq!(status(me, me, true), Status::Running);
+        assert_eq!(status(me, not_me, true), Status::Unsupervised);
+        assert_eq!(status(me, me, false), Status::Starting);
+        assert!(matches!(status(not_me, me, true), Status::Dead { .. }), "the pid was used again");
+        assert!(matches!(status(not_me, not_me, false), Status::Dead { .. }));
+        let mut other_boot = sample();
+        other_boot.set_engine(me);
+        other_boot.set_supervisor(me);
+        other_boot.ready = true;
+        other_boot.host_boot = "another".to_owned();
+        assert!(matches!(other_boot.status(), Status::Dead { .. }), "the host was booted again");
+    }
+}

@@ -1,0 +1,201 @@
+//! The supervisor: the small process that owns one sandbox's engine and its one agent channel.
+//!
+//! It restores the VM, gives it its identity, and then carries any number of clients' sessions over the channel
+//! ([`mux`]), enforces the time limit, keeps the console's log bounded, and notes how the engine ended. It is
+//! crash-only: should it die, the engine runs on, and the next command that touches the sandbox starts another
+//! supervisor, which adopts it; running execs are lost, and their clients see the connection end.
+
+mod mux;
+mod serve;
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agent_protocol::{Reply, Request};
+use engine::{AGENT_SOCKET, Description, Engine, FileName, MemoryMode, NetworkMode, RestoreSpec, Setup};
+use format::Config;
+use host::{Deadline, ProcessId};
+use serde::{Deserialize, Serialize};
+use store::{SandboxId, Store};
+
+use crate::channel::{Channel, ChannelError, Peer};
+use crate::error::At;
+use crate::record::Record;
+use crate::{CONTROL_SOCKET, Error, LOCK_FILE, identity, layout};
+
+/// How long a restored guest may take to take its identity; its forking command may allow less.
+const READY_DEADLINE: Duration = Duration::from_secs(120);
+/// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
+const GREETING_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What a supervisor tells the command that started it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Announcement {
+    /// The sandbox is ready.
+    Ready,
+    /// It is not and will not be.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Whether the VM is to be restored or runs already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Nothing runs yet.
+    Restore,
+    /// An earlier supervisor has died.
+    Adopt,
+}
+
+/// A sandbox whose agent has answered.
+struct Supervised {
+    folder: PathBuf,
+    record: Record,
+    config: Config,
+    engine: ProcessId,
+    agent: Channel,
+}
+
+/// Supervises the sandbox `id` until its engine ends. `parent` is the connection to the command that started this process.
+///
+/// # Errors
+/// If the sandbox does not become ready: `parent` was told, and nothing of the sandbox is left, unless it was to be adopted.
+pub fn run(
+    store: &Store,
+    engine: &dyn Engine,
+    id: &SandboxId,
+    start: Start,
+    mut parent: UnixStream,
+) -> Result<(), Error> {
+    let folder = store.sandbox_path(id);
+    let lock_path = folder.join(LOCK_FILE);
+    let lock = File::options().create(true).append(true).open(&lock_path).at("open", &lock_path)?;
+    if lock.try_lock().is_err() {
+        // Another one was faster.
+        return announce(&mut parent, &Announcement::Ready, &folder);
+    }
+    let ready = match start {
+        Start::Restore => restore(store, engine, id, folder.clone()),
+        Start::Adopt => adopt(store, id, folder.clone()),
+    };
+    let supervised = match ready {
+        Ok(supervised) => supervised,
+        Err(error) => {
+            announce(&mut parent, &Announcement::Failed { reason: error.to_string() }, &folder).ok();
+            if start == Start::Restore {
+                store.remove_sandbox(id)?;
+            }
+            return Err(error);
+        }
+    };
+    let handle = host::socket::folder(&folder).at("open", &folder)?;
+    let control = host::socket::bind(std::os::fd::AsFd::as_fd(&handle), CONTROL_SOCKET).at("bind a socket in", &folder)?;
+    announce(&mut parent, &Announcement::Ready, &folder)?;
+    let awaits_keep = (start == Start::Restore).then_some(parent);
+    serve::until_end(store, id, supervised, control, awaits_keep)
+}
+
+fn announce(parent: &mut UnixStream, announcement: &Announcement, folder: &Path) -> Result<(), Error> {
+    let mut line = serde_json::to_vec(announcement).at("announce", folder)?;
+    line.push(b'\n');
+    parent.write_all(&line).at("announce", folder)
+}
+
+fn read_config(store: &Store, record: &Record) -> Result<Config, Error> {
+    let (manifest, _) = store.read_manifest(&record.snapshot)?;
+    Ok(store.read_config(&manifest.config.digest)?)
+}
+
+/// Restores the VM and gives it its identity. On an error the engine has been ended.
+fn restore(store: &Store, engine: &dyn Engine, id: &SandboxId, folder: PathBuf) -> Result<Supervised, Error> {
+    let mut record = Record::read(&folder)?;
+    record.set_supervisor(ProcessId::current()?);
+    record.write(&folder)?;
+    let config = read_config(store, &record)?;
+    let deadline = Deadline::after(READY_DEADLINE);
+    let disks = layout::disks(&config)?;
+    let network = record.network_mode();
+    let setup = Setup {
+        folder: &folder,
+        machine: &config.machine,
+        engine: &Description::of(&config.engine),
+        disks: &disks,
+        network,
+        memory: MemoryMode::Private,
+        deadline,
+    };
+    let mut vm = engine.restore(&RestoreSpec { setup, state: &FileName::new(layout::STATE_FILE)? })?;
+    let process = vm.process();
+    record.set_engine(process);
+    let ready = record.write(&folder).and_then(|()| {
+        let link = network == NetworkMode::User;
+        // Connected before it runs: the guest then sees a port that stays open, and does nothing about it.
+        let connection = connect(&folder)?;
+        vm.set_link(link, deadline)?;
+        vm.resume(deadline)?;
+        let identity = identity::fresh(id, link, READY_DEADLINE).at("make an identity for", &folder)?;
+        acknowledge(&folder, connection, &Request::Identity(identity), deadline)
+    });
+    let agent = ready.inspect_err(|_| {
+        vm.kill(Deadline::after(crate::manage::KILL_DEADLINE)).ok();
+    })?;
+    record.ready = true;
+    record.write(&folder)?;
+    // The state was read, and its name is not needed again.
+    std::fs::remove_file(folder.join(layout::STATE_FILE)).ok();
+    Ok(Supervised { folder, record, config, engine: process, agent })
+}
+
+/// Greets the agent of a VM that was just resumed and waits until it has taken its identity.
+fn acknowledge(
+    folder: &Path,
+    connection: UnixStream,
+    identity: &Request,
+    deadline: Deadline,
+) -> Result<Channel, Error> {
+    let agent = |source| Error::Agent { what: "the new identity was not acknowledged".to_owned(), source };
+    let mut channel = Channel::new(connection).at("greet the agent in", folder)?;
+    channel.greet(Peer::Waiting, Some(identity), deadline).map_err(agent)?;
+    let answer = match channel.answer(deadline.within(GREETING_DEADLINE)) {
+        // Frozen in another state than a sync leaves: by another Spore, or with the port blocked.
+        Err(ChannelError::Timeout | ChannelError::Protocol(_)) => {
+            drop(channel);
+            channel = Channel::new(connect(folder)?).at("greet the agent in", folder)?;
+            channel.greet(Peer::Unknown, Some(identity), deadline).map_err(agent)?;
+            channel.answer(deadline)
+        }
+        answer => answer,
+    };
+    match answer.map_err(agent)? {
+        Reply::IdentityDone {} => Ok(channel),
+        other => Err(agent(ChannelError::Unexpected(format!("{other:?}")))),
+    }
+}
+
+/// Takes up a VM whose supervisor has died.
+fn adopt(store: &Store, id: &SandboxId, folder: PathBuf) -> Result<Supervised, Error> {
+    let mut record = Record::read(&folder)?;
+    let engine = record
+        .engine()
+        .filter(|process| record.ready && process.is_alive())
+        .ok_or_else(|| Error::NotRunning { id: id.clone(), reason: "its engine has ended".to_owned() })?;
+    let config = read_config(store, &record)?;
+    let deadline = Deadline::after(GREETING_DEADLINE);
+    let agent = |source| Error::Agent { what: "the agent was not reached again".to_owned(), source };
+    let mut channel = Channel::new(connect(&folder)?).at("greet the agent in", &folder)?;
+    channel.greet(Peer::Unknown, Some(&Request::Ping {}), deadline).map_err(agent)?;
+    channel.answer(deadline).map_err(agent)?;
+    record.set_supervisor(ProcessId::current()?);
+    record.write(&folder)?;
+    Ok(Supervised { folder, record, config, engine, agent: channel })
+}
+
+fn connect(folder: &Path) -> Result<UnixStream, Error> {
+    host::socket::connect_in(folder, AGENT_SOCKET).at("connect to the agent in", folder)
+}

@@ -1,0 +1,128 @@
+//! What a supervisor waits for, all at once, on one thread.
+
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use engine::CONSOLE_LOG;
+use host::{Deadline, ProcessId};
+use store::{SandboxId, Store};
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+
+use super::mux::{Mux, read_agent, serve_client};
+use super::{Error, Supervised};
+use crate::error::At;
+use crate::manage::KILL_DEADLINE;
+use crate::{layout, record};
+
+/// How often the console's log is looked at.
+const TRIM_INTERVAL: Duration = Duration::from_secs(60);
+/// Bytes of the console's log above which it is emptied: what a guest writes must not fill the host's disk.
+const CONSOLE_BYTES: u64 = 8 << 20;
+
+/// Why a supervisor's work ends.
+enum End {
+    /// The agent's connection has ended, as it does when the engine ends, or it broke the protocol.
+    Agent(String),
+    /// The time limit has passed.
+    TimeLimit,
+    /// The forking command ended before it had seen all siblings ready.
+    Abandoned,
+}
+
+/// Serves clients until the VM's end, and leaves the sandbox's folder as that end wants it.
+pub(super) fn until_end(
+    store: &Store,
+    id: &SandboxId,
+    supervised: Supervised,
+    control: StdListener,
+    awaits_keep: Option<StdStream>,
+) -> Result<(), Error> {
+    let Supervised { folder, mut record, config, engine, agent } = supervised;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().at("supervise", &folder)?;
+    let left = record.ends_at.map(|end| Duration::from_secs(end.saturating_sub(record::now())));
+    let local = tokio::task::LocalSet::new();
+    let console = folder.join(CONSOLE_LOG);
+    let end = local.block_on(&runtime, async {
+        control.set_nonblocking(true).at("listen in", &folder)?;
+        let control = UnixListener::from_std(control).at("listen in", &folder)?;
+        let (stream, decoder) = agent.into_parts();
+        stream.set_nonblocking(true).at("listen in", &folder)?;
+        let stream = UnixStream::from_std(stream).at("listen in", &folder)?;
+        let (from_agent, to_agent) = stream.into_split();
+        let mux = Rc::new(Mux::new(to_agent));
+        tokio::task::spawn_local(accept(control, Rc::clone(&mux)));
+        Ok::<_, Error>(tokio::select! {
+            () = sleep(left) => End::TimeLimit,
+            reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
+            () = abandoned(awaits_keep) => End::Abandoned,
+            never = trim(&console) => match never {},
+        })
+    })?;
+    let reason = match end {
+        End::TimeLimit => "its time limit has passed".to_owned(),
+        End::Agent(reason) => reason,
+        End::Abandoned => {
+            kill(engine)?;
+            return Ok(store.remove_sandbox(id)?);
+        }
+    };
+    kill(engine)?;
+    record.ended = Some(reason);
+    record.write(&folder)?;
+    layout::remove_large(&folder, &config);
+    Ok(())
+}
+
+fn kill(engine: ProcessId) -> Result<(), Error> {
+    engine.kill()?;
+    Ok(engine.wait(Deadline::after(KILL_DEADLINE))?)
+}
+
+async fn accept(control: UnixListener, mux: Rc<Mux>) {
+    loop {
+        match control.accept().await {
+            Ok((client, _)) => {
+                let mux = Rc::clone(&mux);
+                tokio::task::spawn_local(async move { serve_client(client, &mux).await });
+            }
+            // Out of descriptors, most likely: clients that go free some.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+async fn sleep(left: Option<Duration>) {
+    match left {
+        Some(left) => tokio::time::sleep(left).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when the forking command has ended without having said `keep`.
+async fn abandoned(parent: Option<StdStream>) {
+    let connection = parent.and_then(|parent| {
+        parent.set_nonblocking(true).ok()?;
+        UnixStream::from_std(parent).ok()
+    });
+    let Some(mut parent) = connection else { return std::future::pending().await };
+    if let Ok(length) = parent.read(&mut [0; 8]).await
+        && length > 0
+    {
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn trim(console: &Path) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(TRIM_INTERVAL).await;
+        let long = std::fs::metadata(console).is_ok_and(|metadata| metadata.len() > CONSOLE_BYTES);
+        if long {
+            // A file that cannot be emptied now is looked at again.
+            std::fs::File::options().write(true).open(console).and_then(|file| file.set_len(0)).ok();
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `spore bake`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use format::{Name, Tag};
+use rootfs::Recipe;
+use sandbox::bake::{BakeOptions, bake};
+
+use crate::cli::Options;
+use crate::error::CliError;
+use crate::progress::Stages;
+use crate::{agent, context, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore bake recipes/python-numpy
+  spore bake recipes/python-numpy --name team/numpy:1.2")]
+pub(crate) struct BakeArgs {
+    /// A folder with a recipe.toml
+    recipe: PathBuf,
+    /// Name and tag instead of the recipe's own
+    #[arg(long, value_name = "NAME[:TAG]")]
+    name: Option<String>,
+    /// A kernel image instead of Debian's
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// The modules folder of that kernel (lib/modules/VERSION)
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    kernel_modules: Option<PathBuf>,
+    /// Install packages and fetch the kernel again even if they are cached
+    #[arg(long)]
+    refresh: bool,
+}
+
+pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliError> {
+    let interrupted = context::interruption()?;
+    let (name, tag) = name_and_tag(args.name.as_deref())?;
+    let recipe = Recipe::load(&args.recipe)?;
+    let store = context::store(options)?;
+    let mut engine = context::engine(&store)?;
+    let progress = Stages::new(options);
+    let bake_options = BakeOptions {
+        name,
+        tag,
+        kernel: args.kernel.map(|image| (image, args.kernel_modules)),
+        refresh: args.refresh,
+        agent: agent::AGENT,
+        agent_version: agent::VERSION,
+        runners: agent::RUNNERS,
+        created_at: jiff::Timestamp::now().to_string(),
+    };
+    let baked = bake(&store, &mut engine, &recipe, &bake_options, &progress, &interrupted);
+    progress.finish();
+    let baked = baked?;
+    output::result(options.format, &baked, || {
+        format!("{}  {}  {}", baked.name, baked.digest, output::size(baked.size))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `NAME[:TAG]` without a hub: what is baked here is `local/`.
+fn name_and_tag(text: Option<&str>) -> Result<(Option<Name>, Option<Tag>), CliError> {
+    let Some(text) = text else { return Ok((None, None)) };
+    let reference: format::Reference = text.parse()?;
+    if reference.hub.is_some_and(|hub| !hub.is_local()) || reference.digest.is_some() {
+        return Err(CliError::Usage(format!("--name {text}: expected NAME[:TAG]; push gives it a hub")));
+    }
+    Ok((Some(reference.name), reference.tag))
+}

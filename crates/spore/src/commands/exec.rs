@@ -1,0 +1,123 @@
+//! `spore exec`
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use agent_protocol::{Exec, Request};
+use clap::Args;
+use host::Deadline;
+use sandbox::{Channel, Session, SessionInput, connect, find};
+
+use crate::cli::Options;
+use crate::error::{CliError, Doing};
+use crate::{context, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore exec ID -- python3 -c 'print(1)'
+  spore exec ID --env KEY=VALUE --cwd /tmp -- env
+  echo data | spore exec ID -i -- sort
+
+The exit status is the command's; 125 when Spore failed, 126 when it cannot be executed, 127 when it is not found,
+128 + N when signal N ended it.")]
+pub(crate) struct ExecArgs {
+    /// The sandbox, or how its id begins
+    id: String,
+    /// Pass standard input on
+    #[arg(short, long)]
+    interactive: bool,
+    /// A variable for the command
+    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_variable)]
+    env: Vec<(String, String)>,
+    /// Where it runs
+    #[arg(short = 'w', long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// Who runs it: a name, or UID[:GID]
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "CMD")]
+    command: Vec<String>,
+}
+
+fn parse_variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("{text:?}: expected KEY=VALUE")),
+    }
+}
+
+pub(crate) fn run(options: &Options, args: ExecArgs) -> Result<ExitCode, CliError> {
+    let channel = open(options, &args.id)?;
+    let request = Request::Exec(Exec {
+        argv: args.command,
+        env: args.env.into_iter().collect::<BTreeMap<_, _>>(),
+        cwd: args.cwd,
+        user: args.user,
+        stdin: args.interactive,
+    });
+    follow(options, channel, &request, args.interactive)
+}
+
+/// A connection to the supervisor of a sandbox.
+pub(crate) fn open(options: &Options, id: &str) -> Result<Channel, CliError> {
+    let store = context::store(options)?;
+    let sandbox = find(&store, id)?;
+    let supervisor = context::supervisor(&store)?;
+    Ok(connect(&store, &supervisor, &sandbox)?)
+}
+
+/// Runs a session with this process's streams and signals; its exit code is ours.
+pub(crate) fn follow(
+    options: &Options,
+    channel: Channel,
+    request: &Request,
+    stdin: bool,
+) -> Result<ExitCode, CliError> {
+    /// Longer than any host stays up.
+    const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+    let mut session = Session::start(channel, request)?;
+    forward_signals(session.input())?;
+    if stdin {
+        let input = session.input();
+        // It may wait for a terminal for ever: the process ends without it.
+        std::thread::spawn(move || pump(&input));
+    }
+    let ended = session.finish(Deadline::after(FOREVER), &mut std::io::stdout(), &mut std::io::stderr())?;
+    std::io::stdout().flush().doing("write to standard output")?;
+    let status = match ended {
+        Ok(status) => status.shell_status(),
+        Err(failure) => {
+            output::error(&failure.message, "guest", options.format);
+            failure.kind.shell_status()
+        }
+    };
+    Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+fn pump(input: &SessionInput) {
+    let mut buffer = vec![0; 64 << 10];
+    let mut stdin = std::io::stdin().lock();
+    while let Ok(length @ 1..) = stdin.read(&mut buffer) {
+        if input.write(buffer.get(..length).unwrap_or_default()).is_err() {
+            return;
+        }
+    }
+    // Nobody is there to hear of a session that has ended meanwhile.
+    input.close().ok();
+}
+
+/// Ctrl-C goes to the guest's process, as it would to a local one; the third one ends us.
+fn forward_signals(input: SessionInput) -> Result<(), CliError> {
+    const SIGINT: i32 = 2;
+    const SIGKILL: i32 = 9;
+    let count = std::sync::atomic::AtomicU8::new(0);
+    ctrlc::set_handler(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => input.signal(SIGINT).unwrap_or(()),
+        1 => input.signal(SIGKILL).unwrap_or(()),
+        _ => std::process::exit(130),
+    })
+    .map_err(|error| CliError::Failed(format!("cannot handle Ctrl-C: {error}")))
+}

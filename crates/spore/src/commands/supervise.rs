@@ -1,0 +1,31 @@
+//! `spore supervise`: what `fork` starts for each sandbox. Not for people.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use sandbox::supervisor::{self, Start};
+
+use crate::cli::Options;
+use crate::error::{CliError, Doing};
+use crate::context;
+
+#[derive(Debug, Args)]
+pub(crate) struct SuperviseArgs {
+    /// The sandbox
+    id: String,
+    /// The inherited connection to the command that started this
+    connection: i32,
+    /// Take up an engine whose supervisor has died
+    #[arg(long)]
+    adopt: bool,
+}
+
+pub(crate) fn run(options: &Options, args: &SuperviseArgs) -> Result<ExitCode, CliError> {
+    let parent = host::inherited_stream(args.connection).doing("use the inherited connection")?;
+    let store = store::Store::attach(&context::root(options)?);
+    let id = args.id.parse()?;
+    let engine = context::engine(&store)?;
+    let start = if args.adopt { Start::Adopt } else { Start::Restore };
+    supervisor::run(&store, &engine, &id, start, parent)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,102 @@
+//! Results on standard output, errors on standard error: tables for people, one JSON document for scripts.
+#![allow(clippy::print_stderr)]
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::cli::Format;
+
+/// Prints a result: `text` is called for people, `value` is what scripts get.
+pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce() -> String) {
+    match format {
+        Format::Json => match serde_json::to_string_pretty(value) {
+            Ok(json) => print(&json),
+            Err(problem) => error(&problem.to_string(), "failed", format),
+        },
+        Format::Text => {
+            let text = text();
+            if !text.is_empty() {
+                print(text.trim_end_matches('\n'));
+            }
+        }
+    }
+}
+
+fn print(text: &str) {
+    // What reads our output may go away (`spore ps | head`): that ends us, as it ends every tool of its kind.
+    if writeln!(std::io::stdout(), "{text}").is_err() {
+        std::process::exit(1);
+    }
+}
+
+/// Prints an error.
+pub(crate) fn error(message: &str, kind: &str, format: Format) {
+    match format {
+        Format::Json => eprintln!("{}", serde_json::json!({ "error": { "kind": kind, "message": message } })),
+        Format::Text => eprintln!("spore: {message}"),
+    }
+}
+
+/// Columns as wide as their widest cell, two spaces apart.
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let width = |text: &str| text.chars().count();
+    let mut widths: Vec<usize> = header.iter().map(|cell| width(cell)).collect();
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = (*widest).max(width(cell));
+        }
+    }
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut line = String::new();
+        for (cell, width) in cells.zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        line.truncate(line.trim_end().len());
+        line.push('\n');
+        line
+    };
+    let mut text = line(&mut header.iter().copied());
+    for row in rows {
+        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    }
+    text
+}
+
+/// Bytes for people, in binary units.
+pub(crate) fn size(bytes: u64) -> String {
+    indicatif::BinaryBytes(bytes).to_string()
+}
+
+/// A span of time for people: its two largest units.
+pub(crate) fn duration(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    let first = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(units.len() - 1);
+    let mut rest = seconds;
+    let mut text = String::new();
+    for (unit, name) in units.iter().skip(first).take(2) {
+        if rest >= *unit || text.is_empty() {
+            text.push_str(&format!("{}{name}", rest / unit));
+            rest %= unit;
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_line_up() {
+        let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), String::new()]];
+        assert_eq!(table(&["ID", "NAME"], &rows), "ID   NAME\na    long cell\nbbb\n");
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (60, "1m"), (3725, "1h2m"), (90_061, "1d1h")] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+}

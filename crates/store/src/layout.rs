@@ -1,0 +1,353 @@
+//! Lays a map out in one flat file, which engines map or attach.
+//!
+//! Frames are checked and decoded on all cores and written where the map's extents want them; zero pages stay
+//! holes, found by content. How much will be written is known from the map and checked against free space first. The file becomes
+//! visible when it is whole; a layer's, moreover, only when it had the sha256 that is its identity.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use format::frame::{FrameError, Index, Reader};
+use format::map::{Extent, MapBlob, Source};
+use format::{Digest, Hasher, Map, PAGE_SIZE};
+
+use crate::{BlobError, FileError, FlatKey, Lease, LockKey, Snapshot, Store};
+
+/// Why a map could not be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// A blob could not be read.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// There is no room for it.
+    #[error(transparent)]
+    Space(#[from] crate::SpaceError),
+    /// A blob's frames are not what the map or the index says.
+    #[error("blob {blob}: {source}")]
+    Frame {
+        /// The blob.
+        blob: Digest,
+        /// What is wrong with it.
+        source: FrameError,
+    },
+    /// A blob's index is not the one that the map says.
+    #[error("blob {blob}: its index has the digest {found}: expected {expected}")]
+    Index {
+        /// The blob.
+        blob: Digest,
+        /// What the bytes hash to.
+        found: Digest,
+        /// What the map says.
+        expected: Digest,
+    },
+    /// A blob does not hold what the map says.
+    #[error("blob {blob} has {found} plain pages: the map says {expected}")]
+    Pages {
+        /// The blob.
+        blob: Digest,
+        /// Pages by its index.
+        found: u64,
+        /// Pages by the map.
+        expected: u64,
+    },
+    /// A layer's bytes are not those of its identity. It was not kept.
+    #[error("a layer has the content {found}: its snapshot declares {expected}; it was not kept")]
+    Content {
+        /// What its bytes hash to.
+        found: Digest,
+        /// What the config declares.
+        expected: Digest,
+    },
+    /// Memory points into a layer that is not laid out.
+    #[error("layer {0} has to be laid out before the memory that points into it")]
+    NoLayer(Digest),
+    /// Bytes could not be read or written.
+    #[error("cannot lay out a map: {0}")]
+    Io(#[from] io::Error),
+    /// A file of the store could not be made.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A layer's flat file.
+#[derive(Debug)]
+pub struct LayerFile {
+    /// sha256 of its bytes.
+    pub content: Digest,
+    /// The file.
+    pub file: File,
+}
+
+/// Part of an extent that lies in one frame.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    frame: usize,
+    /// First page in the frame.
+    page: u64,
+    pages: u64,
+    /// First page in the address space.
+    start: u64,
+}
+
+/// Writes what `map` describes to `out`, an empty file; pages that are not covered, or are zero, stay holes.
+///
+/// # Errors
+/// If a blob is missing or damaged, or `out` cannot be written.
+pub(crate) fn write_map(
+    store: &Store,
+    map: &Map,
+    layers: &[LayerFile],
+    out: &File,
+) -> Result<(), LayoutError> {
+    out.set_len(map.bytes())?;
+    let mut order: Vec<u32> = (0..).take(map.extents().len()).collect();
+    let extent = |number: &u32| map.extents().get(*number as usize);
+    order.sort_unstable_by_key(|number| {
+        extent(number).map(|extent| (source_order(extent.source()), extent.page()))
+    });
+    let mut rest = order.as_slice();
+    while let Some(first) = rest.first().and_then(extent) {
+        let length = rest.partition_point(|number| {
+            extent(number).is_some_and(|extent| source_order(extent.source()) <= source_order(first.source()))
+        });
+        let (same, others) = rest.split_at(length);
+        rest = others;
+        let extents = || same.iter().filter_map(extent);
+        match first.source() {
+            Source::Blob(n) => {
+                let Some(blob) = map.blobs().get(n as usize) else { continue };
+                write_blob(store, blob, extents(), out)?;
+            }
+            Source::Layer(n) => {
+                let Some(content) = map.layers().get(n as usize) else { continue };
+                let layer = layers.iter().find(|layer| layer.content == *content);
+                copy_layer(&layer.ok_or(LayoutError::NoLayer(*content))?.file, extents(), out)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn source_order(source: Source) -> (bool, u32) {
+    match source {
+        Source::Blob(n) => (false, n),
+        Source::Layer(n) => (true, n),
+    }
+}
+
+fn copy_layer<'a>(layer: &File, extents: impl Iterator<Item = &'a Extent>, out: &File) -> io::Result<()> {
+    const BUFFER_PAGES: u64 = 256;
+    let mut buffer = Vec::new();
+    for extent in extents {
+        let mut done = 0;
+        while done < extent.pages() {
+            let pages = (extent.pages() - done).min(BUFFER_PAGES);
+            buffer.resize(bytes(pages), 0);
+            layer.read_exact_at(&mut buffer, (extent.page() + done) * PAGE_SIZE)?;
+            out.write_all_at(&buffer, (extent.start() + done) * PAGE_SIZE)?;
+            done += pages;
+        }
+    }
+    Ok(())
+}
+
+/// Writes all pages that `extents`, sorted by page, want from `blob`.
+fn write_blob<'a>(
+    store: &Store,
+    blob: &MapBlob,
+    extents: impl Iterator<Item = &'a Extent>,
+    out: &File,
+) -> Result<(), LayoutError> {
+    let file = store.open_blob(&blob.digest)?;
+    let index = read_index(&file, blob)?;
+    let pieces =
+        pieces(&index, extents).map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
+    let groups: Vec<Range<usize>> = group(&pieces);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<(), LayoutError> {
+        let (mut reader, mut compressed, mut plain) = (Reader::new()?, Vec::new(), Vec::new());
+        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let pieces = pieces.get(group.clone()).unwrap_or_default();
+            let Some(frame) = pieces.first().map(|piece| piece.frame) else { continue };
+            let Some(entry) = index.frames().get(frame) else { continue };
+            compressed.resize(entry.compressed as usize, 0);
+            file.read_exact_at(&mut compressed, entry.offset)?;
+            reader
+                .decode(&index, frame, &compressed, &mut plain)
+                .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
+            for piece in pieces {
+                let from = bytes(piece.page);
+                write_sparse(
+                    out,
+                    plain.get(from..from + bytes(piece.pages)).unwrap_or_default(),
+                    piece.start,
+                )?;
+            }
+        }
+        Ok(())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        tasks
+            .into_iter()
+            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .fold(Ok(()), Result::and)
+    })
+}
+
+/// The index of a blob, if it is the one that the map says.
+pub(crate) fn read_index(file: &File, blob: &MapBlob) -> Result<Index, LayoutError> {
+    // A map's lengths are in bounds, so this is at most `frame::INDEX_MAX_BYTES`.
+    let mut encoded = vec![0; usize::try_from(blob.index_length).unwrap_or(0)];
+    file.read_exact_at(&mut encoded, blob.index_offset)?;
+    let found = Digest::of(&encoded);
+    if found != blob.index_digest {
+        return Err(LayoutError::Index { blob: blob.digest, found, expected: blob.index_digest });
+    }
+    let index = Index::parse(&encoded, blob.index_offset)
+        .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
+    if index.plain_pages() != blob.plain_pages {
+        let (found, expected) = (index.plain_pages(), blob.plain_pages);
+        return Err(LayoutError::Pages { blob: blob.digest, found, expected });
+    }
+    Ok(index)
+}
+
+/// The extents cut at the frames' borders, sorted by frame.
+fn pieces<'a>(index: &Index, extents: impl Iterator<Item = &'a Extent>) -> Result<Vec<Piece>, FrameError> {
+    let mut pieces = Vec::new();
+    for extent in extents {
+        let mut done = 0;
+        while done < extent.pages() {
+            let frame = index.frame_of(extent.page() + done)?;
+            let Some(entry) = index.frames().get(frame) else { break };
+            let page = extent.page() + done - entry.first_page;
+            let pages = (entry.pages() - page).min(extent.pages() - done);
+            pieces.push(Piece { frame, page, pages, start: extent.start() + done });
+            done += pages;
+        }
+    }
+    pieces.sort_unstable_by_key(|piece| (piece.frame, piece.page));
+    Ok(pieces)
+}
+
+/// The ranges of pieces that lie in one frame.
+fn group(pieces: &[Piece]) -> Vec<Range<usize>> {
+    let mut end = 0;
+    pieces
+        .chunk_by(|a, b| a.frame == b.frame)
+        .map(|group| {
+            end += group.len();
+            end - group.len()..end
+        })
+        .collect()
+}
+
+/// Writes whole pages, leaving holes where they are zero.
+fn write_sparse(out: &File, plain: &[u8], start: u64) -> io::Result<()> {
+    let page = bytes(1);
+    let zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
+    let mut at = start;
+    for run in plain.chunks(page).collect::<Vec<_>>().chunk_by(|a, b| zero(a) == zero(b)) {
+        let (from, length) = (bytes(at - start), run.iter().map(|page| page.len()).sum::<usize>());
+        if !run.first().is_some_and(|page| zero(page)) {
+            out.write_all_at(plain.get(from..from + length).unwrap_or_default(), at * PAGE_SIZE)?;
+        }
+        at += run.len() as u64;
+    }
+    Ok(())
+}
+
+/// Checks that a laid out layer has the content that its config declares.
+fn check_layer(out: &File, expected: Digest) -> Result<(), LayoutError> {
+    let found = hash_file(out)?;
+    if found == expected { Ok(()) } else { Err(LayoutError::Content { found, expected }) }
+}
+
+/// sha256 of a whole file.
+pub(crate) fn hash_file(file: &File) -> io::Result<Digest> {
+    let (mut hasher, mut buffer, mut at) = (Hasher::new(), vec![0; 1 << 20], 0);
+    loop {
+        let length = match file.read_at(&mut buffer, at) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            length => length?,
+        };
+        if length == 0 {
+            return Ok(hasher.finish());
+        }
+        hasher.update(buffer.get(..length).unwrap_or_default());
+        at += length as u64;
+    }
+}
+
+/// Pages of one frame, blob or map as bytes in a buffer: at most 1 MiB here.
+fn bytes(pages: u64) -> usize {
+    usize::try_from(pages * PAGE_SIZE).unwrap_or(usize::MAX)
+}
+
+/// Where a snapshot's address spaces lie as flat files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Flats {
+    /// The memory.
+    pub memory: FlatKey,
+    /// The disks, in the config's order.
+    pub disks: Vec<FlatKey>,
+}
+
+impl Store {
+    /// Lays out every map of a snapshot that is not laid out yet. `lease` protects the files.
+    ///
+    /// `on_wait` is called when another command is laying out the same map, before waiting for it.
+    ///
+    /// # Errors
+    /// If there is no room, a blob is damaged, or a layer's content is not what the config declares.
+    pub fn lay_out(
+        &self,
+        lease: &Lease,
+        snapshot: &Snapshot,
+        on_wait: &mut dyn FnMut(),
+    ) -> Result<Flats, LayoutError> {
+        let mut disks = Vec::new();
+        let mut layers = Vec::new();
+        for (disk, map) in snapshot.config.disks.iter().zip(&snapshot.maps.disks) {
+            let key = disk.content.map_or(FlatKey::Map(disk.map), FlatKey::Layer);
+            let file = self.lay_out_one(lease, key, map, &[], on_wait)?;
+            layers.extend(disk.content.map(|content| LayerFile { content, file }));
+            disks.push(key);
+        }
+        let memory = FlatKey::Map(snapshot.config.memory.map);
+        self.lay_out_one(lease, memory, &snapshot.maps.memory, &layers, on_wait)?;
+        Ok(Flats { memory, disks })
+    }
+
+    fn lay_out_one(
+        &self,
+        lease: &Lease,
+        key: FlatKey,
+        map: &Map,
+        layers: &[LayerFile],
+        on_wait: &mut dyn FnMut(),
+    ) -> Result<File, LayoutError> {
+        lease.protect(key.digest())?;
+        if let Some(file) = self.open_flat(key)? {
+            return Ok(file);
+        }
+        let _held = self.lock(LockKey::Object(*key.digest()), on_wait)?;
+        if let Some(file) = self.open_flat(key)? {
+            return Ok(file);
+        }
+        self.ensure_space(map.covered_pages() * PAGE_SIZE)?;
+        let writer = self.flat_writer(lease, key)?;
+        write_map(self, map, layers, writer.file())?;
+        if let FlatKey::Layer(expected) = key {
+            check_layer(writer.file(), expected)?;
+        }
+        let file = writer.file().try_clone()?;
+        writer.commit()?;
+        Ok(file)
+    }
+}

@@ -1,0 +1,223 @@
+//! Opening a store: what a root must be, and what is made in it.
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use format::Digest;
+
+use crate::file::{At, FileError, found, names, read_small, replace, sync_parent};
+
+const LAYOUT_FILE: &str = "oci-layout";
+const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+
+/// Why a folder cannot be used as a store.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder holds something else.
+    #[error("{} is not a Spore store: {reason}; give an empty folder or a store to --root", root.display())]
+    Foreign {
+        /// The folder.
+        root: PathBuf,
+        /// What shows it.
+        reason: String,
+    },
+    /// It belongs to another user.
+    #[error("{} belongs to user {owner}, this is user {user}: a store has one owner; choose another --root", path.display())]
+    Owner {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner's id.
+        owner: u32,
+        /// The id of who runs this.
+        user: u32,
+    },
+    /// A part of it is on another filesystem, where hard links and renames do not reach.
+    #[error("{} is not on the filesystem of {}: a store is one filesystem; unmount it or choose another --root", folder.display(), root.display())]
+    SpansFilesystems {
+        /// The store's root.
+        root: PathBuf,
+        /// The folder that is elsewhere.
+        folder: PathBuf,
+    },
+    /// A file or folder could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// A folder of a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Folder {
+    Blobs,
+    Refs,
+    Flat,
+    Framings,
+    Partial,
+    Tmp,
+    Trash,
+    Leases,
+    Locks,
+    Sandboxes,
+    Cache,
+}
+
+impl Folder {
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Blobs,
+        Self::Refs,
+        Self::Flat,
+        Self::Framings,
+        Self::Partial,
+        Self::Tmp,
+        Self::Trash,
+        Self::Leases,
+        Self::Locks,
+        Self::Sandboxes,
+        Self::Cache,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Blobs => "blobs/sha256",
+            Self::Refs => "refs",
+            Self::Flat => "flat",
+            Self::Framings => "framings",
+            Self::Partial => "partial",
+            Self::Tmp => "tmp",
+            Self::Trash => "trash",
+            Self::Leases => "leases",
+            Self::Locks => "locks",
+            Self::Sandboxes => "sandboxes",
+            Self::Cache => "cache",
+        }
+    }
+
+    /// The entry of the root that it is in.
+    fn top(self) -> &'static str {
+        self.name().split('/').next().unwrap_or_default()
+    }
+}
+
+/// The files in the root itself.
+const ROOT_FILES: [&str; 2] = [LAYOUT_FILE, crate::refs::INDEX_FILE];
+
+/// Whether a store has an entry of this name in its root.
+pub(crate) fn belongs_in_root(name: &str) -> bool {
+    ROOT_FILES.contains(&name) || Folder::ALL.iter().any(|folder| folder.top() == name)
+}
+
+/// A local store. Clones are the same store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: Arc<Path>,
+}
+
+impl Store {
+    /// Opens the store at `root`, makes it if the folder is empty or absent, and removes what commands that were
+    /// killed have left, unless a collector is at work.
+    ///
+    /// # Errors
+    /// If the folder holds something else, belongs to another user, is spread over filesystems, or cannot be
+    /// written.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        make_folder(root)?;
+        let root = fs::canonicalize(root).at("find", root)?;
+        check_owner(&root)?;
+        let is_new = check_kind(&root)?;
+        for folder in Folder::ALL {
+            make_folder(&root.join(folder.name()))?;
+        }
+        check_one_filesystem(&root)?;
+        let store = Self { root: root.into() };
+        if is_new {
+            // Last of all: a root without it has nothing in it yet.
+            replace(&store.folder(Folder::Tmp), &store.root.join(LAYOUT_FILE), LAYOUT)?;
+            sync_parent(&store.root)?;
+        }
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// The store at `root`, which the caller's parent process has opened: nothing is checked or swept again.
+    #[must_use]
+    pub fn attach(root: &Path) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// The store's root, absolute.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn folder(&self, folder: Folder) -> PathBuf {
+        self.root.join(folder.name())
+    }
+
+    pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.folder(Folder::Blobs).join(digest.hex())
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), FileError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)?;
+    sync_parent(path)
+}
+
+fn check_owner(path: &Path) -> Result<(), OpenError> {
+    let (owner, user) = (fs::metadata(path).at("examine", path)?.uid(), rustix::process::geteuid().as_raw());
+    if owner == user { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, user }) }
+}
+
+/// Refuses a folder that holds something else; says whether there is no store in it yet.
+fn check_kind(root: &Path) -> Result<bool, OpenError> {
+    let foreign = |reason: String| OpenError::Foreign { root: root.to_owned(), reason };
+    let Some(layout) = read_small(&root.join(LAYOUT_FILE))? else {
+        // Nothing, or folders of a store whose making was interrupted.
+        let other =
+            names(root)?.into_iter().find(|name| !Folder::ALL.iter().any(|folder| folder.top() == name));
+        let filled = [Folder::Blobs, Folder::Refs, Folder::Sandboxes].map(|folder| root.join(folder.name()));
+        if let Some(other) = other {
+            return Err(foreign(format!("it holds {other:?}")));
+        }
+        for folder in filled {
+            if !names(&folder)?.is_empty() {
+                return Err(foreign(format!(
+                    "{} is not empty, and there is no {LAYOUT_FILE}",
+                    folder.display()
+                )));
+            }
+        }
+        return Ok(true);
+    };
+    let version = serde_json::from_slice::<serde_json::Value>(&layout).ok();
+    if version != serde_json::from_slice(LAYOUT).ok() {
+        return Err(foreign(format!("its {LAYOUT_FILE} is not {}", String::from_utf8_lossy(LAYOUT))));
+    }
+    for folder in Folder::ALL {
+        if found(fs::metadata(root.join(folder.name())).at("examine", root))?.is_none() {
+            return Err(foreign(format!("it is an OCI layout without {}/", folder.name())));
+        }
+    }
+    Ok(false)
+}
+
+fn check_one_filesystem(root: &Path) -> Result<(), OpenError> {
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).at("examine", path);
+    let expected = device(root)?;
+    for folder in Folder::ALL {
+        let folder = root.join(folder.name());
+        check_owner(&folder)?;
+        if device(&folder)? != expected {
+            return Err(OpenError::SpansFilesystems { root: root.to_owned(), folder });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

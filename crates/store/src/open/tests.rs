@@ -1,0 +1,95 @@
+//! What can be a store's root.
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+
+#[test]
+fn a_new_root_is_private_and_an_oci_layout() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("deep/root");
+    let store = Store::open(&root).unwrap();
+    assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read(root.join("oci-layout")).unwrap(), LAYOUT);
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(root.join("index.json")).unwrap()).unwrap();
+    assert_eq!(index["schemaVersion"], 2);
+    assert_eq!(Store::open(&root).unwrap().root(), store.root());
+}
+
+#[test]
+fn an_interrupted_making_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    for kept in ["tmp", "refs", "blobs"] {
+        fs::create_dir_all(folder.path().join(kept)).unwrap();
+    }
+    fs::write(folder.path().join("tmp/leftover"), b"x").unwrap();
+    Store::open(folder.path()).unwrap();
+    assert!(!folder.path().join("tmp/leftover").exists());
+}
+
+#[test]
+fn what_holds_something_else_is_refused_and_left_alone() {
+    let refused = |fill: &dyn Fn(&Path), reason: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        fill(folder.path());
+        let before = names(folder.path()).unwrap();
+        let error = Store::open(folder.path()).unwrap_err();
+        assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+        assert_eq!(names(folder.path()).unwrap(), before);
+    };
+    refused(&|root| fs::write(root.join("thesis.tex"), "x").unwrap(), "thesis.tex");
+    refused(
+        &|root| {
+            fs::create_dir(root.join("refs")).unwrap();
+            fs::write(root.join("refs/heads"), "x").unwrap();
+        },
+        "not empty",
+    );
+    // Another tool's layout, such as a hub's folder.
+    refused(
+        &|root| {
+            fs::create_dir_all(root.join("blobs/sha256")).unwrap();
+            fs::write(root.join("oci-layout"), LAYOUT).unwrap();
+        },
+        "OCI layout without refs/",
+    );
+    refused(
+        &|root| fs::write(root.join("oci-layout"), r#"{"imageLayoutVersion":"9"}"#).unwrap(),
+        "oci-layout",
+    );
+}
+
+#[test]
+fn another_owner_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: another_owner_is_refused: only root can make a folder of somebody else");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path()).unwrap();
+    std::os::unix::fs::chown(folder.path(), Some(12345), None).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Owner { owner: 12345, .. }), "{error}");
+}
+
+#[test]
+fn a_folder_on_another_filesystem_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path()).unwrap();
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let elsewhere = Path::new("/dev/shm");
+    let owner = fs::metadata(elsewhere).map(|metadata| metadata.uid()).ok();
+    if device(elsewhere).is_none_or(|other| Some(other) == device(folder.path()))
+        || owner != Some(rustix::process::geteuid().as_raw())
+    {
+        println!(
+            "skipped: a_folder_on_another_filesystem_is_refused: /dev/shm is not another filesystem of ours"
+        );
+        return;
+    }
+    fs::remove_dir(folder.path().join("flat")).unwrap();
+    std::os::unix::fs::symlink(elsewhere, folder.path().join("flat")).unwrap();
+    let error = Store::open(folder.path()).unwrap_err();
+    assert!(matches!(error, OpenError::SpansFilesystems { .. }), "{error}");
+}

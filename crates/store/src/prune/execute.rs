@@ -1,0 +1,164 @@
+//! Carrying out a plan, and settling a trash that a killed collector has left.
+
+use std::fs;
+
+use format::Digest;
+
+use crate::file::{At, FileError, found, names, remove_file, remove_tree, rename_new, sync_folder};
+use crate::prune::{Candidate, Item, PruneError, PrunePlan};
+use crate::{BlobError, Folder, Lock, LockKey, Store, lock};
+
+/// What a collection did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PruneReport {
+    /// Things that were removed.
+    pub removed: usize,
+    /// Bytes that this freed, as the plan said.
+    pub bytes: u64,
+    /// Things of the plan that stayed, because something uses them by now.
+    pub kept: usize,
+}
+
+/// Called before each change that a collection makes, so that tests can stop it there or do something in between.
+type Step<'a> = &'a mut dyn FnMut() -> Result<(), PruneError>;
+
+impl Store {
+    /// Removes what `plan` lists and nothing uses by now. `on_wait` is called if another collector is at work: this
+    /// one waits then.
+    ///
+    /// # Errors
+    /// If what something needs cannot be read, or a file cannot be renamed or removed.
+    /// What is still in the trash then is settled when the store is opened next.
+    pub fn prune(&self, plan: &PrunePlan, on_wait: &mut dyn FnMut()) -> Result<PruneReport, PruneError> {
+        let lock = self.lock(LockKey::Collector, on_wait)?;
+        self.sweep_leftovers(&lock)?;
+        self.sweep_locks(&lock)?;
+        self.prune_stepwise(&lock, plan, &mut || Ok(()))
+    }
+
+    pub(super) fn prune_stepwise(
+        &self,
+        lock: &Lock,
+        plan: &PrunePlan,
+        step: Step<'_>,
+    ) -> Result<PruneReport, PruneError> {
+        self.settle_trash(lock, plan.keep_caches, step)?;
+        let reached = self.reach(plan.keep_caches, &mut || drop(step()))?;
+        let still = |candidate: &&Candidate| !reached.has(&candidate.item);
+        let candidates: Vec<&Candidate> = plan.candidates.iter().filter(still).collect();
+        let mut syncs_manifests = true;
+        for candidate in &candidates {
+            // Manifests come first, and stay away after a crash if anything of theirs does.
+            if syncs_manifests && candidate.why != super::Why::Untagged {
+                sync_folder(&self.folder(Folder::Blobs))?;
+                syncs_manifests = false;
+            }
+            step()?;
+            self.discard(&candidate.item)?;
+        }
+        let reached = self.settle_trash(lock, plan.keep_caches, step)?;
+        self.forget_framings(&|map| reached.blobs.contains(map))?;
+        let mut report = PruneReport::default();
+        for candidate in &plan.candidates {
+            if self.place_of(&candidate.item).exists() {
+                report.kept += 1;
+            } else {
+                report.removed += 1;
+                report.bytes += candidate.bytes;
+            }
+        }
+        Ok(report)
+    }
+
+    /// Puts one candidate into the trash, if it is still there and in nobody's hands.
+    fn discard(&self, item: &Item) -> Result<(), FileError> {
+        let place = self.place_of(item);
+        if let Item::Partial(_) = item {
+            // Its lock says whether a pull goes on with it.
+            return lock::remove_unlocked(&place).map(drop);
+        }
+        found(fs::rename(&place, self.trash_path(item)).at("remove", &place)).map(drop)
+    }
+
+    /// Puts back what is in use of all that is in the trash, and unlinks the rest. Says what is in use.
+    pub(crate) fn settle_trash(
+        &self,
+        _held: &Lock,
+        keep_caches: bool,
+        step: Step<'_>,
+    ) -> Result<crate::reach::Reached, PruneError> {
+        let reached = self.reach(keep_caches, &mut || drop(step()));
+        let folder = self.folder(Folder::Trash);
+        let (mut back, mut gone) = (Vec::new(), Vec::new());
+        for name in names(&folder)? {
+            let Some(item) = Item::from_trash(&name) else {
+                gone.push((false, folder.join(name)));
+                continue;
+            };
+            let is_manifest = matches!(&item, Item::Blob(digest) if self.is_manifest(digest)?);
+            // What is in use cannot be known: all of it could be.
+            let keep = reached.as_ref().map_or(true, |reached| reached.has(&item));
+            if keep && matches!(item, Item::Blob(_) | Item::Flat(_)) || self.has_users(&item)? {
+                back.push((is_manifest, item));
+            } else {
+                gone.push((is_manifest, folder.join(name)));
+            }
+        }
+        back.sort_by_key(|(is_manifest, _)| *is_manifest);
+        let mut synced = false;
+        for (is_manifest, item) in back {
+            if is_manifest && !synced {
+                sync_folder(&self.folder(Folder::Blobs))?;
+                synced = true;
+            }
+            step()?;
+            self.put_back(&item)?;
+        }
+        gone.sort_by_key(|(is_manifest, _)| !*is_manifest);
+        for (_, path) in gone {
+            step()?;
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+                remove_tree(&path)?;
+            } else {
+                remove_file(&path)?;
+            }
+        }
+        reached
+    }
+
+    fn put_back(&self, item: &Item) -> Result<(), FileError> {
+        let trash = self.trash_path(item);
+        match found(rename_new(&trash, &self.place_of(item)))? {
+            // Made anew meanwhile.
+            Some(false) => remove_file(&trash),
+            // Put back, now or by who needs it.
+            Some(true) | None => Ok(()),
+        }
+    }
+
+    /// Whether sandboxes hold links to a flat file in the trash.
+    fn has_users(&self, item: &Item) -> Result<bool, FileError> {
+        use std::os::unix::fs::MetadataExt;
+        let path = self.trash_path(item);
+        let metadata = found(fs::symlink_metadata(&path).at("examine", &path))?;
+        Ok(matches!(item, Item::Flat(_)) && metadata.is_some_and(|metadata| metadata.nlink() > 1))
+    }
+
+    /// Whether a blob is a snapshot's manifest. One that is damaged is not: it protects nothing.
+    pub(super) fn is_manifest(&self, digest: &Digest) -> Result<bool, FileError> {
+        match self.manifest_among_blobs(digest) {
+            Ok(manifest) => Ok(manifest.is_some()),
+            Err(PruneError::File(error)) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Bytes of a blob, if it is there.
+    pub(crate) fn size_if_there(&self, digest: &Digest) -> Result<Option<u64>, FileError> {
+        match self.blob_size(digest) {
+            Ok(size) => Ok(Some(size)),
+            Err(BlobError::File(error)) => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! What goes and what stays; crashes at every step; random interleavings with writers.
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+
+use super::*;
+use crate::file::names;
+use crate::testing::{Home, home, layer, name, put_snapshot};
+use crate::{Lease, LockKey};
+
+mod interleaved;
+
+/// Lays out something under this key: the collector does not look into flat files.
+fn put_flat(store: &Store, lease: &Lease, key: FlatKey) {
+    let writer = store.flat_writer(lease, key).unwrap();
+    writer.file().write_all(b"content").unwrap();
+    writer.commit().unwrap();
+}
+
+fn prune(store: &Store, all: bool) -> PruneReport {
+    store.prune(&store.plan_prune(all).unwrap(), &mut || ()).unwrap()
+}
+
+/// Every blob that the snapshot `digest` needs, itself included.
+fn closure(store: &Store, digest: Digest) -> BTreeSet<Digest> {
+    let (manifest, _) = store.read_manifest(&digest).unwrap();
+    manifest.blobs().map(|blob| blob.digest).chain([digest]).collect()
+}
+
+fn all_blobs(store: &Store) -> BTreeSet<Digest> {
+    store.blobs().unwrap().into_iter().collect()
+}
+
+#[test]
+fn what_nothing_uses_goes_and_what_is_shared_stays() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let kept = put_snapshot(store, &lease, &["shared"], "kept");
+    let gone = put_snapshot(store, &lease, &["shared", "own"], "gone");
+    store.set_ref(&name("local/kept:1"), &kept, None).unwrap();
+    let (shared, own) = (Digest::of(&layer("shared")), Digest::of(&layer("own")));
+    let config = store.load_snapshot(&kept).unwrap().config;
+    let flats = [FlatKey::Layer(shared), FlatKey::Map(config.memory.map), FlatKey::Layer(own)];
+    for key in flats {
+        put_flat(store, &lease, key);
+    }
+    store.set_framing(&own, &store.load_snapshot(&gone).unwrap().config.disks[1].map).unwrap();
+    store.set_framing(&shared, &config.disks[0].map).unwrap();
+    // Protected by the lease.
+    assert!(store.plan_prune(true).unwrap().candidates.is_empty());
+    drop(lease);
+
+    let plan = store.plan_prune(false).unwrap();
+    let first = &plan.candidates[0];
+    assert_eq!((&first.item, first.why), (&Item::Blob(gone), Why::Untagged));
+    let report = store.prune(&plan, &mut || ()).unwrap();
+    assert_eq!((report.removed, report.kept), (plan.candidates.len(), 0));
+    assert!(report.bytes > 0);
+    assert_eq!(all_blobs(store), closure(store, kept));
+    let left: Vec<_> = store.flat_files().unwrap().iter().map(|flat| flat.key).collect();
+    assert_eq!(left.len(), 2);
+    assert!(!left.contains(&FlatKey::Layer(own)));
+    assert!(store.framing(&shared).unwrap().is_some());
+    assert_eq!(store.framing(&own).unwrap(), None);
+    assert!(store.plan_prune(false).unwrap().candidates.is_empty());
+}
+
+#[test]
+fn a_sandbox_keeps_its_snapshot_and_the_flat_files_it_links_to() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    let stray = FlatKey::Map(Digest::of(b"of no snapshot"));
+    put_flat(store, &lease, stray);
+    let draft = store.draft_sandbox(&digest).unwrap();
+    let id = draft.id().clone();
+    assert!(store.link_flat(stray, &draft.path().join("memory")).unwrap());
+    assert!(!store.link_flat(FlatKey::Map(digest), &draft.path().join("other")).unwrap());
+    draft.commit().unwrap();
+    drop(lease);
+    assert_eq!(prune(store, true), PruneReport::default());
+    store.load_snapshot(&digest).unwrap();
+    assert_eq!(store.flat_file(stray).unwrap().unwrap().users, 1);
+
+    store.remove_sandbox(&id).unwrap();
+    prune(store, false);
+    assert!(all_blobs(store).is_empty());
+    assert!(store.flat_files().unwrap().is_empty());
+}
+
+#[test]
+fn cached_bases_stay_unless_all_is_to_go() {
+    let home = home();
+    let store = &home.store;
+    let content = Digest::of(b"base");
+    put_flat(store, &store.lease().unwrap(), FlatKey::Layer(content));
+    let (bases, kernels) = (store.cache_folder().join("bases"), store.cache_folder().join("kernels"));
+    fs::create_dir_all(&bases).unwrap();
+    fs::write(bases.join("key.json"), format!(r#"{{"layers":["{content}"],"other":1}}"#)).unwrap();
+    fs::create_dir_all(kernels.join("6.1")).unwrap();
+    assert_eq!(prune(store, false), PruneReport::default());
+    assert_eq!(store.flat_files().unwrap().len(), 1);
+    prune(store, true);
+    assert!(store.flat_files().unwrap().is_empty());
+    assert!(names(&bases).unwrap().is_empty());
+    assert!(names(&kernels).unwrap().is_empty());
+}
+
+#[test]
+fn a_damaged_root_stops_collection_and_is_named() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    let stray = store.put_blob(&lease, b"stray").unwrap();
+    store.set_ref(&name("local/a:1"), &digest, None).unwrap();
+    let plan = {
+        drop(lease);
+        store.plan_prune(false).unwrap()
+    };
+    fs::remove_file(store.blob_path(&digest)).unwrap();
+    for error in [store.plan_prune(false).unwrap_err(), store.prune(&plan, &mut || ()).unwrap_err()] {
+        assert!(error.to_string().contains("tag local/a:1"), "{error}");
+    }
+    assert!(store.has_blob(&stray).unwrap());
+    // A filled trash is put back whole then.
+    fs::rename(store.blob_path(&stray), store.trash_path(&Item::Blob(stray))).unwrap();
+    Store::open(store.root()).unwrap();
+    assert!(store.has_blob(&stray).unwrap());
+}
+
+#[test]
+fn a_lease_of_a_dead_command_protects_nothing_and_goes() {
+    let home = home();
+    let store = &home.store;
+    let stray = store.put_blob(&store.lease().unwrap(), b"stray").unwrap();
+    let leases = store.folder(Folder::Leases);
+    fs::write(leases.join("dead"), format!("{stray}\n")).unwrap();
+    prune(store, false);
+    assert!(!store.has_blob(&stray).unwrap());
+    assert!(names(&leases).unwrap().is_empty());
+}
+
+/// A tagged snapshot, one without a tag, one that a lease names, and strays, all sharing blobs.
+fn mixed() -> (Home, Lease, Digest, Digest) {
+    let home = home();
+    let store = &home.store;
+    let making = store.lease().unwrap();
+    let tagged = put_snapshot(store, &making, &["shared"], "tagged");
+    let leased = put_snapshot(store, &making, &["shared", "b"], "leased");
+    let untagged = put_snapshot(store, &making, &["shared", "c"], "untagged");
+    store.set_ref(&name("local/tagged:1"), &tagged, None).unwrap();
+    store.put_blob(&making, b"stray").unwrap();
+    put_flat(store, &making, FlatKey::Layer(Digest::of(&layer("c"))));
+    put_flat(store, &making, FlatKey::Layer(Digest::of(&layer("shared"))));
+    let lease = store.lease().unwrap();
+    lease.protect(&leased).unwrap();
+    assert_ne!(untagged, leased);
+    (home, lease, tagged, leased)
+}
+
+/// No manifest is there without all that it lists.
+fn no_half_snapshot(store: &Store) {
+    for digest in store.blobs().unwrap() {
+        if let Some(manifest) = store.manifest_among_blobs(&digest).unwrap() {
+            let missing: Vec<_> =
+                manifest.blobs().filter(|blob| !store.blob_path(&blob.digest).exists()).collect();
+            assert!(missing.is_empty(), "{digest} without {missing:?}");
+        }
+    }
+}
+
+#[test]
+fn a_crash_at_any_step_leaves_garbage_at_worst() {
+    let mut steps = 0;
+    loop {
+        let (home, lease, tagged, leased) = mixed();
+        let store = &home.store;
+        let plan = store.plan_prune(false).unwrap();
+        assert!(plan.candidates.len() > 5);
+        let lock = store.try_lock(LockKey::Collector).unwrap().unwrap();
+        let mut left = steps;
+        // From the fatal step on nothing more happens.
+        let result = store.prune_stepwise(&lock, &plan, &mut || {
+            no_half_snapshot(store);
+            left -= 1;
+            if left < 0 { Err(PruneError::Killed) } else { Ok(()) }
+        });
+        drop(lock);
+        let survived = result.is_ok();
+        let reopened = Store::open(store.root()).unwrap();
+        no_half_snapshot(&reopened);
+        assert!(names(&store.folder(Folder::Trash)).unwrap().is_empty());
+        for digest in [tagged, leased] {
+            assert!(closure(store, digest).is_subset(&all_blobs(store)), "after {steps} steps");
+        }
+        prune(&reopened, false);
+        let expected: BTreeSet<_> = closure(store, tagged).union(&closure(store, leased)).copied().collect();
+        assert_eq!(all_blobs(store), expected);
+        assert_eq!(store.flat_files().unwrap().len(), 1);
+        drop(lease);
+        if survived {
+            assert!(steps > 20, "{steps}");
+            return;
+        }
+        steps += 1;
+    }
+}

@@ -1,0 +1,106 @@
+//! How many bytes each snapshot takes, and how many of them it alone.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use format::manifest::media_type;
+use format::{Digest, FullName};
+
+use crate::file::FileError;
+use crate::{FlatKey, Folder, LoadError, Store};
+
+/// What one snapshot takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotUsage {
+    /// The snapshot.
+    pub digest: Digest,
+    /// Its tags.
+    pub names: Vec<FullName>,
+    /// Bytes of its blobs, the manifest included.
+    pub total: u64,
+    /// Of these, bytes of blobs that other snapshots with tags have too.
+    pub shared: u64,
+    /// Of these, bytes that removing this snapshot alone would free.
+    pub own: u64,
+    /// Bytes on disk of its flat files, which others may use too.
+    pub flat: u64,
+}
+
+/// What a store takes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Snapshots with tags.
+    pub snapshots: Vec<SnapshotUsage>,
+    /// Bytes of all blobs, those that nothing uses included.
+    pub blobs: u64,
+    /// Bytes on disk of all flat files.
+    pub flat: u64,
+    /// Bytes on disk of what bake keeps.
+    pub cache: u64,
+    /// Bytes on disk of what broken pulls have left.
+    pub partial: u64,
+}
+
+/// What a manifest says of one snapshot.
+struct Parts {
+    blobs: HashMap<Digest, u64>,
+    flats: HashSet<FlatKey>,
+}
+
+impl Store {
+    /// Measures the store. Sizes of blobs are what manifests say.
+    ///
+    /// # Errors
+    /// If the manifest or config of a snapshot with a tag cannot be read.
+    pub fn usage(&self) -> Result<Usage, LoadError> {
+        let mut names: BTreeMap<Digest, Vec<FullName>> = BTreeMap::new();
+        for (name, record) in self.refs()? {
+            names.entry(record.digest).or_default().push(name);
+        }
+        let flats: HashMap<_, _> = self.flat_files()?.iter().map(|flat| (flat.key, flat.allocated)).collect();
+        let mut parts = Vec::new();
+        let mut owners: HashMap<Digest, usize> = HashMap::new();
+        for (digest, names) in names {
+            let found = self.parts(&digest)?;
+            for blob in found.blobs.keys() {
+                *owners.entry(*blob).or_default() += 1;
+            }
+            parts.push((digest, names, found));
+        }
+        let snapshots = parts.into_iter().map(|(digest, names, parts)| {
+            let total = parts.blobs.values().sum();
+            let is_own = |blob: &Digest| owners.get(blob) == Some(&1);
+            let own = parts.blobs.iter().filter(|(blob, _)| is_own(blob)).map(|(_, size)| size).sum();
+            let flat = parts.flats.iter().filter_map(|key| flats.get(key)).sum();
+            SnapshotUsage { digest, names, total, shared: total - own, own, flat }
+        });
+        Ok(Usage {
+            snapshots: snapshots.collect(),
+            blobs: self.blobs_size()?,
+            flat: flats.values().sum(),
+            cache: crate::file::tree_size(&self.folder(Folder::Cache))?,
+            partial: crate::file::tree_size(&self.folder(Folder::Partial))?,
+        })
+    }
+
+    fn parts(&self, digest: &Digest) -> Result<Parts, LoadError> {
+        let (manifest, bytes) = self.read_manifest(digest)?;
+        let config = self.read_config(&manifest.config.digest)?;
+        let mut blobs: HashMap<_, _> = manifest.blobs().map(|blob| (blob.digest, blob.size)).collect();
+        blobs.insert(*digest, bytes.len() as u64);
+        let maps = manifest.layers.iter().filter(|blob| blob.media_type == media_type::MAP);
+        let mut flats: HashSet<_> = maps.map(|blob| FlatKey::Map(blob.digest)).collect();
+        flats.extend(config.layers().filter_map(|disk| disk.content).map(FlatKey::Layer));
+        Ok(Parts { blobs, flats })
+    }
+
+    fn blobs_size(&self) -> Result<u64, FileError> {
+        let mut bytes = 0;
+        for digest in self.blobs()? {
+            bytes += self.size_if_there(&digest)?.unwrap_or(0);
+        }
+        Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests;
