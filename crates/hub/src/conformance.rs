@@ -91,7 +91,13 @@ fn expect<T: PartialEq + fmt::Debug>(found: &T, expected: &T, what: &str) -> Out
 
 /// Bytes that no other case has, of more than one piece of any transport.
 fn content(name: &Name, length: usize) -> Vec<u8> {
-    name.as_str().bytes().cycle().zip(0_u32..).map(|(byte, n)| byte ^ n.to_le_bytes()[1]).take(length).collect()
+    name.as_str()
+        .bytes()
+        .cycle()
+        .zip(0_u32..)
+        .map(|(byte, n)| byte ^ n.to_le_bytes()[1])
+        .take(length)
+        .collect()
 }
 
 async fn put(hub: &Hub, name: &Name, bytes: &[u8]) -> Result<Digest, HubError> {
@@ -175,10 +181,12 @@ async fn wrong_blobs(hub: &Hub, name: &Name) -> Outcome {
     let bytes = content(name, 2 << 20);
     let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
     let mut changed = bytes.clone();
-    changed.extend(changed.pop().map(|byte| byte ^ 1));
+    changed.iter_mut().take(1).for_each(|byte| *byte ^= 1);
     let shorter = bytes.split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default();
     let longer = [bytes.as_slice(), b"x"].concat();
-    for (what, bytes) in [("changed", changed), ("shorter", shorter), ("longer", longer), ("empty", Vec::new())] {
+    for (what, bytes) in
+        [("changed", changed), ("shorter", shorter), ("longer", longer), ("empty", Vec::new())]
+    {
         let put = hub.put_blob(name, &digest, size, &MemorySource { bytes, fails: false }).await;
         ensure(matches!(put, Err(HubError::Corrupt { .. })), format_args!("{what}: {put:?}"))?;
         expect(&hub.blob_size(name, &digest).await?, &None, what)?;
@@ -216,7 +224,8 @@ async fn manifests(hub: &Hub, name: &Name) -> Outcome {
     for (text, manifest) in [("manifest", manifest), ("index", index)] {
         hub.put_manifest(name, &manifest, Some(&tag(text)?)).await?;
         for which in [Selector::Tag(tag(text)?), Selector::Digest(manifest.digest())] {
-            let found = hub.get_manifest(name, &which).await?.ok_or("a manifest that was put is not there")?;
+            let found =
+                hub.get_manifest(name, &which).await?.ok_or("a manifest that was put is not there")?;
             ensure(found == manifest, format_args!("{text}: came back changed by {which}"))?;
         }
     }

@@ -173,7 +173,9 @@ impl Incoming {
         let corrupt = |reason| DirError::Corrupt { digest: *digest, reason };
         if self.size != size {
             let relation = if self.size > size { "more" } else { "fewer" };
-            return Err(corrupt(format!("its source gave {relation} than the {size} bytes announced; not stored")));
+            return Err(corrupt(format!(
+                "its source gave {relation} than the {size} bytes announced; not stored"
+            )));
         }
         let found = self.hasher.finish();
         if found != *digest {
@@ -190,7 +192,8 @@ fn read_manifest(path: &std::path::Path) -> Result<Option<RawManifest>, DirError
     file.take(limits::MANIFEST_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| DirError::io("read", path, error))?;
-    let large = || DirError::malformed(path, format!("more than {} bytes for a manifest", limits::MANIFEST_BYTES));
+    let large =
+        || DirError::malformed(path, format!("more than {} bytes for a manifest", limits::MANIFEST_BYTES));
     RawManifest::new(bytes).ok_or_else(large).map(Some)
 }
 

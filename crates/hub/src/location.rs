@@ -22,7 +22,9 @@ pub enum HubLocation {
 #[derive(Debug, thiserror::Error)]
 pub enum LocationError {
     /// A kind of hub that is not known here.
-    #[error("{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or file:// and one")]
+    #[error(
+        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or file:// and one"
+    )]
     Unsupported {
         /// What was given.
         text: String,
@@ -68,10 +70,13 @@ impl HubLocation {
                 if !path.starts_with('/') {
                     return Err(invalid("a file:// URL must hold an absolute path: file:///srv/hub"));
                 }
-                let bytes = percent_decode(path).ok_or_else(|| invalid("% must be followed by two digits"))?;
+                let bytes =
+                    percent_decode(path).ok_or_else(|| invalid("% must be followed by two digits"))?;
                 Self::folder(Path::new(&OsString::from_vec(bytes)))
             }
-            Some((scheme, _)) => Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() }),
+            Some((scheme, _)) => {
+                Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() })
+            }
         }
     }
 
@@ -186,7 +191,7 @@ mod tests {
     #[test]
     fn its_name_is_a_hub() {
         let name = HubLocation::Folder("/srv/hub".into()).hub_name().unwrap();
-        assert_eq!(name.as_str(), "dir.28b5c4c5");
+        assert_eq!(name.as_str(), "dir.5ad3ad4f");
         let reference: format::Reference = format!("{name}/numpy:1").parse().unwrap();
         assert_eq!(reference.hub, Some(name));
     }

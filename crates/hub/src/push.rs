@@ -26,7 +26,9 @@ pub enum PushError {
     #[error(transparent)]
     Snapshot(#[from] LoadError),
     /// A part has changed since it was stored. The hub's tag was not moved.
-    #[error("{blob} is damaged in the local store: {reason}; remove it and pull a snapshot that has it, then repeat")]
+    #[error(
+        "{blob} is damaged in the local store: {reason}; remove it and pull a snapshot that has it, then repeat"
+    )]
     Damaged {
         /// The part.
         blob: PlannedBlob,
@@ -187,7 +189,10 @@ impl PushPlan {
                 let store = store.clone();
                 match blocking(move || hash(&store, &digest)).await? {
                     found if found == digest => Err(error.into()),
-                    found => Err(PushError::Damaged { blob, reason: format!("its content has the digest {found}") }),
+                    found => Err(PushError::Damaged {
+                        blob,
+                        reason: format!("its content has the digest {found}"),
+                    }),
                 }
             }
             Err(error) => Err(error.into()),

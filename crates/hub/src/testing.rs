@@ -9,8 +9,8 @@ use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
 use format::config::{
-    Accelerator, Architecture, Config, Cpu, Disk, DiskRole, Engine, EngineKind, Kernel, Lineage, Machine, Memory,
-    Network, Profile, Provenance, StateFormat, layer_id,
+    Accelerator, Architecture, Config, Cpu, Disk, DiskRole, Engine, EngineKind, Kernel, Lineage, Machine,
+    Memory, Network, Profile, Provenance, StateFormat, layer_id,
 };
 use format::manifest::media_type;
 use format::map::{Codec, MapBuilder};
@@ -72,7 +72,13 @@ pub fn put_sample(store: &Store, spec: &SampleSpec<'_>) -> Result<Sample, Sample
     let put_map = |map: &Map| Ok::<_, SampleError>(store.put_blob(&lease, &map.encode(Codec::Zstd)?)?);
     let layer = |(n, (content, map)): (u8, &(Digest, Map))| {
         let (id, size) = (layer_id(n), map.bytes());
-        Ok::<_, SampleError>(Disk { id, role: DiskRole::Layer, size, map: put_map(map)?, content: Some(*content) })
+        Ok::<_, SampleError>(Disk {
+            id,
+            role: DiskRole::Layer,
+            size,
+            map: put_map(map)?,
+            content: Some(*content),
+        })
     };
     let mut disks = (0..).zip(&layers).map(layer).collect::<Result<Vec<_>, _>>()?;
     disks.push(Disk {
@@ -179,7 +185,8 @@ fn file_of(bytes: &[u8]) -> io::Result<File> {
 
 /// Pages that do not compress, the same for the same seed (xorshift64).
 fn noise(seed: &str, pages: u64) -> Vec<u8> {
-    let start = Digest::of(seed.as_bytes()).as_bytes().first_chunk().map_or(1, |seed| u64::from_le_bytes(*seed));
+    let start =
+        Digest::of(seed.as_bytes()).as_bytes().first_chunk().map_or(1, |seed| u64::from_le_bytes(*seed));
     let mut state = start | 1;
     let words = (0..pages * PAGE_SIZE / 8).flat_map(|_| {
         state ^= state << 13;

@@ -33,7 +33,7 @@ use guest::GuestFiles;
 pub struct BakeOptions<'a> {
     /// Instead of the recipe's own name.
     pub name: Option<Name>,
-    /// Instead of the recipe's own version.
+    /// The only tag, instead of the recipe's own version and the default one.
     pub tag: Option<Tag>,
     /// A kernel and its modules folder instead of Debian's.
     pub kernel: Option<(PathBuf, Option<PathBuf>)>,
@@ -54,8 +54,8 @@ pub struct BakeOptions<'a> {
 pub struct Baked {
     /// The snapshot.
     pub digest: Digest,
-    /// Its local name.
-    pub name: String,
+    /// Its local names.
+    pub names: Vec<String>,
     /// Bytes of all its blobs.
     pub size: u64,
     /// Where its bytes are.
@@ -107,17 +107,22 @@ pub fn bake(
     let captured = capture::Capture { store, lease: &lease, recipe, options, base: &base, kernel: &kernel, vm: &vm };
     let (digest, size, parts) = captured.commit(work.path(), progress)?;
     proceed()?;
-    let name = full_name(recipe, options);
-    store.set_ref(&name, &digest, None)?;
-    Ok(Baked { digest, name: name.to_string(), size, parts })
+    let names = full_names(recipe, options);
+    for name in &names {
+        store.set_ref(name, &digest, None)?;
+    }
+    Ok(Baked { digest, names: names.iter().map(ToString::to_string).collect(), size, parts })
 }
 
-fn full_name(recipe: &Recipe, options: &BakeOptions<'_>) -> FullName {
-    FullName {
-        hub: HubName::local(),
-        name: options.name.clone().unwrap_or_else(|| recipe.name.clone()),
-        tag: options.tag.clone().unwrap_or_else(|| recipe.version.clone()),
-    }
+/// The tag that was asked for; else the recipe's version and the default tag, which names without a tag mean.
+fn full_names(recipe: &Recipe, options: &BakeOptions<'_>) -> Vec<FullName> {
+    let name = options.name.as_ref().unwrap_or(&recipe.name);
+    let mut tags = match &options.tag {
+        Some(tag) => vec![tag.clone()],
+        None => vec![recipe.version.clone(), Tag::default()],
+    };
+    tags.dedup();
+    tags.into_iter().map(|tag| FullName { hub: HubName::local(), name: name.clone(), tag }).collect()
 }
 
 /// Finds out which accelerators work by booting the guest's kernel, unless that is known.

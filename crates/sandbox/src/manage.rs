@@ -11,6 +11,9 @@ use crate::{Error, Status};
 /// How long killed processes may take to be gone.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long a supervisor may take to follow its engine.
+const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(2);
+
 /// A sandbox and what it is doing.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
@@ -70,7 +73,11 @@ fn look(store: &Store, id: SandboxId) -> Sandbox {
 /// If a process cannot be ended, or the folder cannot be removed.
 pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
     if let Some(record) = &sandbox.record {
-        // The supervisor first: it would only note that its engine has ended.
+        end(record.engine())?;
+        // A supervisor sees its engine end, waits for it as its parent has to, and ends itself.
+        if let Some(supervisor) = record.supervisor() {
+            supervisor.wait(Deadline::after(SUPERVISOR_DEADLINE)).ok();
+        }
         end(record.supervisor())?;
         // It may have started the engine since the record was read.
         let record = Record::read(&store.sandbox_path(&sandbox.id)).unwrap_or_else(|_| record.clone());

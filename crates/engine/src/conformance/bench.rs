@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use format::config::{Accelerator, Kernel, MacAddress, Machine, Network, Profile};
+use format::config::{Accelerator, Kernel, Machine, Network, Profile};
 use host::{Deadline, ProcessId};
 
 use super::{Failure, Guest, GuestDriver, expect, soon};
@@ -45,6 +45,7 @@ impl<'a> Bench<'a> {
         guest: &'a Guest<'a>,
         folder: &Path,
         network: NetworkMode,
+        memory_read_only: bool,
     ) -> Result<Self, Failure> {
         fs::create_dir_all(folder)?;
         for (from, to) in [
@@ -67,8 +68,7 @@ impl<'a> Bench<'a> {
         };
         bench.boot_and_freeze(engine, network)?;
         for name in [MEMORY_FILE, "writable.base", "layer0"] {
-            let read_only = name != MEMORY_FILE || engine.capabilities().memory_file_read_only;
-            let mode = if read_only { 0o444 } else { 0o644 };
+            let mode = if name != MEMORY_FILE || memory_read_only { 0o444 } else { 0o644 };
             fs::set_permissions(folder.join(name), Permissions::from_mode(mode))?;
         }
         Ok(bench)

@@ -89,13 +89,14 @@ pub fn run(
     guest: &Guest<'_>,
     folder: &Path,
 ) -> Result<Measured, Failure> {
-    let with_network = Bench::bake(baker, guest, &folder.join("user"), NetworkMode::User)?;
+    let read_only = restorer.capabilities().memory_file_read_only;
+    let with_network = Bench::bake(baker, guest, &folder.join("user"), NetworkMode::User, read_only)?;
     let measured = with_network.forks_are_apart(restorer)?;
     with_network.network_may_differ(restorer, NetworkMode::None)?;
     with_network.held_by_one_at_a_time(restorer)?;
     with_network.shutdown_is_noticed(restorer)?;
     with_network.refusals(restorer)?;
-    let without = Bench::bake(baker, guest, &folder.join("none"), NetworkMode::None)?;
+    let without = Bench::bake(baker, guest, &folder.join("none"), NetworkMode::None, read_only)?;
     without.network_may_differ(restorer, NetworkMode::User)?;
     Ok(Measured { freeze: with_network.freeze, ..measured })
 }

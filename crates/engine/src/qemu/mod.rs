@@ -11,9 +11,12 @@ use host::{Deadline, ProcessId};
 use crate::{BootSpec, Capabilities, Description, Engine, EngineError, ProbeGuest, RestoreSpec, Setup, Vm};
 
 mod attachments;
+mod check;
 mod command;
 mod compatibility;
 mod discover;
+#[cfg(test)]
+mod fake;
 mod probe;
 mod process;
 mod qmp;
@@ -54,7 +57,7 @@ impl Qemu {
         if !mismatches.is_empty() {
             return Err(EngineError::Incompatible(mismatches));
         }
-        command::check(setup)
+        check::setup(setup)
     }
 }
 

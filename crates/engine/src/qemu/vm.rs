@@ -59,7 +59,9 @@ impl QemuVm {
         match vm.become_ready(expected) {
             Ok(()) => Ok(vm),
             Err(error) => {
-                end(process, Deadline::after(END))?;
+                if let Err(also) = end(process, Deadline::after(END)) {
+                    tracing::warn!(%process, %also, "a QEMU that is of no use can't be ended");
+                }
                 Err(vm.explain(error))
             }
         }
@@ -206,3 +208,6 @@ impl Vm for QemuVm {
         end(self.process, deadline)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,13 +32,17 @@ impl DirError {
         let hub = location.to_owned();
         match self {
             Self::Io { action, path, source } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => HubError::NoSpace { hub, action, path },
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    HubError::NoSpace { hub, action, path }
+                }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     HubError::Denied { hub, action: format!("{action} {}", path.display()) }
                 }
                 _ => HubError::Io { hub, action, path, source },
             },
-            Self::Malformed { path, reason } => HubError::Malformed { hub, what: path.display().to_string(), reason },
+            Self::Malformed { path, reason } => {
+                HubError::Malformed { hub, what: path.display().to_string(), reason }
+            }
             Self::Corrupt { digest, reason } => HubError::Corrupt { hub, digest, reason },
         }
     }
@@ -49,7 +53,9 @@ pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         // A name of which a part is a file.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }
@@ -58,14 +64,21 @@ pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 pub(super) fn open(path: &Path) -> Result<Option<File>, DirError> {
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let opened = File::options().read(true).custom_flags(flags).open(path);
-    let Some(file) = found(opened).map_err(|error| DirError::io("open", path, error))? else { return Ok(None) };
+    let Some(file) = found(opened).map_err(|error| DirError::io("open", path, error))? else {
+        return Ok(None);
+    };
     let metadata = file.metadata().map_err(|error| DirError::io("examine", path, error))?;
-    if metadata.is_file() { Ok(Some(file)) } else { Err(DirError::malformed(path, "expected a regular file")) }
+    if metadata.is_file() {
+        Ok(Some(file))
+    } else {
+        Err(DirError::malformed(path, "expected a regular file"))
+    }
 }
 
 /// Bytes of a regular file.
 pub(super) fn size(path: &Path) -> Result<Option<u64>, DirError> {
-    let Some(metadata) = found(fs::metadata(path)).map_err(|error| DirError::io("examine", path, error))? else {
+    let Some(metadata) = found(fs::metadata(path)).map_err(|error| DirError::io("examine", path, error))?
+    else {
         return Ok(None);
     };
     if metadata.is_file() {

@@ -29,8 +29,8 @@ impl Folder {
     pub(super) fn root(path: &Path) -> Result<Self, DirError> {
         std::fs::create_dir_all(path).map_err(|error| DirError::io("create", path, error))?;
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd =
-            rustix::fs::open(path, flags, Mode::empty()).map_err(|error| DirError::io("open", path, error))?;
+        let fd = rustix::fs::open(path, flags, Mode::empty())
+            .map_err(|error| DirError::io("open", path, error))?;
         Ok(Self { fd, path: path.to_owned() })
     }
 
@@ -45,9 +45,10 @@ impl Folder {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
             Ok(fd) => Ok(Self { fd, path }),
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                Err(DirError::malformed(&path, "expected a folder; nothing is written through a symbolic link"))
-            }
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(DirError::malformed(
+                &path,
+                "expected a folder; nothing is written through a symbolic link",
+            )),
             Err(error) => Err(DirError::io("open", &path, error)),
         }
     }

@@ -67,7 +67,8 @@ impl Layout {
             // It may have become a hub in between.
             Some(_) if self.read_layout()? => Ok(()),
             Some(other) => {
-                let reason = format!("it holds {:?} and no {LAYOUT_FILE}; give a hub, or an empty folder", other.name);
+                let reason =
+                    format!("it holds {:?} and no {LAYOUT_FILE}; give a hub, or an empty folder", other.name);
                 Err(DirError::malformed(&self.root, reason))
             }
             None => Ok(()),
@@ -78,7 +79,9 @@ impl Layout {
         let path = self.root.join(LAYOUT_FILE);
         let Some(file) = file::open(&path)? else { return Ok(false) };
         let mut bytes = Vec::new();
-        file.take(LAYOUT_LIMIT).read_to_end(&mut bytes).map_err(|error| DirError::io("read", &path, error))?;
+        file.take(LAYOUT_LIMIT)
+            .read_to_end(&mut bytes)
+            .map_err(|error| DirError::io("read", &path, error))?;
         let found = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
         if found == serde_json::from_slice(LAYOUT).ok() {
             return Ok(true);
@@ -151,7 +154,8 @@ fn sweep(tmp: &Folder) -> Result<(), DirError> {
 }
 
 fn is_leftover(path: &Path) -> Result<bool, DirError> {
-    let metadata = file::found(fs::symlink_metadata(path)).map_err(|error| DirError::io("examine", path, error))?;
+    let metadata =
+        file::found(fs::symlink_metadata(path)).map_err(|error| DirError::io("examine", path, error))?;
     let modified = metadata.and_then(|metadata| metadata.modified().ok());
     let age = modified.and_then(|modified| SystemTime::now().duration_since(modified).ok());
     Ok(age.is_some_and(|age| age >= LEFTOVER_AGE))

@@ -19,7 +19,9 @@ pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Opti
         Selector::Tag(tag) => tag.to_string(),
         Selector::Digest(digest) => digest.to_string(),
     };
-    let Some(manifest) = read_manifest(&layout.manifests_path(name).join(file_name))? else { return Ok(None) };
+    let Some(manifest) = read_manifest(&layout.manifests_path(name).join(file_name))? else {
+        return Ok(None);
+    };
     match which {
         Selector::Digest(digest) if *digest != manifest.digest() => {
             let reason = format!("the manifest of that name has the digest {}", manifest.digest());
@@ -77,7 +79,8 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
         }
     }
     let path = hub.root().path().join(INDEX_FILE);
-    let bytes = serde_json::to_vec(&ImageIndex::new(entries)).map_err(|error| DirError::io("encode", &path, error))?;
+    let bytes = serde_json::to_vec(&ImageIndex::new(entries))
+        .map_err(|error| DirError::io("encode", &path, error))?;
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)
@@ -99,7 +102,11 @@ pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {
     layout.check()?;
     let entries = file::entries(&layout.manifests_path(name))?;
     // The others are digests.
-    Ok(entries.into_iter().filter(|entry| !entry.is_folder).filter_map(|entry| entry.name.parse().ok()).collect())
+    Ok(entries
+        .into_iter()
+        .filter(|entry| !entry.is_folder)
+        .filter_map(|entry| entry.name.parse().ok())
+        .collect())
 }
 
 pub(super) fn names(layout: &Layout) -> Result<Vec<Name>, DirError> {
@@ -115,7 +122,8 @@ fn collect_names(folder: &Path, prefix: &str, names: &mut Vec<Name>) -> Result<(
     for entry in file::entries(folder)?.into_iter().filter(|entry| entry.is_folder) {
         let path = folder.join(&entry.name);
         if entry.name == MANIFESTS {
-            let name = prefix.parse().ok().filter(|_| file::entries(&path).is_ok_and(|files| !files.is_empty()));
+            let name =
+                prefix.parse().ok().filter(|_| file::entries(&path).is_ok_and(|files| !files.is_empty()));
             names.extend(name);
             continue;
         }

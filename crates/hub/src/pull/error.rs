@@ -39,7 +39,10 @@ pub enum PullError {
         variants: Vec<Digest>,
     },
     /// Neither the store nor the hub has all parts. Nothing was stored.
-    #[error("hub {hub}: {name}@{snapshot} is not complete there; missing: {}; push it there again", list_parts(parts))]
+    #[error(
+        "hub {hub}: {name}@{snapshot} is not complete there; missing: {}; push it there again",
+        list_parts(parts)
+    )]
     Incomplete {
         /// The hub's location.
         hub: String,

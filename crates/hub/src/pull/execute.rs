@@ -24,7 +24,8 @@ impl PullPlan {
         self.check(tag.cloned()).await?;
         progress.event(Event::Started { blobs: self.missing.len(), bytes: self.missing_bytes() });
         let this = &self;
-        let is_fetched = |blob: &PlannedBlob| this.ends.fetched.iter().any(|(digest, _)| *digest == blob.digest);
+        let is_fetched =
+            |blob: &PlannedBlob| this.ends.fetched.iter().any(|(digest, _)| *digest == blob.digest);
         let rest: Vec<_> = self.missing.iter().filter(|blob| !is_fetched(blob)).cloned().collect();
         stream::iter(rest.into_iter().map(Ok))
             .try_for_each_concurrent(TRANSFERS, |blob| this.receive(blob, Arc::clone(&progress)))
@@ -147,7 +148,9 @@ impl PullPlan {
     fn wrong(&self, blob: &PlannedBlob, error: BlobError) -> PullError {
         let (hub, blob) = (self.hub.clone(), blob.clone());
         match error {
-            BlobError::Size { found, .. } => PullError::WrongSize { place: format!("hub {hub}"), blob, found },
+            BlobError::Size { found, .. } => {
+                PullError::WrongSize { place: format!("hub {hub}"), blob, found }
+            }
             BlobError::Unexpected { found, .. } => PullError::Corrupt { hub, blob, found },
             other => other.into(),
         }

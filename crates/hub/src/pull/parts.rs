@@ -28,8 +28,11 @@ pub(super) async fn plan(
     let lease = blocking(move || local.lease()).await?;
     let raw = Finder { store, lease: &lease, registry: &registry, name }.find(which).await?;
     let snapshot = raw.digest();
-    let manifest = Manifest::parse(raw.bytes())
-        .map_err(|source| PullError::Manifest { name: name.clone(), digest: snapshot, source })?;
+    let manifest = Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
+        name: name.clone(),
+        digest: snapshot,
+        source,
+    })?;
     let survey = Survey { store, registry: &registry, name, snapshot, manifest: &manifest };
     let missing_here = survey.protect_and_test(&lease).await?;
     let missing_there = survey.look_up(&missing_here).await?;
@@ -123,8 +126,7 @@ impl Survey<'_> {
         let mut maps = HashMap::new();
         let wanted = self.declared_maps(&config)?;
         let wanted = wanted.into_iter().filter(|blob| !missing_there.contains(&blob.digest));
-        let mut arriving =
-            stream::iter(wanted).map(|blob| self.map(blob, missing_here)).buffered(TRANSFERS);
+        let mut arriving = stream::iter(wanted).map(|blob| self.map(blob, missing_here)).buffered(TRANSFERS);
         while let Some((digest, map, bytes)) = arriving.try_next().await? {
             fetched.extend(bytes.map(|bytes| (digest, bytes)));
             maps.insert(digest, map);
@@ -147,10 +149,11 @@ impl Survey<'_> {
         let maps = parts.into_iter().filter(|part| part.media_type == format::manifest::media_type::MAP);
         let declared = maps.filter(|part| seen.insert(part.digest)).map(|part| {
             let declared = self.manifest.find(&part.digest);
-            let declared = declared.filter(|blob| blob.size <= limits::MAP_BYTES as u64).ok_or_else(|| {
-                let reason = format!("{} {} is not declared, or too large", part.role, part.digest);
-                self.inconsistent(SnapshotError::Closure(reason))
-            })?;
+            let declared =
+                declared.filter(|blob| blob.size <= limits::MAP_BYTES as u64).ok_or_else(|| {
+                    let reason = format!("{} {} is not declared, or too large", part.role, part.digest);
+                    self.inconsistent(SnapshotError::Closure(reason))
+                })?;
             Ok(PlannedBlob { role: part.role, digest: part.digest, size: declared.size })
         });
         declared.collect()

@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
     progress.finish();
     let baked = baked?;
     output::result(options.format, &baked, || {
-        format!("{}  {}  {}", baked.name, baked.digest, output::size(baked.size))
+        format!("{}  {}  {}", baked.names.join(" "), baked.digest, output::size(baked.size))
     });
     Ok(ExitCode::SUCCESS)
 }

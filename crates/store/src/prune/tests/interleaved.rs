@@ -180,10 +180,10 @@ impl World<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_in_use_is_ever_lost(choices in prop::collection::vec(any::<u8>(), 400..1500)) {
+    fn nothing_in_use_is_ever_lost(choices in prop::collection::vec(any::<u8>(), 300..1000)) {
         let sources = sources();
         let home = home();
         let mut world = World {

@@ -9,5 +9,9 @@ async fn a_folder() {
     let report = hub::conformance::run(registry, &scope).await.unwrap();
     println!("{report}");
     assert!(report.unsupported.is_empty());
-    assert_eq!(std::fs::read_dir(temp.path().join("hub/tmp")).unwrap().count(), 0, "temporary files are left");
+    assert_eq!(
+        std::fs::read_dir(temp.path().join("hub/tmp")).unwrap().count(),
+        0,
+        "temporary files are left"
+    );
 }

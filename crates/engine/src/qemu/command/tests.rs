@@ -1,0 +1,133 @@
+use super::*;
+use crate::Description;
+use format::config::{Cpu, EngineKind, Kernel, MacAddress, Machine, Profile, StateFormat};
+use host::Deadline;
+use std::path::Path;
+use std::time::Duration;
+
+fn machine() -> Machine {
+    let profile = Profile::Q35V1;
+    Machine {
+        profile,
+        vcpus: 2,
+        memory: profile.memory_regions(512 << 20),
+        devices: profile.devices(2),
+        network: Network {
+            mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+            address: [10, 0, 2, 15].into(),
+            prefix: 24,
+            gateway: [10, 0, 2, 2].into(),
+            dns: [10, 0, 2, 3].into(),
+        },
+        kernel: Kernel {
+            command_line: "console=ttyS0 quiet".to_owned(),
+            image: format::Digest::of(b"kernel"),
+            initrd: format::Digest::of(b"initrd"),
+        },
+    }
+}
+
+fn engine(accelerator: Accelerator) -> Description {
+    Description {
+        kind: EngineKind::Qemu,
+        version: "10.0.2".to_owned(),
+        machine_type: "pc-q35-7.2".to_owned(),
+        accelerator,
+        cpu: Cpu {
+            model: "Haswell-noTSX".to_owned(),
+            features: vec!["-cx16".to_owned(), "-pcid".to_owned()],
+        },
+        state_format: StateFormat::QemuDevicesV1,
+    }
+}
+
+fn disks(format: DiskFormat, writable: &str) -> Vec<Disk> {
+    let disk = |id: &str, file: &str, format, read_only| {
+        let file = FileName::new(file).unwrap();
+        Disk { id: id.to_owned(), file, size: 1 << 30, format, read_only }
+    };
+    vec![
+        disk("layer0", "layer0", DiskFormat::Raw, true),
+        disk("layer1", "layer1", DiskFormat::Raw, true),
+        disk("writable", writable, format, false),
+    ]
+}
+
+const INHERITED: Inherited = Inherited { qmp: 20, agent: 21, state: None };
+
+/// One option a line, so that a difference can be read.
+fn lines(arguments: &[String]) -> String {
+    let mut text = String::new();
+    for argument in arguments {
+        let value = !text.is_empty() && !argument.starts_with('-');
+        text.push_str(if text.is_empty() {
+            ""
+        } else if value {
+            " "
+        } else {
+            "\n"
+        });
+        text.push_str(argument);
+    }
+    text + "\n"
+}
+
+fn assert_golden(name: &str, arguments: &[String]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    let found = lines(arguments);
+    assert!(golden == found, "{} is not what was found:\n{found}", path.display());
+}
+
+fn boot_lines(version: &str) -> Vec<String> {
+    let (machine, engine) = (machine(), engine(Accelerator::Tcg));
+    let disks = disks(DiskFormat::Raw, "writable.raw");
+    let (kernel, initrd) = (FileName::new("kernel").unwrap(), FileName::new("initrd").unwrap());
+    let setup = Setup {
+        folder: Path::new("/"),
+        machine: &machine,
+        engine: &engine,
+        disks: &disks,
+        network: NetworkMode::User,
+        memory: MemoryMode::Shared,
+        deadline: Deadline::after(Duration::ZERO),
+    };
+    boot(Version::parse(version).unwrap(), &BootSpec { setup, kernel: &kernel, initrd: &initrd }, INHERITED)
+}
+
+fn restore_lines(version: &str, accelerator: Accelerator, state: Option<RawFd>) -> Vec<String> {
+    let (machine, engine) = (machine(), engine(accelerator));
+    let disks =
+        disks(DiskFormat::Qcow2Overlay { base: FileName::new("writable.raw").unwrap() }, "writable.qcow2");
+    let setup = Setup {
+        folder: Path::new("/"),
+        machine: &machine,
+        engine: &engine,
+        disks: &disks,
+        network: NetworkMode::None,
+        memory: MemoryMode::Private,
+        deadline: Deadline::after(Duration::ZERO),
+    };
+    let state_name = FileName::new("state").unwrap();
+    restore(Version::parse(version).unwrap(), &setup, &state_name, Inherited { state, ..INHERITED })
+}
+
+#[test]
+fn the_command_lines_are_frozen() {
+    assert_golden("boot.txt", &boot_lines("version 7.2.22"));
+    assert_golden("boot.txt", &boot_lines("version 10.0.2"));
+    assert_golden("restore-7.2.txt", &restore_lines("version 7.2.22", Accelerator::Tcg, Some(22)));
+    assert_golden("restore-10.0.txt", &restore_lines("version 10.0.2", Accelerator::Tcg, None));
+    let on_kvm = restore_lines("version 10.0.2", Accelerator::Kvm, None);
+    assert!(on_kvm.windows(2).any(|option| option == ["-accel", "kvm"]));
+}
+
+#[test]
+fn the_network_is_what_the_guest_was_told() {
+    let network = Network { address: [192, 168, 77, 130].into(), prefix: 25, ..machine().network };
+    assert!(netdev(NetworkMode::User, &network).contains("net=192.168.77.128/25,"));
+    let network = Network { prefix: 0, ..machine().network };
+    assert!(netdev(NetworkMode::User, &network).contains("net=0.0.0.0/0,"));
+    let network = Network { prefix: 32, ..machine().network };
+    assert!(netdev(NetworkMode::User, &network).contains("net=10.0.2.15/32,"));
+}

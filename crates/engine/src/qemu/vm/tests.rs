@@ -1,0 +1,114 @@
+use super::super::fake::{Fake, Reply};
+use super::*;
+use serde_json::Value;
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(10))
+}
+
+/// A paused QEMU with one layer, that has restored a state when it is asked the second time.
+fn answer(command: &str) -> Reply {
+    let layer = json!([{ "qdev": "/machine/peripheral/layer0/virtio-backend",
+        "inserted": { "file": "layer0", "ro": true, "image": { "virtual-size": 4096 } } }]);
+    Reply::Answer(
+        match command {
+            "query-block" => layer,
+            "query-status" => json!({ "status": "paused", "running": false }),
+            "qom-get" => json!("pc-q35-7.2-machine"),
+            _ => json!({}),
+        },
+        Vec::new(),
+    )
+}
+
+fn begin(fake: &Fake, qmp: Qmp, file: &str, deadline: Deadline) -> Result<QemuVm, EngineError> {
+    let (id, file) = ("layer0".to_owned(), Some(file.to_owned()));
+    let attachments = [Attachment { id, file, base: None, size: 4096, read_only: true }];
+    let network = NetworkMode::None;
+    let expected = Expected { attachments: &attachments, network, restored: true, deadline };
+    QemuVm::begin(fake.process, qmp, fake.folder.path(), &expected)
+}
+
+#[test]
+fn what_has_other_disks_is_ended() {
+    let (fake, qmp) = Fake::start(answer);
+    let error = begin(&fake, qmp, "layer1", soon()).err().unwrap();
+    assert!(matches!(error, EngineError::Attachment { .. }), "{error}");
+    assert!(!fake.process.is_alive());
+}
+
+#[test]
+fn the_end_of_a_restore_is_awaited() {
+    let migration = |status: &str| json!({ "event": "MIGRATION", "data": { "status": status } });
+    let asked = std::sync::atomic::AtomicU32::new(0);
+    let (fake, qmp) = Fake::start(move |command| {
+        let first =
+            asked.fetch_add(u32::from(command == "query-status"), std::sync::atomic::Ordering::SeqCst) == 0;
+        match command {
+            "query-status" if first => {
+                let events = vec![migration("active"), migration("completed")];
+                Reply::Answer(json!({ "status": "inmigrate", "running": false }), events)
+            }
+            other => answer(other),
+        }
+    });
+    begin(&fake, qmp, "layer0", soon()).unwrap();
+    let asked = fake.commands();
+    let expected = ["qmp_capabilities", "query-block", "query-status", "query-status", "set_link"];
+    assert_eq!(asked, expected);
+}
+
+#[test]
+fn one_that_says_nothing_is_ended_in_time() {
+    let (fake, qmp) = Fake::start(|_| Reply::Silence);
+    let error = begin(&fake, qmp, "layer0", Deadline::after(Duration::from_millis(50))).err().unwrap();
+    assert!(matches!(error, EngineError::Timeout(_)), "{error}");
+    assert!(!fake.process.is_alive());
+}
+
+#[test]
+fn the_log_of_one_that_ends_is_shown() {
+    let (fake, qmp) = Fake::start(|_| Reply::Close);
+    fs::write(fake.folder.path().join(crate::ENGINE_LOG), "no such CPU\n").unwrap();
+    let error = begin(&fake, qmp, "layer0", soon()).err().unwrap();
+    assert!(error.to_string().ends_with("its log ends with: no such CPU"), "{error}");
+}
+
+#[test]
+fn a_machine_with_a_blocker_is_not_frozen_and_runs_on() {
+    let (fake, qmp) = Fake::start(|command| match command {
+        "query-migrate" => Reply::Answer(json!({ "blocked-reasons": ["an NVMe drive"] }), Vec::new()),
+        other => answer(other),
+    });
+    let mut vm = begin(&fake, qmp, "layer0", soon()).unwrap();
+    fake.commands();
+    let error = vm.freeze(&FileName::new("state").unwrap(), soon()).unwrap_err();
+    assert!(matches!(&error, EngineError::Blocked(reasons) if *reasons == ["an NVMe drive"]), "{error}");
+    assert_eq!(fake.commands(), ["query-migrate"]);
+}
+
+#[test]
+fn a_refusal_names_the_command() {
+    let (fake, qmp) = Fake::start(|command| match command {
+        "cont" => Reply::Refuse("Resetting the Virtual Machine is required"),
+        other => answer(other),
+    });
+    let mut vm = begin(&fake, qmp, "layer0", soon()).unwrap();
+    let error = vm.resume(soon()).unwrap_err();
+    let expected = "the engine refused cont: Resetting the Virtual Machine is required";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn an_answer_that_comes_too_late_is_taken_for_no_other() {
+    let (fake, qmp) = Fake::start(|command| match command {
+        // Answered, together with the next command, after its deadline.
+        "stop" => Reply::Silence,
+        "cont" => Reply::Answer(Value::Null, vec![json!({ "return": "late", "id": 4 })]),
+        other => answer(other),
+    });
+    let mut vm = begin(&fake, qmp, "layer0", soon()).unwrap();
+    assert!(matches!(vm.pause(Deadline::after(Duration::from_millis(50))), Err(EngineError::Timeout(_))));
+    assert!(matches!(vm.resume(soon()), Err(EngineError::Protocol { .. })));
+    assert_eq!(vm.status(soon()).unwrap(), Status::Paused);
+}

@@ -1,0 +1,227 @@
+//! What is missing, damaged or a lie is said by name, and nothing of it becomes visible.
+
+use std::fs;
+use std::sync::atomic::Ordering;
+
+use crate::broken::{Broken, Fault};
+use crate::world::*;
+use format::manifest::media_type;
+use format::{Digest, Manifest};
+use hub::testing::SampleSpec;
+use hub::{HubError, PullError, PushError, RawManifest, Selector};
+
+const LARGE: SampleSpec<'_> = SampleSpec { seed: "large", layers: 2, layer_pages: 1000, memory_pages: 1000 };
+
+#[tokio::test]
+async fn missing_blobs_are_named_before_anything_is_stored() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let roles = ["frames of disk layer1", "frames of memory", "kernel"];
+    let missing = roles.map(|role| world.digest_of(role));
+    for digest in &missing {
+        fs::remove_file(world.hub_blob(digest)).unwrap();
+    }
+    let error = world.pull().await.unwrap_err();
+    let text = error.to_string();
+    for (role, digest) in roles.iter().zip(&missing) {
+        assert!(text.contains(role) && text.contains(&digest.to_string()), "{role}: {text}");
+    }
+    let content = world.sample.config.disks[1].content.unwrap();
+    assert!(text.contains(&format!("layer1 (content {content})")), "{text}");
+    let PullError::Incomplete { parts, .. } = error else { panic!("{error}") };
+    assert_eq!(parts.len(), 3);
+    assert_eq!(blobs_in(world.target.root()), [""; 0]);
+    assert_nothing_pulled(&world);
+}
+
+#[tokio::test]
+async fn a_missing_map_or_config_is_named_with_all_else_that_is_missing() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let (map, frames) = (world.digest_of("map of disk layer0"), world.digest_of("frames of memory"));
+    for digest in [map, frames] {
+        fs::remove_file(world.hub_blob(&digest)).unwrap();
+    }
+    let text = world.pull().await.unwrap_err().to_string();
+    assert!(text.contains("map of disk layer0") && text.contains("frames of memory"), "{text}");
+    let config = world.sample.manifest.config.digest;
+    fs::remove_file(world.hub_blob(&config)).unwrap();
+    let text = world.pull().await.unwrap_err().to_string();
+    assert!(text.contains(&format!("config {config}")) && text.contains(&frames.to_string()), "{text}");
+    assert_eq!(blobs_in(world.target.root()), [""; 0]);
+}
+
+#[tokio::test]
+async fn corrupt_blobs_are_named_and_not_stored() {
+    for role in ["frames of memory", "frames of disk layer0", "kernel", "memory map", "config"] {
+        let world = World::pushed(&SampleSpec::default()).await;
+        let digest = match role {
+            "config" => world.sample.manifest.config.digest,
+            role => world.digest_of(role),
+        };
+        let path = world.hub_blob(&digest);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[0] ^= 1;
+        overwrite(&path, &bytes);
+        let error = world.pull().await.unwrap_err();
+        let PullError::Corrupt { blob, found, .. } = &error else { panic!("{error}") };
+        assert!(blob.role.contains(role), "{error}");
+        assert_eq!((blob.digest, *found), (digest, Digest::of(&bytes)));
+        assert!(!blobs_in(world.target.root()).contains(&digest.hex()));
+        assert_nothing_pulled(&world);
+    }
+}
+
+#[tokio::test]
+async fn wrong_lengths_are_errors() {
+    for change in [-1, 1] {
+        let world = World::pushed(&SampleSpec::default()).await;
+        let digest = world.digest_of("frames of memory");
+        let path = world.hub_blob(&digest);
+        let mut bytes = fs::read(&path).unwrap();
+        let expected = bytes.len() as u64;
+        bytes.resize(bytes.len().checked_add_signed(change).unwrap(), 0);
+        overwrite(&path, &bytes);
+        let error = world.pull().await.unwrap_err();
+        let PullError::WrongSize { blob, found, .. } = &error else { panic!("{error}") };
+        assert_eq!((blob.digest, blob.size, *found), (digest, expected, bytes.len() as u64));
+        assert_eq!(blobs_in(world.target.root()), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_hub_that_sends_more_or_less_than_it_says_is_not_believed() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    for role in ["frames of memory", "memory map"] {
+        let digest = world.digest_of(role);
+        for fault in [Fault::Short(digest, 100), Fault::Endless(digest)] {
+            let error = world.pull_from(Broken::new(world.hub(), fault)).await.unwrap_err();
+            let PullError::WrongSize { blob, .. } = &error else { panic!("{error}") };
+            assert_eq!(blob.digest, digest);
+            assert!(!blobs_in(world.target.root()).contains(&digest.hex()));
+            assert_nothing_pulled(&world);
+        }
+    }
+    world.pull().await.unwrap();
+    assert_pulled(&world);
+}
+
+#[tokio::test]
+async fn a_broken_transfer_is_resumed_where_it_broke() {
+    let world = World::pushed(&LARGE).await;
+    let at = 1 << 20;
+    let error = world.pull_from(Broken::new(world.hub(), Fault::BreaksAt(at))).await.unwrap_err();
+    assert!(matches!(error, PullError::BrokeOff { .. }), "{error}");
+    assert_nothing_pulled(&world);
+    let partial = world.target.root().join("partial");
+    let kept: u64 =
+        names_in(&partial).iter().map(|name| fs::metadata(partial.join(name)).unwrap().len()).sum();
+    assert!(kept >= at, "{kept}");
+    let counting = Broken::new(world.hub(), Fault::None);
+    let plan = hub::plan_pull(&world.target, counting.clone(), &name(), &Selector::Tag(tag())).await.unwrap();
+    let missing = plan.missing_bytes();
+    world.pull_from(counting.clone()).await.unwrap();
+    assert_pulled(&world);
+    // The plan reads config and maps, twice here, which is far less than what was kept.
+    let asked = counting.asked.load(Ordering::Relaxed) as u64;
+    assert!(asked < missing - kept + 10_000, "{asked} bytes were asked for, {missing} missing, {kept} kept");
+}
+
+#[tokio::test]
+async fn what_an_earlier_try_left_is_not_believed() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let digest = world.digest_of("frames of memory");
+    let size = fs::metadata(world.hub_blob(&digest)).unwrap().len();
+    for left in [100, size, size + 100] {
+        let partial = world.target.root().join("partial").join(digest.hex());
+        fs::write(&partial, vec![0; usize::try_from(left).unwrap()]).unwrap();
+        fs::remove_file(world.target.root().join("blobs/sha256").join(digest.hex())).ok();
+        world.pull().await.unwrap();
+        assert_pulled(&world);
+        assert!(!partial.exists());
+    }
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_the_one_asked_for_is_refused() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let asked = Digest::of(b"another snapshot");
+    let (_, bytes) = world.source.read_manifest(&world.sample.digest).unwrap();
+    let lying = Broken::new(world.hub(), Fault::Manifest(RawManifest::new(bytes).unwrap()));
+    let error = pull(&world.target, lying, &Selector::Digest(asked)).await.unwrap_err();
+    assert!(
+        matches!(&error, PullError::Hub(HubError::Corrupt { digest, .. }) if *digest == asked),
+        "{error}"
+    );
+    assert_nothing_pulled(&world);
+}
+
+#[tokio::test]
+async fn a_manifest_that_lists_more_or_less_than_the_snapshot_is_refused() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let change: [(fn(&mut Manifest), &str); 4] = [
+        (
+            |m| {
+                m.layers.push(format::Descriptor {
+                    digest: Digest::of(b"extra"),
+                    size: 5,
+                    ..m.layers[0].clone()
+                })
+            },
+            "nothing needs it",
+        ),
+        (|m| drop(m.layers.pop()), "is not declared"),
+        (|m| m.layers.swap(0, 1), "not in order"),
+        (|m| m.layers.retain(|blob| blob.media_type != media_type::MAP), "is not declared"),
+    ];
+    fs::write(world.hub_blob(&Digest::of(b"extra")), "extra").unwrap();
+    for (change, expected) in change {
+        let mut manifest = world.sample.manifest.clone();
+        change(&mut manifest);
+        let manifest = RawManifest::new(manifest.encode().unwrap()).unwrap();
+        world.hub().put_manifest(&name(), &manifest, Some(&tag())).await.unwrap();
+        let error = world.pull().await.unwrap_err();
+        assert!(matches!(error, PullError::Inconsistent { .. }), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        assert_eq!(blobs_in(world.target.root()), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_with_what_is() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let other = Selector::Tag("2.0".parse().unwrap());
+    let text = pull(&world.target, world.hub(), &other).await.unwrap_err().to_string();
+    assert!(text.contains("has no team/sample:2.0: its tags are 1.0"), "{text}");
+    let nowhere = hub::open(&hub::HubLocation::folder(&world.temp.path().join("nowhere")).unwrap());
+    let error = pull(&world.target, nowhere, &other).await.unwrap_err();
+    assert!(matches!(error, PullError::NotFound { .. }), "{error}");
+    assert!(!world.temp.path().join("nowhere").exists());
+}
+
+#[tokio::test]
+async fn a_damaged_local_blob_stops_the_push() {
+    for role in ["frames of disk layer1", "engine state", "memory map"] {
+        let world = World::new(&SampleSpec::default());
+        let path = world.source.root().join("blobs/sha256").join(world.digest_of(role).hex());
+        let mut bytes = fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        overwrite(&path, &bytes);
+        let text = world.push().await.unwrap_err().to_string();
+        assert!(text.contains("is damaged") && text.contains(&Digest::of(&bytes).to_string()), "{text}");
+        assert_nothing_pushed(&world);
+        bytes.pop();
+        overwrite(&path, &bytes);
+        world.push().await.unwrap_err();
+        assert_nothing_pushed(&world);
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_is_not_here_in_whole_is_not_pushed() {
+    let world = World::new(&SampleSpec::default());
+    let digest = world.digest_of("frames of disk layer0");
+    fs::remove_file(world.source.root().join("blobs/sha256").join(digest.hex())).unwrap();
+    let error = world.push().await.unwrap_err();
+    assert!(matches!(error, PushError::Snapshot(store::LoadError::Missing { .. })), "{error}");
+    assert!(error.to_string().contains(&digest.to_string()), "{error}");
+    assert!(!world.hub_path().exists());
+}

@@ -1,0 +1,186 @@
+//! Push and pull, stopped anywhere: no tag, no manifest, nothing visible that is not whole; the next try succeeds.
+
+use std::future::Future;
+use std::pin::pin;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::world::*;
+use hub::testing::SampleSpec;
+use hub::{Selector, TagAs};
+use store::Store;
+use tokio::runtime::{Builder, Runtime};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// Polls `future` at most `polls` times, then drops it.
+async fn poll_at_most<F: Future>(future: F, polls: usize) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let mut left = polls;
+    std::future::poll_fn(move |context| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}
+
+/// Drops what `act` does after 1, 2, 3 … polls, each time in a new world, until it gets through. The runtime is ended
+/// with it, so that whatever blocking step was under way has come to its end.
+fn at_every_poll<F: Future>(
+    make: impl Fn() -> World,
+    act: impl Fn(Arc<World>) -> F,
+    check: impl Fn(&World),
+) -> usize {
+    for polls in 1.. {
+        let world = Arc::new(make());
+        let runtime = runtime();
+        let done = runtime.block_on(poll_at_most(act(Arc::clone(&world)), polls)).is_some();
+        drop(runtime);
+        if done {
+            return polls;
+        }
+        check(&world);
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_pull_that_is_dropped_leaves_nothing_and_can_be_repeated() {
+    let pushed = || runtime().block_on(World::pushed(&SampleSpec::default()));
+    let polls = at_every_poll(
+        pushed,
+        |world| async move { world.pull().await.unwrap() },
+        |world| {
+            // The last blocking step sets the tag: it is then set in whole.
+            if world.target.refs().unwrap().is_empty() {
+                assert_blobs_are_whole(world.target.root());
+            } else {
+                assert_pulled(world);
+            }
+            assert_eq!(names_in(&world.target.root().join("leases")), [""; 0]);
+            assert_eq!(world.target.fsck(&|_| ()).unwrap().problems.len(), 0);
+            runtime().block_on(world.pull()).unwrap();
+            assert_pulled(world);
+        },
+    );
+    assert!(polls > 10, "{polls}");
+}
+
+#[test]
+fn a_push_that_is_dropped_leaves_nothing_and_can_be_repeated() {
+    let new = || World::new(&SampleSpec::default());
+    let polls = at_every_poll(
+        new,
+        |world| async move { world.push().await.unwrap() },
+        |world| {
+            let tag_path = world.hub_path().join("v2/team/sample/manifests").join(tag().as_str());
+            if world.hub_path().exists() {
+                assert_blobs_are_whole(&world.hub_path());
+                assert_eq!(names_in(&world.hub_path().join("tmp")), [""; 0]);
+            }
+            if !tag_path.exists() {
+                runtime().block_on(world.push()).unwrap();
+            }
+            runtime().block_on(world.pull()).unwrap();
+            assert_pulled(world);
+        },
+    );
+    assert!(polls > 10, "{polls}");
+}
+
+const LARGE: SampleSpec<'_> = SampleSpec { seed: "large", layers: 2, layer_pages: 4000, memory_pages: 4000 };
+
+/// Not a test: what the next two run in a process of its own, and kill.
+#[test]
+fn child() {
+    let Ok(act) = std::env::var("HUB_TEST_ACT") else { return };
+    let path = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from).unwrap();
+    let store = Store::open(&path("HUB_TEST_STORE")).unwrap();
+    let hub = hub::open(&hub::HubLocation::folder(&path("HUB_TEST_HUB")).unwrap());
+    let digest = std::env::var("HUB_TEST_DIGEST").unwrap().parse().unwrap();
+    runtime().block_on(async {
+        if act == "push" {
+            let plan = hub::plan_push(&store, &digest, hub, &name()).await.unwrap();
+            plan.execute(Some(&tag()), Arc::new(())).await.unwrap();
+        } else {
+            let plan = hub::plan_pull(&store, hub, &name(), &Selector::Tag(tag())).await.unwrap();
+            plan.execute(Some(&TagAs { name: full_name(), may_move: true }), Arc::new(())).await.unwrap();
+        }
+    });
+}
+
+/// Runs [`child`] and kills it after `delay`; says whether it had done its work by then.
+fn run_and_kill(world: &World, act: &str, store: &Store, delay: Duration) -> bool {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "interrupted::child"])
+        .env("HUB_TEST_ACT", act)
+        .env("HUB_TEST_STORE", store.root())
+        .env("HUB_TEST_HUB", world.hub_path())
+        .env("HUB_TEST_DIGEST", world.sample.digest.to_string())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap().success()
+}
+
+/// Kills `act` after ever longer delays until it gets through; `check` sees what each left.
+fn kill_at_many_moments(act: &str, store: impl Fn(&World) -> &Store, check: impl Fn(&World)) {
+    let mut killed = 0;
+    for step in 0.. {
+        let world =
+            if act == "push" { World::new(&LARGE) } else { runtime().block_on(World::pushed(&LARGE)) };
+        if run_and_kill(&world, act, store(&world), Duration::from_millis(2 + 12 * step)) {
+            break;
+        }
+        killed += 1;
+        check(&world);
+    }
+    assert!(killed > 2, "{act} was killed {killed} times only");
+}
+
+#[test]
+fn a_killed_pull_leaves_nothing_and_can_be_repeated() {
+    kill_at_many_moments(
+        "pull",
+        |world| &world.target,
+        |world| {
+            let store = Store::open(world.target.root()).unwrap();
+            if store.refs().unwrap().is_empty() {
+                assert_blobs_are_whole(store.root());
+            } else {
+                assert_pulled(world);
+            }
+            assert_eq!(store.fsck(&|_| ()).unwrap().problems.len(), 0);
+            runtime().block_on(world.pull()).unwrap();
+            assert_pulled(world);
+        },
+    );
+}
+
+#[test]
+fn a_killed_push_leaves_nothing_and_can_be_repeated() {
+    kill_at_many_moments(
+        "push",
+        |world| &world.source,
+        |world| {
+            if world.hub_path().exists() {
+                let blobs = world.hub_path().join("blobs/sha256");
+                if blobs.exists() {
+                    assert_blobs_are_whole(&world.hub_path());
+                }
+            }
+            runtime().block_on(world.push()).unwrap();
+            runtime().block_on(world.pull()).unwrap();
+            assert_pulled(world);
+        },
+    );
+}

@@ -1,0 +1,142 @@
+//! A store with a sample, a hub in a folder, and a second store to pull to.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use format::{Digest, FullName, Name, Tag};
+use hub::testing::{Sample, SampleSpec, put_sample};
+use hub::{HubLocation, PullError, Pulled, Registry, Selector, TagAs};
+use store::Store;
+use tempfile::TempDir;
+
+pub(crate) struct World {
+    pub(crate) temp: TempDir,
+    pub(crate) source: Store,
+    pub(crate) target: Store,
+    pub(crate) sample: Sample,
+}
+
+impl World {
+    /// The sample is in `source`; hub and `target` are empty.
+    pub(crate) fn new(spec: &SampleSpec<'_>) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let source = Store::open(&temp.path().join("source")).unwrap();
+        let target = Store::open(&temp.path().join("target")).unwrap();
+        let sample = put_sample(&source, spec).unwrap();
+        Self { temp, source, target, sample }
+    }
+
+    /// The sample is in the hub, too.
+    pub(crate) async fn pushed(spec: &SampleSpec<'_>) -> Self {
+        let world = Self::new(spec);
+        world.push().await.unwrap();
+        world
+    }
+
+    pub(crate) fn hub_path(&self) -> PathBuf {
+        self.temp.path().join("hub")
+    }
+
+    pub(crate) fn hub(&self) -> Arc<dyn Registry> {
+        hub::open(&HubLocation::folder(&self.hub_path()).unwrap())
+    }
+
+    pub(crate) fn hub_blob(&self, digest: &Digest) -> PathBuf {
+        self.hub_path().join("blobs/sha256").join(digest.hex())
+    }
+
+    pub(crate) async fn push(&self) -> Result<(), hub::PushError> {
+        let plan = hub::plan_push(&self.source, &self.sample.digest, self.hub(), &name()).await?;
+        plan.execute(Some(&tag()), Arc::new(())).await
+    }
+
+    pub(crate) async fn pull(&self) -> Result<Pulled, PullError> {
+        self.pull_from(self.hub()).await
+    }
+
+    pub(crate) async fn pull_from(&self, registry: Arc<dyn Registry>) -> Result<Pulled, PullError> {
+        pull(&self.target, registry, &Selector::Tag(tag())).await
+    }
+
+    pub(crate) fn digest_of(&self, role: &str) -> Digest {
+        let snapshot = self.source.load_snapshot(&self.sample.digest).unwrap();
+        let parts = format::snapshot::closure(&snapshot.config, &snapshot.maps);
+        parts.iter().find(|part| part.role.contains(role)).unwrap().digest
+    }
+}
+
+pub(crate) async fn pull(
+    store: &Store,
+    registry: Arc<dyn Registry>,
+    which: &Selector,
+) -> Result<Pulled, PullError> {
+    let plan = hub::plan_pull(store, registry, &name(), which).await?;
+    plan.execute(Some(&TagAs { name: full_name(), may_move: true }), Arc::new(())).await
+}
+
+pub(crate) fn name() -> Name {
+    "team/sample".parse().unwrap()
+}
+
+pub(crate) fn tag() -> Tag {
+    "1.0".parse().unwrap()
+}
+
+pub(crate) fn full_name() -> FullName {
+    "hub.example/team/sample:1.0".parse().unwrap()
+}
+
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let entries =
+        fs::read_dir(folder).map(|entries| entries.map(|entry| entry.unwrap().file_name())).unwrap();
+    let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+pub(crate) fn blobs_in(root: &Path) -> Vec<String> {
+    names_in(&root.join("blobs/sha256"))
+}
+
+/// Every blob that can be seen is what its name says.
+pub(crate) fn assert_blobs_are_whole(root: &Path) {
+    for hex in blobs_in(root) {
+        let bytes = fs::read(root.join("blobs/sha256").join(&hex)).unwrap();
+        assert_eq!(Digest::of(&bytes).hex(), hex);
+    }
+}
+
+/// Neither a tag nor a manifest.
+pub(crate) fn assert_nothing_pulled(world: &World) {
+    assert_eq!(world.target.refs().unwrap().len(), 0);
+    assert!(!blobs_in(world.target.root()).contains(&world.sample.digest.hex()));
+    assert_blobs_are_whole(world.target.root());
+}
+
+/// Neither a tag nor a manifest.
+pub(crate) fn assert_nothing_pushed(world: &World) {
+    if world.hub_path().exists() {
+        assert!(!world.hub_path().join("v2/team/sample/manifests").join(tag().as_str()).exists());
+        assert!(!world.hub_blob(&world.sample.digest).exists());
+        assert_blobs_are_whole(&world.hub_path());
+    }
+}
+
+/// The target has the sample, byte for byte, and its tag.
+pub(crate) fn assert_pulled(world: &World) {
+    let (source, target) = (&world.source, &world.target);
+    target.load_snapshot(&world.sample.digest).unwrap();
+    assert_eq!(target.get_ref(&full_name()).unwrap().unwrap().digest, world.sample.digest);
+    for blob in world.sample.manifest.blobs() {
+        let read = |store: &Store| store.read_blob(&blob.digest, 64 << 20).unwrap();
+        assert_eq!(read(source), read(target));
+    }
+}
+
+/// Writes to a file that is read-only, as blobs are.
+pub(crate) fn overwrite(path: &Path, bytes: &[u8]) {
+    fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(path, bytes).unwrap();
+}
