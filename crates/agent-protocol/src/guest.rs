@@ -55,9 +55,19 @@ pub struct GuestConfig {
     /// The process that a snapshot keeps warm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm: Option<Warm>,
-    /// Program and arguments to run at every identity.
+    /// What to run at every identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub on_fork: Option<Vec<String>>,
+    pub on_fork: Option<OnFork>,
+}
+
+/// A command that is run at every identity, before the guest counts as another machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OnFork {
+    /// Program and arguments; not empty.
+    pub argv: Vec<String>,
+    /// Milliseconds that it may take, at least 1; the identity's own deadline may be shorter.
+    pub deadline_ms: u64,
 }
 
 /// Static IPv4 configuration. The link stays down until an identity raises it.
@@ -184,7 +194,8 @@ impl GuestConfig {
             (self.cwd.iter().all(absolute), "cwd", "an absolute path"),
             (self.warm.iter().all(|warm| command(&warm.argv)), "warm.argv", "a program and its arguments"),
             (self.warm.iter().all(|warm| warm.cwd.iter().all(absolute)), "warm.cwd", "an absolute path"),
-            (self.on_fork.iter().all(command), "on_fork", "a program and its arguments"),
+            (self.on_fork.iter().all(|run| command(&run.argv)), "on_fork.argv", "a program and its arguments"),
+            (self.on_fork.iter().all(|run| run.deadline_ms > 0), "on_fork.deadline_ms", "at least 1"),
             (probe, "warm.ready.command.argv", "a program and its arguments"),
             (interval, "warm.ready.command.interval_ms", "at least 1"),
             (file, "warm.ready.file.path", "an absolute path"),

@@ -25,7 +25,7 @@ pub use frame::{
 };
 pub use guest::{
     GUEST_CONFIG_MAX, GUEST_CONFIG_PATH, GUEST_CONFIG_VERSION, GuestConfig, GuestConfigError, MAX_LAYERS,
-    Network, RUN_DIR, RUNNERS_DIR, Ready, Warm,
+    Network, OnFork, RUN_DIR, RUNNERS_DIR, Ready, Warm,
 };
 pub use identity::{BootId, Entropy, Hostname, Identity, InvalidIdentity, LinkState, MachineId};
 pub use message::{Exec, ExitStatus, Failure, FailureKind, Reply, Request, parse_reply, parse_request};

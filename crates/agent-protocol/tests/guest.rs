@@ -4,7 +4,7 @@ use agent_protocol::{GUEST_CONFIG_MAX, GuestConfig, GuestConfigError, Ready};
 
 const FULL: &str = r#"{"version":1,"modules":["/mod/a.ko"],"layers":2,"writable":true,"hostname":"bake",
     "network":{"address":"10.0.2.15","prefix":24,"gateway":"10.0.2.2","dns":"10.0.2.3"},
-    "warm":{"argv":["python3"],"ready":"runner","eval":true},"on_fork":["/bin/true"]}"#;
+    "warm":{"argv":["python3"],"ready":"runner","eval":true},"on_fork":{"argv":["/bin/true"],"deadline_ms":10000}}"#;
 
 #[test]
 fn a_full_config_is_read_back_as_written() {
@@ -22,7 +22,8 @@ fn every_bound_is_named() {
         ("\"layers\":2", "\"layers\":13", "layers"),
         ("\"prefix\":24", "\"prefix\":33", "network.prefix"),
         ("[\"python3\"]", "[]", "warm.argv"),
-        ("[\"/bin/true\"]", "[\"\"]", "on_fork"),
+        ("[\"/bin/true\"]", "[\"\"]", "on_fork.argv"),
+        ("\"deadline_ms\":10000", "\"deadline_ms\":0", "on_fork.deadline_ms"),
         ("\"eval\":true", "\"eval\":false", "warm.eval"),
         ("\"runner\"", r#"{"file":{"path":"x"}}"#, "warm.ready.file.path"),
         ("\"runner\"", r#"{"command":{"argv":["x"],"interval_ms":0}}"#, "warm.ready.command.interval_ms"),

@@ -62,6 +62,14 @@ impl Task {
         Task { deadline: Instant::now() + allowed, allowed, step }
     }
 
+    /// Cuts what is left of the deadline to `time`.
+    fn allow(&mut self, time: Duration) {
+        let end = Instant::now() + time.min(DEADLINE_MAX);
+        if end < self.deadline {
+            (self.deadline, self.allowed) = (end, time);
+        }
+    }
+
     /// When it has to be looked at again even if nothing happens.
     pub(crate) fn wake(&self, config: &GuestConfig) -> Instant {
         let ready = config.warm.as_ref().map(|warm| &warm.ready);
@@ -133,8 +141,9 @@ impl Task {
                     Err(failure(FailureKind::Identity, message))
                 }
                 (Reseed::Done, None) => Ok(Some(Reply::IdentityDone {})),
-                (Reseed::Done, Some(argv)) => {
-                    self.step = Step::OnFork(run(argv, warm, config)?, None);
+                (Reseed::Done, Some(on_fork)) => {
+                    self.step = Step::OnFork(run(&on_fork.argv, warm, config)?, None);
+                    self.allow(Duration::from_millis(on_fork.deadline_ms));
                     Ok(None)
                 }
             },

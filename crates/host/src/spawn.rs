@@ -63,7 +63,10 @@ pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
 /// If the descriptor is not an open socket, or one of the standard three.
 pub fn inherited_stream(fd: RawFd) -> io::Result<UnixStream> {
     if fd <= 2 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {fd} was not inherited")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("descriptor {fd} was not inherited"),
+        ));
     }
     // SAFETY: only looked at, and not kept; a number that is not open is an error of the call.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };

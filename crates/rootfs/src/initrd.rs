@@ -53,6 +53,7 @@ impl Initrd {
         archive.file("spore/guest.json", 0o644, content.guest_config);
         // Without it what the agent says before it has mounted devices is lost.
         archive.device("dev/console", 5, 1);
+        archive.device("dev/null", 1, 3);
         for (name, bytes) in content.files {
             if name.is_empty() || name.contains('/') || matches!(*name, "." | "..") {
                 let problem = "must have a plain name to be put into the initrd";

@@ -155,8 +155,9 @@ impl Engine for Qemu {
         if self.options.accelerator.is_some() || self.found.kvm_works.is_some() || !probe::kvm_opens() {
             return Ok(());
         }
-        self.found.kvm_works =
-            Some(probe::runs_on_kvm(&self.found, &self.describe(Accelerator::Kvm), guest)?);
+        let description = self.describe(Accelerator::Kvm);
+        let works = probe::runs_on_kvm(&self.found, &description, guest, probe::PATIENCE)?;
+        self.found.kvm_works = Some(works);
         self.found.remember(self.options.cache.as_deref());
         self.capabilities = capabilities(&self.options, &self.found);
         Ok(())
@@ -180,3 +181,6 @@ fn open_state(spec: &RestoreSpec<'_>) -> Result<File, EngineError> {
         .map_err(|error| EngineError::io(name)(error.into()))?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests;

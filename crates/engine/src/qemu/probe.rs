@@ -7,15 +7,15 @@ use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::time::Duration;
 
-use host::{Deadline, ProcessError};
+use host::{Deadline, ProcessError, ProcessId};
 
 use super::command::Inherited;
 use super::discover::Found;
 use super::process::{end, start};
 use crate::{CONSOLE_LOG, Description, EngineError, ProbeGuest};
 
-/// A guest on a working KVM needs a tenth of it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a guest may take. On a working KVM it needs a tenth of it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How often the console is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
 
@@ -28,27 +28,27 @@ pub(super) fn runs_on_kvm(
     found: &Found,
     description: &Description,
     guest: &ProbeGuest<'_>,
+    patience: Duration,
 ) -> Result<bool, EngineError> {
     let (process, _qmp) = start(found, guest.folder, None, |inherited| line(description, guest, inherited))?;
-    let deadline = Deadline::after(PATIENCE);
+    let works = comes_up(process, guest, Deadline::after(patience));
+    end(process, Deadline::after(PATIENCE))?;
+    tracing::info!(?works, "a guest was tried on KVM");
+    Ok(works?)
+}
+
+/// Whether the guest writes what it should before it ends, or has to be ended.
+fn comes_up(process: ProcessId, guest: &ProbeGuest<'_>, deadline: Deadline) -> Result<bool, ProcessError> {
     let console = guest.folder.join(CONSOLE_LOG);
-    let works = loop {
-        if has_written(&console, guest.marker) {
-            break true;
-        }
+    while !has_written(&console, guest.marker) {
         match process.wait(deadline.within(GLANCE)) {
             Err(ProcessError::Timeout(_)) if deadline.remaining().is_some() => {}
-            Err(ProcessError::Timeout(_)) => break false,
-            Ok(()) => break has_written(&console, guest.marker),
-            Err(error) => {
-                end(process, Deadline::after(PATIENCE))?;
-                return Err(error.into());
-            }
+            Err(ProcessError::Timeout(_)) => return Ok(false),
+            Err(error) => return Err(error),
+            Ok(()) => return Ok(has_written(&console, guest.marker)),
         }
-    };
-    end(process, Deadline::after(PATIENCE))?;
-    tracing::info!(works, "a guest was tried on KVM");
-    Ok(works)
+    }
+    Ok(true)
 }
 
 fn has_written(console: &Path, marker: &str) -> bool {

@@ -24,7 +24,7 @@ pub(super) const MANIFESTS: &str = "manifests";
 
 /// How old a temporary file must be before it is taken for one that nobody writes to. A pusher's is written to all
 /// the time.
-const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The folder of a hub.
 #[derive(Debug)]

@@ -155,7 +155,9 @@ async fn old_leftovers_are_swept_by_the_next_push() {
     let old = std::time::SystemTime::now() - Duration::from_hours(25);
     for (file, modified) in [("tmp/old", Some(old)), ("tmp/new", None)] {
         let file = fs::File::create(folder.path(file)).unwrap();
-        modified.map(|time| file.set_modified(time).unwrap());
+        if let Some(time) = modified {
+            file.set_modified(time).unwrap();
+        }
     }
     let next = DirHub::new(folder.path(""), "here".into());
     next.put_manifest(&name("numpy"), &manifest("x"), None).await.unwrap();

@@ -85,7 +85,7 @@ impl Finder<'_> {
         let hint = if tags.is_empty() {
             "it has nothing under this name".to_owned()
         } else {
-            let tags: Vec<_> = tags.iter().map(|tag| tag.as_str()).collect();
+            let tags: Vec<_> = tags.iter().map(format::Tag::as_str).collect();
             format!("its tags are {}", tags.join(", "))
         };
         let hub = self.registry.location().to_owned();

@@ -157,23 +157,19 @@ async fn a_manifest_that_is_not_the_one_asked_for_is_refused() {
 #[tokio::test]
 async fn a_manifest_that_lists_more_or_less_than_the_snapshot_is_refused() {
     let world = World::pushed(&SampleSpec::default()).await;
-    let change: [(fn(&mut Manifest), &str); 4] = [
-        (
-            |m| {
-                m.layers.push(format::Descriptor {
-                    digest: Digest::of(b"extra"),
-                    size: 5,
-                    ..m.layers[0].clone()
-                })
-            },
-            "nothing needs it",
-        ),
-        (|m| drop(m.layers.pop()), "is not declared"),
-        (|m| m.layers.swap(0, 1), "not in order"),
-        (|m| m.layers.retain(|blob| blob.media_type != media_type::MAP), "is not declared"),
-    ];
+    type Change = fn(&mut Manifest);
+    let add: Change = |manifest| {
+        let first = manifest.layers[0].clone();
+        manifest.layers.push(format::Descriptor { digest: Digest::of(b"extra"), size: 5, ..first });
+    };
+    let drop_last: Change = |manifest| drop(manifest.layers.pop());
+    let swap: Change = |manifest| manifest.layers.swap(0, 1);
+    let drop_maps: Change = |manifest| manifest.layers.retain(|blob| blob.media_type != media_type::MAP);
     fs::write(world.hub_blob(&Digest::of(b"extra")), "extra").unwrap();
-    for (change, expected) in change {
+    let undeclared = "is not declared";
+    for (change, expected) in
+        [(add, "nothing needs it"), (drop_last, undeclared), (swap, "not in order"), (drop_maps, undeclared)]
+    {
         let mut manifest = world.sample.manifest.clone();
         change(&mut manifest);
         let manifest = RawManifest::new(manifest.encode().unwrap()).unwrap();

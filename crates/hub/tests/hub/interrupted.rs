@@ -1,15 +1,15 @@
 //! Push and pull, stopped anywhere: no tag, no manifest, nothing visible that is not whole; the next try succeeds.
 
 use std::future::Future;
+use std::io::Read;
 use std::pin::pin;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
 
 use crate::world::*;
 use hub::testing::SampleSpec;
-use hub::{Selector, TagAs};
+use hub::{Event, Progress, Selector, TagAs};
 use store::Store;
 use tokio::runtime::{Builder, Runtime};
 
@@ -53,9 +53,9 @@ fn at_every_poll<F: Future>(
 
 #[test]
 fn a_pull_that_is_dropped_leaves_nothing_and_can_be_repeated() {
-    let pushed = || runtime().block_on(World::pushed(&SampleSpec::default()));
+    let pushed = runtime().block_on(World::pushed(&SampleSpec::default()));
     let polls = at_every_poll(
-        pushed,
+        || pushed.with_new_target(),
         |world| async move { world.pull().await.unwrap() },
         |world| {
             // The last blocking step sets the tag: it is then set in whole.
@@ -75,9 +75,9 @@ fn a_pull_that_is_dropped_leaves_nothing_and_can_be_repeated() {
 
 #[test]
 fn a_push_that_is_dropped_leaves_nothing_and_can_be_repeated() {
-    let new = || World::new(&SampleSpec::default());
+    let new = World::new(&SampleSpec::default());
     let polls = at_every_poll(
-        new,
+        || new.with_new_hub(),
         |world| async move { world.push().await.unwrap() },
         |world| {
             let tag_path = world.hub_path().join("v2/team/sample/manifests").join(tag().as_str());
@@ -95,7 +95,17 @@ fn a_push_that_is_dropped_leaves_nothing_and_can_be_repeated() {
     assert!(polls > 10, "{polls}");
 }
 
-const LARGE: SampleSpec<'_> = SampleSpec { seed: "large", layers: 2, layer_pages: 4000, memory_pages: 4000 };
+const LARGE: SampleSpec<'_> = SampleSpec { seed: "large", layers: 2, layer_pages: 2000, memory_pages: 2000 };
+
+/// Tells the process that runs this one each step, so that it can be killed between any two.
+struct Steps;
+
+impl Progress for Steps {
+    fn event(&self, _: Event<'_>) {
+        // Past the test harness, which keeps what is printed.
+        rustix::io::write(rustix::stdio::stderr(), b".").unwrap();
+    }
+}
 
 /// Not a test: what the next two run in a process of its own, and kill.
 #[test]
@@ -108,16 +118,16 @@ fn child() {
     runtime().block_on(async {
         if act == "push" {
             let plan = hub::plan_push(&store, &digest, hub, &name()).await.unwrap();
-            plan.execute(Some(&tag()), Arc::new(())).await.unwrap();
+            plan.execute(Some(&tag()), Arc::new(Steps)).await.unwrap();
         } else {
             let plan = hub::plan_pull(&store, hub, &name(), &Selector::Tag(tag())).await.unwrap();
-            plan.execute(Some(&TagAs { name: full_name(), may_move: true }), Arc::new(())).await.unwrap();
+            plan.execute(Some(&TagAs { name: full_name(), may_move: true }), Arc::new(Steps)).await.unwrap();
         }
     });
 }
 
-/// Runs [`child`] and kills it after `delay`; says whether it had done its work by then.
-fn run_and_kill(world: &World, act: &str, store: &Store, delay: Duration) -> bool {
+/// Runs [`child`] and kills it after `steps`; says whether it had done its work by then.
+fn run_and_kill(world: &World, act: &str, store: &Store, steps: usize) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "interrupted::child"])
         .env("HUB_TEST_ACT", act)
@@ -125,20 +135,22 @@ fn run_and_kill(world: &World, act: &str, store: &Store, delay: Duration) -> boo
         .env("HUB_TEST_HUB", world.hub_path())
         .env("HUB_TEST_DIGEST", world.sample.digest.to_string())
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    std::thread::sleep(delay);
+    // Ends early if the child does.
+    child.stderr.take().unwrap().read_exact(&mut vec![0; steps]).ok();
     child.kill().unwrap();
     child.wait().unwrap().success()
 }
 
-/// Kills `act` after ever longer delays until it gets through; `check` sees what each left.
-fn kill_at_many_moments(act: &str, store: impl Fn(&World) -> &Store, check: impl Fn(&World)) {
+/// Kills `act` after ever more steps until it gets through; `check` sees what each left.
+fn kill_at_many_steps(act: &str, store: impl Fn(&World) -> &Store, check: impl Fn(&World)) {
+    let pushed = runtime().block_on(World::pushed(&LARGE));
     let mut killed = 0;
-    for step in 0.. {
-        let world =
-            if act == "push" { World::new(&LARGE) } else { runtime().block_on(World::pushed(&LARGE)) };
-        if run_and_kill(&world, act, store(&world), Duration::from_millis(2 + 12 * step)) {
+    loop {
+        let world = if act == "push" { pushed.with_new_hub() } else { pushed.with_new_target() };
+        if run_and_kill(&world, act, store(&world), 1 + 5 * killed) {
             break;
         }
         killed += 1;
@@ -149,7 +161,7 @@ fn kill_at_many_moments(act: &str, store: impl Fn(&World) -> &Store, check: impl
 
 #[test]
 fn a_killed_pull_leaves_nothing_and_can_be_repeated() {
-    kill_at_many_moments(
+    kill_at_many_steps(
         "pull",
         |world| &world.target,
         |world| {
@@ -168,16 +180,11 @@ fn a_killed_pull_leaves_nothing_and_can_be_repeated() {
 
 #[test]
 fn a_killed_push_leaves_nothing_and_can_be_repeated() {
-    kill_at_many_moments(
+    kill_at_many_steps(
         "push",
         |world| &world.source,
         |world| {
-            if world.hub_path().exists() {
-                let blobs = world.hub_path().join("blobs/sha256");
-                if blobs.exists() {
-                    assert_blobs_are_whole(&world.hub_path());
-                }
-            }
+            assert_blobs_are_whole(&world.hub_path());
             runtime().block_on(world.push()).unwrap();
             runtime().block_on(world.pull()).unwrap();
             assert_pulled(world);

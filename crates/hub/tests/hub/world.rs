@@ -12,20 +12,40 @@ use store::Store;
 use tempfile::TempDir;
 
 pub(crate) struct World {
-    pub(crate) temp: TempDir,
+    pub(crate) temp: Arc<TempDir>,
     pub(crate) source: Store,
     pub(crate) target: Store,
-    pub(crate) sample: Sample,
+    pub(crate) sample: Arc<Sample>,
+    hub_path: PathBuf,
 }
 
 impl World {
     /// The sample is in `source`; hub and `target` are empty.
     pub(crate) fn new(spec: &SampleSpec<'_>) -> Self {
-        let temp = tempfile::tempdir().unwrap();
+        let temp = Arc::new(tempfile::tempdir().unwrap());
         let source = Store::open(&temp.path().join("source")).unwrap();
         let target = Store::open(&temp.path().join("target")).unwrap();
-        let sample = put_sample(&source, spec).unwrap();
-        Self { temp, source, target, sample }
+        let sample = Arc::new(put_sample(&source, spec).unwrap());
+        let hub_path = temp.path().join("hub");
+        Self { temp, source, target, sample, hub_path }
+    }
+
+    /// The same sample in the same store and the same hub; `target` is empty.
+    pub(crate) fn with_new_target(&self) -> Self {
+        let folder = tempfile::tempdir_in(self.temp.path()).unwrap().keep();
+        Self {
+            temp: Arc::clone(&self.temp),
+            source: self.source.clone(),
+            target: Store::open(&folder).unwrap(),
+            sample: Arc::clone(&self.sample),
+            hub_path: self.hub_path.clone(),
+        }
+    }
+
+    /// The same sample in the same store; hub and `target` are empty.
+    pub(crate) fn with_new_hub(&self) -> Self {
+        let hub_path = tempfile::tempdir_in(self.temp.path()).unwrap().keep();
+        Self { hub_path, ..self.with_new_target() }
     }
 
     /// The sample is in the hub, too.
@@ -36,7 +56,7 @@ impl World {
     }
 
     pub(crate) fn hub_path(&self) -> PathBuf {
-        self.temp.path().join("hub")
+        self.hub_path.clone()
     }
 
     pub(crate) fn hub(&self) -> Arc<dyn Registry> {

@@ -3,8 +3,9 @@
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
-use agent_protocol::{GUEST_CONFIG_VERSION, GuestConfig, Hostname, Ready, RUN_DIR, Warm};
+use agent_protocol::{GUEST_CONFIG_VERSION, GuestConfig, Hostname, OnFork, RUN_DIR, Ready, Warm};
 use format::config::{MacAddress, Network};
 use rootfs::{Initrd, InitrdContent, Kernel, Recipe, Runner, WarmStart};
 
@@ -93,10 +94,17 @@ fn guest_config(recipe: &Recipe, modules: Vec<String>, layers: usize) -> Result<
             dns: network.dns,
         }),
         warm: recipe.warm.as_ref().map(warm),
-        on_fork: recipe.on_fork.as_ref().map(|on_fork| on_fork.command.clone()),
+        on_fork: recipe.on_fork.as_ref().map(|on_fork| OnFork {
+            argv: on_fork.command.clone(),
+            deadline_ms: milliseconds(on_fork.deadline.duration()),
+        }),
     };
     config.check().map_err(|error| Error::Format(error.to_string()))?;
     Ok(config)
+}
+
+pub(super) fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn warm(warm: &rootfs::Warm) -> Warm {

@@ -155,7 +155,7 @@ impl Bench<'_> {
         if let Some(warm) = &recipe.warm {
             progress.stage("warm", "waiting for the warm process to be ready");
             let wait = warm.deadline.duration();
-            let deadline_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            let deadline_ms = guest::milliseconds(wait);
             guest.ask("warming", &Request::Warm { deadline_ms }, Deadline::after(wait + Duration::from_secs(10)))?;
         }
         progress.stage("freeze", "freezing the guest");

@@ -143,68 +143,95 @@ fn a_lease_of_a_dead_command_protects_nothing_and_goes() {
     assert!(names(&leases).unwrap().is_empty());
 }
 
-/// A tagged snapshot, one without a tag, one that a lease names, and strays, all sharing blobs.
-fn mixed() -> (Home, Lease, Digest, Digest) {
+struct Mixed {
+    home: Home,
+    lease: Lease,
+    tagged: Digest,
+    leased: Digest,
+    /// Nothing names it yet.
+    late: Digest,
+}
+
+/// Snapshots that share blobs: with a tag, on a lease, two with neither; and strays.
+fn mixed() -> Mixed {
     let home = home();
     let store = &home.store;
     let making = store.lease().unwrap();
     let tagged = put_snapshot(store, &making, &["shared"], "tagged");
     let leased = put_snapshot(store, &making, &["shared", "b"], "leased");
-    let untagged = put_snapshot(store, &making, &["shared", "c"], "untagged");
+    let late = put_snapshot(store, &making, &["shared", "d"], "late");
+    put_snapshot(store, &making, &["shared", "c"], "untagged");
     store.set_ref(&name("local/tagged:1"), &tagged, None).unwrap();
     store.put_blob(&making, b"stray").unwrap();
-    put_flat(store, &making, FlatKey::Layer(Digest::of(&layer("c"))));
-    put_flat(store, &making, FlatKey::Layer(Digest::of(&layer("shared"))));
+    for text in ["c", "shared"] {
+        put_flat(store, &making, FlatKey::Layer(Digest::of(&layer(text))));
+    }
     let lease = store.lease().unwrap();
     lease.protect(&leased).unwrap();
-    assert_ne!(untagged, leased);
-    (home, lease, tagged, leased)
+    Mixed { lease, tagged, leased, late, home }
 }
 
-/// No manifest is there without all that it lists.
+/// No manifest is there without all that it lists; and none could be rescued from the trash without it.
 fn no_half_snapshot(store: &Store) {
-    for digest in store.blobs().unwrap() {
-        if let Some(manifest) = store.manifest_among_blobs(&digest).unwrap() {
-            let missing: Vec<_> =
-                manifest.blobs().filter(|blob| !store.blob_path(&blob.digest).exists()).collect();
-            assert!(missing.is_empty(), "{digest} without {missing:?}");
+    let place = |digest: &Digest| store.blob_path(digest);
+    let trash = |digest: &Digest| store.trash_path(&Item::Blob(*digest));
+    let in_trash = names(&store.folder(Folder::Trash)).unwrap();
+    let in_trash = in_trash.iter().filter_map(|name| match Item::from_trash(name) {
+        Some(Item::Blob(digest)) => Some(digest),
+        _ => None,
+    });
+    for digest in store.blobs().unwrap().into_iter().chain(in_trash) {
+        let Some(manifest) = store.manifest_among_blobs(&digest).unwrap() else { continue };
+        let can_be_rescued = !place(&digest).exists();
+        for blob in manifest.blobs().map(|blob| &blob.digest) {
+            let is_there = place(blob).exists() || can_be_rescued && trash(blob).exists();
+            assert!(is_there, "{digest} without {blob}");
         }
     }
 }
 
+/// Collects, ending as if killed at step `fatal`; somebody begins to need `late` in the middle.
+fn prune_until(mixed: &Mixed, fatal: usize) -> Result<PruneReport, PruneError> {
+    let Mixed { home, lease, late, .. } = mixed;
+    let store = &home.store;
+    let plan = store.plan_prune(false).unwrap();
+    assert!(plan.candidates.len() > 10);
+    let lock = store.try_lock(LockKey::Collector).unwrap().unwrap();
+    let mut step = 0;
+    store.prune_stepwise(&lock, &plan, &mut || {
+        no_half_snapshot(store);
+        if names(&store.folder(Folder::Trash)).unwrap().len() > 8 {
+            lease.protect(late).unwrap();
+        }
+        step += 1;
+        // From the fatal step on nothing more happens.
+        if step > fatal { Err(PruneError::Killed) } else { Ok(()) }
+    })
+}
+
 #[test]
 fn a_crash_at_any_step_leaves_garbage_at_worst() {
-    let mut steps = 0;
-    loop {
-        let (home, lease, tagged, leased) = mixed();
-        let store = &home.store;
-        let plan = store.plan_prune(false).unwrap();
-        assert!(plan.candidates.len() > 5);
-        let lock = store.try_lock(LockKey::Collector).unwrap().unwrap();
-        let mut left = steps;
-        // From the fatal step on nothing more happens.
-        let result = store.prune_stepwise(&lock, &plan, &mut || {
-            no_half_snapshot(store);
-            left -= 1;
-            if left < 0 { Err(PruneError::Killed) } else { Ok(()) }
-        });
-        drop(lock);
-        let survived = result.is_ok();
-        let reopened = Store::open(store.root()).unwrap();
-        no_half_snapshot(&reopened);
+    for fatal in 0.. {
+        let mixed = mixed();
+        let store = &mixed.home.store;
+        let survived = prune_until(&mixed, fatal).is_ok();
+        Store::open(store.root()).unwrap();
+        no_half_snapshot(store);
         assert!(names(&store.folder(Folder::Trash)).unwrap().is_empty());
-        for digest in [tagged, leased] {
-            assert!(closure(store, digest).is_subset(&all_blobs(store)), "after {steps} steps");
+        // The next collection ends the work, and nothing in use was lost.
+        mixed.lease.protect(&mixed.late).unwrap();
+        let late = store.has_blob(&mixed.late).unwrap();
+        prune(store, false);
+        let mut expected = closure(store, mixed.tagged);
+        expected.extend(closure(store, mixed.leased));
+        if late {
+            expected.extend(closure(store, mixed.late));
         }
-        prune(&reopened, false);
-        let expected: BTreeSet<_> = closure(store, tagged).union(&closure(store, leased)).copied().collect();
-        assert_eq!(all_blobs(store), expected);
+        assert_eq!(all_blobs(store), expected, "killed at step {fatal}");
         assert_eq!(store.flat_files().unwrap().len(), 1);
-        drop(lease);
         if survived {
-            assert!(steps > 20, "{steps}");
+            assert!(late && fatal > 40, "{fatal}");
             return;
         }
-        steps += 1;
     }
 }

@@ -39,6 +39,12 @@ fn a_tag_never_leads_to_what_is_not_there() {
     let absent = Digest::of(b"absent");
     let error = home.store.set_ref(&name("local/a:1"), &absent, None).unwrap_err();
     assert!(error.to_string().contains(&absent.to_string()), "{error}");
+    let lease = home.store.lease().unwrap();
+    let digest = put_snapshot(&home.store, &lease, &["a"], "1");
+    let kernel = home.store.load_snapshot(&digest).unwrap().config.machine.kernel.image;
+    std::fs::remove_file(home.store.blob_path(&kernel)).unwrap();
+    let error = home.store.set_ref(&name("local/a:1"), &digest, None).unwrap_err();
+    assert!(error.to_string().contains(&format!("missing: kernel {kernel}")), "{error}");
     assert!(home.store.refs().unwrap().is_empty());
 }
 

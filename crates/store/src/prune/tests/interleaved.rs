@@ -168,7 +168,7 @@ impl World<'_> {
         let store = self.store;
         store
             .prune_stepwise(&lock, &plan, &mut || {
-                for _ in 0..self.choose(4) {
+                for _ in 0..self.choose(8) {
                     self.turn();
                 }
                 Ok(())

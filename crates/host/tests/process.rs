@@ -1,0 +1,178 @@
+//! Processes and sockets as the kernel really treats them.
+#![allow(clippy::unwrap_used)]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use host::{Deadline, ProcessError, ProcessId, Spawn, socket, spawn, usage};
+
+fn shell(folder: &Path, script: &str, inherit: &[BorrowedFd<'_>]) -> ProcessId {
+    let output = File::create(folder.join("output")).unwrap();
+    let arguments = ["-c".to_owned(), script.to_owned()];
+    let program = "/bin/sh".as_ref();
+    let spec =
+        Spawn { program, arguments: &arguments, folder, output: &output, inherit, die_with_parent: true };
+    spawn(&spec).unwrap()
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(20))
+}
+
+#[test]
+fn a_killed_process_is_gone_and_leaves_no_zombie() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = shell(folder.path(), "exec sleep 1000", &[]);
+    assert!(process.is_alive());
+    assert_eq!(ProcessId::of(process.pid).unwrap(), process);
+    let begun = Instant::now();
+    let error = process.wait(Deadline::after(Duration::from_millis(50))).unwrap_err();
+    assert!(matches!(error, ProcessError::Timeout(_)) && begun.elapsed() >= Duration::from_millis(50));
+    process.kill().unwrap();
+    process.wait(soon()).unwrap();
+    assert!(!process.is_alive());
+    assert!(!Path::new(&format!("/proc/{}", process.pid)).exists());
+    process.kill().unwrap();
+    process.wait(soon()).unwrap();
+}
+
+#[test]
+fn a_zombie_is_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = shell(folder.path(), "exit 3", &[]);
+    let until = soon();
+    while process.is_alive() {
+        assert!(until.remaining().is_some());
+        std::thread::yield_now();
+    }
+    // Nobody has waited for it: its pid is still taken.
+    assert!(Path::new(&format!("/proc/{}", process.pid)).exists());
+    assert!(matches!(process.open(), Err(ProcessError::Gone(_))));
+    process.wait(soon()).unwrap();
+    assert!(!Path::new(&format!("/proc/{}", process.pid)).exists());
+}
+
+#[test]
+fn a_reused_pid_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = shell(folder.path(), "exec sleep 1000", &[]);
+    let earlier = ProcessId { start_time: process.start_time - 1, ..process };
+    assert!(!earlier.is_alive());
+    earlier.kill().unwrap();
+    earlier.wait(soon()).unwrap();
+    assert!(usage(earlier).is_err());
+    assert!(process.is_alive());
+    process.kill().unwrap();
+    process.wait(soon()).unwrap();
+}
+
+#[test]
+fn a_name_with_blanks_and_parentheses_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("a) b (c");
+    // By another process: a file that this one has open for writing, while a test beside this one forks, can't
+    // be executed.
+    assert!(Command::new("cp").arg("/bin/sleep").arg(&program).status().unwrap().success());
+    let output = File::create(folder.path().join("output")).unwrap();
+    let arguments = ["1000".to_owned()];
+    let (program, folder) = (program.as_path(), folder.path());
+    let spec = Spawn {
+        program,
+        arguments: &arguments,
+        folder,
+        output: &output,
+        inherit: &[],
+        die_with_parent: true,
+    };
+    let process = spawn(&spec).unwrap();
+    assert_eq!(ProcessId::of(process.pid).unwrap(), process);
+    process.kill().unwrap();
+    process.wait(soon()).unwrap();
+}
+
+#[test]
+fn a_process_inherits_what_it_is_given_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (given, mut ours) = std::os::unix::net::UnixStream::pair().unwrap();
+    // As a careless caller would leave it open.
+    let leaked = File::open("/dev/null").unwrap();
+    rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
+    let script = format!(
+        "cat /proc/self/stat | cut -d' ' -f 6 > session; echo $$ > pid; pwd -P > cwd; ls /proc/self/fd > open; echo hi >&{}",
+        given.as_raw_fd()
+    );
+    let process = shell(folder.path(), &script, &[given.as_fd()]);
+    drop(given);
+    let mut said = String::new();
+    ours.read_to_string(&mut said).unwrap();
+    process.wait(soon()).unwrap();
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(said, "hi\n", "{}", read("output"));
+    let open: Vec<i32> = read("open").lines().map(|fd| fd.parse().unwrap()).collect();
+    assert!(!open.contains(&leaked.as_raw_fd()), "{open:?}");
+    assert_eq!(read("session"), read("pid"));
+    assert_eq!(Path::new(read("cwd").trim()), fs::canonicalize(folder.path()).unwrap());
+}
+
+#[test]
+fn what_can_not_be_started_is_an_error() {
+    let output = tempfile::tempfile().unwrap();
+    let nowhere = Path::new("/nowhere/at/all");
+    let spec = |program, folder| Spawn {
+        program,
+        arguments: &[],
+        folder,
+        output: &output,
+        inherit: &[],
+        die_with_parent: false,
+    };
+    assert!(spawn(&spec(nowhere, Path::new("/"))).is_err());
+    assert!(spawn(&spec(Path::new("/bin/true"), nowhere)).is_err());
+}
+
+#[test]
+fn memory_and_time_are_those_of_the_process() {
+    let mut mine = vec![0_u8; 32 << 20];
+    let before = usage(ProcessId::current().unwrap()).unwrap();
+    mine.fill(1);
+    let until = Instant::now() + Duration::from_millis(60);
+    while Instant::now() < until {
+        std::hint::black_box(&mut mine);
+    }
+    let after = usage(ProcessId::current().unwrap()).unwrap();
+    // Other tests of this process run meanwhile, so that only a lower bound holds.
+    assert!(after.anonymous >= before.anonymous + (24 << 20), "{before:?} {after:?}");
+    assert!(after.private_dirty >= 32 << 20 && after.proportional >= 32 << 20, "{after:?}");
+    assert!(after.cpu >= before.cpu + Duration::from_millis(20), "{before:?} {after:?}");
+}
+
+#[test]
+fn sockets_work_where_paths_are_too_long_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("x".repeat(200));
+    fs::create_dir(&long).unwrap();
+    let opened = socket::folder(&long).unwrap();
+    assert_eq!(socket::connect_in(&long, "s").unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    let listener = socket::bind(opened.as_fd(), "s").unwrap();
+    assert_eq!(fs::metadata(long.join("s")).unwrap().permissions().mode() & 0o777, 0o600);
+    let mut sent = socket::connect_in(&long, "s").unwrap();
+    sent.write_all(b"x").unwrap();
+    let mut byte = [0];
+    listener.accept().unwrap().0.read_exact(&mut byte).unwrap();
+    drop(listener);
+    assert_eq!(socket::connect_in(&long, "s").unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+    // What a dead process left is replaced; anything else is not.
+    let _listener = socket::bind(opened.as_fd(), "s").unwrap();
+    socket::connect_in(&long, "s").unwrap();
+    fs::write(long.join("file"), "precious").unwrap();
+    assert!(socket::bind(opened.as_fd(), "file").is_err());
+    assert_eq!(fs::read(long.join("file")).unwrap(), b"precious");
+    for name in ["", ".", "..", "a/b", &"n".repeat(65)] {
+        assert!(socket::bind(opened.as_fd(), name).is_err(), "{name}");
+    }
+}
