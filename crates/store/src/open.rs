@@ -102,9 +102,12 @@ impl Folder {
 /// The files in the root itself.
 const ROOT_FILES: [&str; 2] = [LAYOUT_FILE, crate::refs::INDEX_FILE];
 
+/// What a filesystem has in its own root, which can be a store's.
+const LOST_AND_FOUND: &str = "lost+found";
+
 /// Whether a store has an entry of this name in its root.
 pub(crate) fn belongs_in_root(name: &str) -> bool {
-    ROOT_FILES.contains(&name) || Folder::ALL.iter().any(|folder| folder.top() == name)
+    name == LOST_AND_FOUND || ROOT_FILES.contains(&name) || Folder::ALL.iter().any(|folder| folder.top() == name)
 }
 
 /// A local store. Clones are the same store.

@@ -76,15 +76,19 @@ impl Store {
             .map_err(|error| PruneError::unreadable(root(), *digest, error))
     }
 
-    /// All blobs that a manifest lists, and the flat files that they are laid out in. The latter need the config,
-    /// for a layer's flat file is named by its content.
+    /// All blobs that a manifest lists, and the flat files that they are laid out in.
     fn reach_parts(&self, reached: &mut Reached, manifest: &Manifest) -> Result<(), LoadError> {
         reached.blobs.extend(manifest.blobs().map(|blob| blob.digest));
-        let maps = manifest.layers.iter().filter(|blob| blob.media_type == media_type::MAP);
-        reached.flats.extend(maps.map(|blob| FlatKey::Map(blob.digest)));
-        let config = self.read_config(&manifest.config.digest)?;
-        reached.flats.extend(config.layers().filter_map(|disk| disk.content).map(FlatKey::Layer));
+        reached.flats.extend(self.flat_keys(manifest)?);
         Ok(())
+    }
+
+    /// The flat files that a snapshot is laid out in. Only its config knows the contents that name the layers'.
+    pub(crate) fn flat_keys(&self, manifest: &Manifest) -> Result<HashSet<FlatKey>, LoadError> {
+        let config = self.read_config(&manifest.config.digest)?;
+        let layers = config.layers().filter_map(|disk| disk.content).map(FlatKey::Layer);
+        let maps = manifest.layers.iter().filter(|blob| blob.media_type == media_type::MAP);
+        Ok(layers.chain(maps.map(|blob| FlatKey::Map(blob.digest))).collect())
     }
 
     /// The blob `digest` as a manifest, if it is there and is one.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use format::manifest::media_type;
 use format::{Digest, FullName};
 
 use crate::file::FileError;
@@ -84,13 +83,9 @@ impl Store {
 
     fn parts(&self, digest: &Digest) -> Result<Parts, LoadError> {
         let (manifest, bytes) = self.read_manifest(digest)?;
-        let config = self.read_config(&manifest.config.digest)?;
         let mut blobs: HashMap<_, _> = manifest.blobs().map(|blob| (blob.digest, blob.size)).collect();
         blobs.insert(*digest, bytes.len() as u64);
-        let maps = manifest.layers.iter().filter(|blob| blob.media_type == media_type::MAP);
-        let mut flats: HashSet<_> = maps.map(|blob| FlatKey::Map(blob.digest)).collect();
-        flats.extend(config.layers().filter_map(|disk| disk.content).map(FlatKey::Layer));
-        Ok(Parts { blobs, flats })
+        Ok(Parts { blobs, flats: self.flat_keys(&manifest)? })
     }
 
     fn blobs_size(&self) -> Result<u64, FileError> {

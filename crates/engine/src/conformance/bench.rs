@@ -37,6 +37,17 @@ pub(super) struct Fork {
     pub(super) vm: Box<dyn Vm>,
     pub(super) driver: Box<dyn GuestDriver>,
     pub(super) folder: PathBuf,
+    process: KillOnDrop,
+}
+
+/// Ends a process that a failed check would leave behind.
+struct KillOnDrop(ProcessId);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        // Nothing can be done about it here, and an ended process is no error.
+        let _ = self.0.kill();
+    }
 }
 
 impl<'a> Bench<'a> {
@@ -157,13 +168,14 @@ impl<'a> Bench<'a> {
     pub(super) fn restore(
         &self,
         engine: &dyn Engine,
-        folder: &Path,
+        folder: PathBuf,
         network: NetworkMode,
-    ) -> Result<Box<dyn Vm>, EngineError> {
-        let disks =
-            self.overlays().map_err(|error| EngineError::Spec { what: "test", reason: error.to_string() })?;
-        let setup = Setup { network, ..self.setup(folder, &disks) };
-        engine.restore(&RestoreSpec { setup, state: &FileName::new(STATE)? })
+    ) -> Result<Fork, Failure> {
+        let disks = self.overlays()?;
+        let setup = Setup { network, ..self.setup(&folder, &disks) };
+        let vm = engine.restore(&RestoreSpec { setup, state: &FileName::new(STATE)? })?;
+        let (driver, process) = ((self.guest.driver)(), KillOnDrop(vm.process()));
+        Ok(Fork { vm, driver, process, folder })
     }
 
     pub(super) fn fork(
@@ -173,13 +185,9 @@ impl<'a> Bench<'a> {
         network: NetworkMode,
     ) -> Result<Fork, Failure> {
         let folder = self.sandbox(name)?;
-        let mut fork =
-            Fork { vm: self.restore(engine, &folder, network)?, driver: (self.guest.driver)(), folder };
-        let ready = fork.vm.resume(soon()).map_err(Failure::from);
-        if let Err(error) = ready.and_then(|()| fork.driver.ready(&fork.folder, soon())) {
-            fork.end()?;
-            return Err(error);
-        }
+        let mut fork = self.restore(engine, folder, network)?;
+        fork.vm.resume(soon())?;
+        fork.driver.ready(&fork.folder, soon())?;
         Ok(fork)
     }
 
@@ -195,9 +203,8 @@ impl Fork {
     }
 
     pub(super) fn end(mut self) -> Result<(), Failure> {
-        let process: ProcessId = self.vm.process();
         self.vm.kill(soon())?;
-        expect("a killed VM is gone", process.is_alive(), false)?;
+        expect("a killed VM is gone", self.process.0.is_alive(), false)?;
         nobody_works_in(&self.folder)?;
         Ok(fs::remove_dir_all(&self.folder)?)
     }

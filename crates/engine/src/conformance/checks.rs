@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use host::{Deadline, usage};
 
-use super::bench::{Bench, Fork, IN_MEMORY, carrier};
+use super::bench::{Bench, IN_MEMORY, carrier};
 use super::{Failure, Measured, expect, soon};
 use crate::{Engine, EngineError, Exit, NetworkMode, Status};
 
@@ -14,9 +14,8 @@ impl Bench<'_> {
         let before = self.fingerprints()?;
         let folder = self.sandbox("measured")?;
         let begun = Instant::now();
-        let vm = self.restore(engine, &folder, NetworkMode::User)?;
-        let (restore, restore_cpu) = (begun.elapsed(), usage(vm.process())?.cpu);
-        let mut one = Fork { vm, driver: (self.guest.driver)(), folder };
+        let mut one = self.restore(engine, folder, NetworkMode::User)?;
+        let (restore, restore_cpu) = (begun.elapsed(), usage(one.vm.process())?.cpu);
         expect("a restored VM is paused", one.vm.status(soon())?, Status::Paused)?;
         let begun = Instant::now();
         one.vm.resume(soon())?;

@@ -1,4 +1,5 @@
-//! A control socket that answers as a test says, for what a real QEMU can't be made to do.
+//! A control socket that answers as a test says, for what a real QEMU can't be made to do; and what tests run
+//! on it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -85,5 +86,43 @@ impl Drop for Fake {
     fn drop(&mut self) {
         self.process.kill().ok();
         self.process.wait(host::Deadline::after(std::time::Duration::from_secs(10))).ok();
+    }
+}
+
+/// A machine with so many layers.
+pub(super) fn machine(layers: u8) -> Machine {
+    let profile = Profile::Q35V1;
+    Machine {
+        profile,
+        vcpus: 2,
+        memory: profile.memory_regions(512 << 20),
+        devices: profile.devices(layers),
+        network: Network {
+            mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
+            address: [10, 0, 2, 15].into(),
+            prefix: 24,
+            gateway: [10, 0, 2, 2].into(),
+            dns: [10, 0, 2, 3].into(),
+        },
+        kernel: Kernel {
+            command_line: "console=ttyS0 quiet".to_owned(),
+            image: format::Digest::of(b"kernel"),
+            initrd: format::Digest::of(b"initrd"),
+        },
+    }
+}
+
+/// What it runs on.
+pub(super) fn engine(accelerator: Accelerator) -> Description {
+    Description {
+        kind: EngineKind::Qemu,
+        version: "10.0.2".to_owned(),
+        machine_type: "pc-q35-7.2".to_owned(),
+        accelerator,
+        cpu: Cpu {
+            model: "Haswell-noTSX".to_owned(),
+            features: vec!["-cx16".to_owned(), "-pcid".to_owned()],
+        },
+        state_format: StateFormat::QemuDevicesV1,
     }
 }

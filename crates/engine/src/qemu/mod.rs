@@ -1,7 +1,7 @@
 //! QEMU as an [`Engine`].
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub use discover::Options;
 pub use state::StateError;
 
 use discover::Found;
-use vm::{Expected, QemuVm};
+use vm::QemuVm;
 
 /// The machine type of new snapshots: the oldest that is supported, which later releases keep for years.
 const BASELINE: (u32, u32) = (7, 2);
@@ -116,14 +116,8 @@ impl Engine for Qemu {
         let setup = &spec.setup;
         self.check(setup)?;
         let arguments = |inherited| command::boot(self.found.version, spec, inherited);
-        let (process, qmp) = process::start(&self.found, setup.folder, None, arguments)?;
-        let expected = Expected {
-            attachments: &attachments::expected(setup.disks),
-            network: setup.network,
-            restored: false,
-            deadline: setup.deadline,
-        };
-        Ok(Box::new(QemuVm::begin(process, qmp, setup.folder, &expected)?))
+        let started = process::start(&self.found, setup.folder, None, arguments)?;
+        Ok(Box::new(QemuVm::begin(started, setup, "prelaunch")?))
     }
 
     fn restore(&self, spec: &RestoreSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
@@ -132,14 +126,8 @@ impl Engine for Qemu {
         let state = open_state(spec)?;
         let inherited_state = (!self.found.version.reads_state_files()).then(|| state.as_fd());
         let arguments = |inherited| command::restore(self.found.version, setup, spec.state, inherited);
-        let (process, qmp) = process::start(&self.found, setup.folder, inherited_state, arguments)?;
-        let expected = Expected {
-            attachments: &attachments::expected(setup.disks),
-            network: setup.network,
-            restored: true,
-            deadline: setup.deadline,
-        };
-        Ok(Box::new(QemuVm::begin(process, qmp, setup.folder, &expected)?))
+        let started = process::start(&self.found, setup.folder, inherited_state, arguments)?;
+        Ok(Box::new(QemuVm::begin(started, setup, "paused")?))
     }
 
     fn attach(
@@ -177,8 +165,7 @@ fn open_state(spec: &RestoreSpec<'_>) -> Result<File, EngineError> {
     file.by_ref().take(state::CHECKED).read_to_end(&mut start).map_err(EngineError::io(name))?;
     state::check(&start, &spec.setup.engine.machine_type).map_err(refused)?;
     // QEMU reads on from where its descriptor stands.
-    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))
-        .map_err(|error| EngineError::io(name)(error.into()))?;
+    file.rewind().map_err(EngineError::io(name))?;
     Ok(file)
 }
 

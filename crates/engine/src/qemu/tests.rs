@@ -96,7 +96,8 @@ fn every_mismatch_is_named_with_what_to_do() {
     assert_eq!(
         found.first().unwrap().to_string(),
         "machine type: the snapshot needs QEMU's \"pc-q35-9.0\", this host has QEMU 7.2.22 with versioned q35 \
-         machines up to pc-q35-8.0; install a newer engine, or pull another variant of it, or bake it again here"
+         machines up to pc-q35-8.0; install a newer engine, or pull another variant of it, or boot it cold (--cold), or \
+         bake it again here"
     );
 
     let cx16 = Description { cpu: Cpu { features: Vec::new(), ..fits.cpu.clone() }, ..fits };

@@ -13,7 +13,7 @@ use super::attachments::{self, BlockDevice};
 use super::process::end;
 use super::qmp::{Qmp, log_tail};
 use super::state::{self, StateError};
-use crate::{Attachment, EngineError, Exit, FileName, NetworkMode, Status, Vm};
+use crate::{Attachment, EngineError, Exit, FileName, NetworkMode, Setup, Status, Vm};
 
 /// How long a killed process may take to be gone.
 const END: Duration = Duration::from_secs(10);
@@ -38,25 +38,16 @@ struct MigrationAnswer {
     blocked: Vec<String>,
 }
 
-/// What a VM that was just started must be.
-pub(super) struct Expected<'a> {
-    pub(super) attachments: &'a [Attachment],
-    pub(super) network: NetworkMode,
-    /// Whether it is restored from a state.
-    pub(super) restored: bool,
-    pub(super) deadline: Deadline,
-}
-
 impl QemuVm {
-    /// Takes over a process that was just started, and ends it if it is not what it must be.
+    /// Takes over a process that was just started, and ends it if it does not come to `status` with what `setup`
+    /// says.
     pub(super) fn begin(
-        process: ProcessId,
-        qmp: Qmp,
-        folder: &Path,
-        expected: &Expected<'_>,
+        (process, qmp): (ProcessId, Qmp),
+        setup: &Setup<'_>,
+        status: &str,
     ) -> Result<Self, EngineError> {
-        let mut vm = Self { process, qmp, folder: folder.to_owned(), attachments: Vec::new() };
-        match vm.become_ready(expected) {
+        let mut vm = Self { process, qmp, folder: setup.folder.to_owned(), attachments: Vec::new() };
+        match vm.become_ready(setup, status) {
             Ok(()) => Ok(vm),
             Err(error) => {
                 if let Err(also) = end(process, Deadline::after(END)) {
@@ -75,15 +66,15 @@ impl QemuVm {
         }
     }
 
-    fn become_ready(&mut self, expected: &Expected<'_>) -> Result<(), EngineError> {
-        let deadline = expected.deadline;
+    fn become_ready(&mut self, setup: &Setup<'_>, wanted: &str) -> Result<(), EngineError> {
+        let deadline = setup.deadline;
         let [hello, block, status] = self.qmp.send(
             [("qmp_capabilities", json!({})), ("query-block", json!({})), ("query-status", json!({}))],
             deadline,
         )?;
         self.qmp.answer(&hello, deadline)?;
         self.attachments = attachments::reported(self.qmp.answer_as::<Vec<BlockDevice>>(&block, deadline)?);
-        attachments::compare(expected.attachments, &self.attachments)?;
+        attachments::compare(&attachments::expected(setup.disks), &self.attachments)?;
         let mut status: StatusAnswer = self.qmp.answer_as(&status, deadline)?;
         if status.status == "inmigrate" {
             let ended = |migration: &str| matches!(migration, "completed" | "failed");
@@ -91,7 +82,6 @@ impl QemuVm {
             self.qmp.wait("restore the state", done, deadline)?;
             status = self.qmp.query("query-status", deadline)?;
         }
-        let wanted = if expected.restored { "paused" } else { "prelaunch" };
         if status.status != wanted {
             let answer = format!(
                 "{}, should be {wanted}; its log ends with: {}",
@@ -101,7 +91,7 @@ impl QemuVm {
             return Err(EngineError::Protocol { command: "query-status".to_owned(), answer });
         }
         // After the state, which holds whether the cable was plugged in when it was frozen.
-        self.set_link(expected.network == NetworkMode::User, deadline)
+        self.set_link(setup.network == NetworkMode::User, deadline)
     }
 
     /// Takes up a process that runs already.

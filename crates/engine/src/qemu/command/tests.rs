@@ -5,42 +5,6 @@ use host::Deadline;
 use std::path::Path;
 use std::time::Duration;
 
-fn machine() -> Machine {
-    let profile = Profile::Q35V1;
-    Machine {
-        profile,
-        vcpus: 2,
-        memory: profile.memory_regions(512 << 20),
-        devices: profile.devices(2),
-        network: Network {
-            mac: MacAddress([0x52, 0x54, 0, 0x12, 0x34, 0x56]),
-            address: [10, 0, 2, 15].into(),
-            prefix: 24,
-            gateway: [10, 0, 2, 2].into(),
-            dns: [10, 0, 2, 3].into(),
-        },
-        kernel: Kernel {
-            command_line: "console=ttyS0 quiet".to_owned(),
-            image: format::Digest::of(b"kernel"),
-            initrd: format::Digest::of(b"initrd"),
-        },
-    }
-}
-
-fn engine(accelerator: Accelerator) -> Description {
-    Description {
-        kind: EngineKind::Qemu,
-        version: "10.0.2".to_owned(),
-        machine_type: "pc-q35-7.2".to_owned(),
-        accelerator,
-        cpu: Cpu {
-            model: "Haswell-noTSX".to_owned(),
-            features: vec!["-cx16".to_owned(), "-pcid".to_owned()],
-        },
-        state_format: StateFormat::QemuDevicesV1,
-    }
-}
-
 fn disks(format: DiskFormat, writable: &str) -> Vec<Disk> {
     let disk = |id: &str, file: &str, format, read_only| {
         let file = FileName::new(file).unwrap();
@@ -80,7 +44,7 @@ fn assert_golden(name: &str, arguments: &[String]) {
 }
 
 fn boot_lines(version: &str) -> Vec<String> {
-    let (machine, engine) = (machine(), engine(Accelerator::Tcg));
+    let (machine, engine) = (machine(2), engine(Accelerator::Tcg));
     let disks = disks(DiskFormat::Raw, "writable.raw");
     let (kernel, initrd) = (FileName::new("kernel").unwrap(), FileName::new("initrd").unwrap());
     let setup = Setup {
@@ -96,7 +60,7 @@ fn boot_lines(version: &str) -> Vec<String> {
 }
 
 fn restore_lines(version: &str, accelerator: Accelerator, state: Option<RawFd>) -> Vec<String> {
-    let (machine, engine) = (machine(), engine(accelerator));
+    let (machine, engine) = (machine(2), engine(accelerator));
     let disks =
         disks(DiskFormat::Qcow2Overlay { base: FileName::new("writable.raw").unwrap() }, "writable.qcow2");
     let setup = Setup {
@@ -124,10 +88,10 @@ fn the_command_lines_are_frozen() {
 
 #[test]
 fn the_network_is_what_the_guest_was_told() {
-    let network = Network { address: [192, 168, 77, 130].into(), prefix: 25, ..machine().network };
+    let network = Network { address: [192, 168, 77, 130].into(), prefix: 25, ..machine(2).network };
     assert!(netdev(NetworkMode::User, &network).contains("net=192.168.77.128/25,"));
-    let network = Network { prefix: 0, ..machine().network };
+    let network = Network { prefix: 0, ..machine(2).network };
     assert!(netdev(NetworkMode::User, &network).contains("net=0.0.0.0/0,"));
-    let network = Network { prefix: 32, ..machine().network };
+    let network = Network { prefix: 32, ..machine(2).network };
     assert!(netdev(NetworkMode::User, &network).contains("net=10.0.2.15/32,"));
 }

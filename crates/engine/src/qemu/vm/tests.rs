@@ -1,18 +1,29 @@
 use super::super::fake::{Fake, Reply};
+use format::config::Accelerator;
+
+use super::super::fake::{engine, machine};
 use super::*;
+use crate::{Disk, DiskFormat, MemoryMode};
 use serde_json::Value;
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 
-/// A paused QEMU with one layer, that has restored a state when it is asked the second time.
+/// A paused QEMU with only a writable disk.
 fn answer(command: &str) -> Reply {
-    let layer = json!([{ "qdev": "/machine/peripheral/layer0/virtio-backend",
-        "inserted": { "file": "layer0", "ro": true, "image": { "virtual-size": 4096 } } }]);
+    let disk = |id: &str, file: &str, size: u64| {
+        let qdev = format!("/machine/peripheral/{id}/virtio-backend");
+        json!({ "qdev": qdev, "inserted": { "file": file, "ro": false, "image": { "virtual-size": size } } })
+    };
     Reply::Answer(
         match command {
-            "query-block" => layer,
+            "query-block" => {
+                json!([
+                    disk("writable", "disk", 4096),
+                    disk("data0", r#"json:{"driver":"null-co"}"#, 1 << 20)
+                ])
+            }
             "query-status" => json!({ "status": "paused", "running": false }),
             "qom-get" => json!("pc-q35-7.2-machine"),
             _ => json!({}),
@@ -22,17 +33,26 @@ fn answer(command: &str) -> Reply {
 }
 
 fn begin(fake: &Fake, qmp: Qmp, file: &str, deadline: Deadline) -> Result<QemuVm, EngineError> {
-    let (id, file) = ("layer0".to_owned(), Some(file.to_owned()));
-    let attachments = [Attachment { id, file, base: None, size: 4096, read_only: true }];
-    let network = NetworkMode::None;
-    let expected = Expected { attachments: &attachments, network, restored: true, deadline };
-    QemuVm::begin(fake.process, qmp, fake.folder.path(), &expected)
+    let file = FileName::new(file).unwrap();
+    let disk =
+        Disk { id: "writable".to_owned(), file, size: 4096, format: DiskFormat::Raw, read_only: false };
+    let (machine, engine) = (machine(0), engine(Accelerator::Tcg));
+    let setup = Setup {
+        folder: fake.folder.path(),
+        machine: &machine,
+        engine: &engine,
+        disks: &[disk],
+        network: NetworkMode::None,
+        memory: MemoryMode::Private,
+        deadline,
+    };
+    QemuVm::begin((fake.process, qmp), &setup, "paused")
 }
 
 #[test]
 fn what_has_other_disks_is_ended() {
     let (fake, qmp) = Fake::start(answer);
-    let error = begin(&fake, qmp, "layer1", soon()).err().unwrap();
+    let error = begin(&fake, qmp, "other", soon()).err().unwrap();
     assert!(matches!(error, EngineError::Attachment { .. }), "{error}");
     assert!(!fake.process.is_alive());
 }
@@ -52,7 +72,7 @@ fn the_end_of_a_restore_is_awaited() {
             other => answer(other),
         }
     });
-    begin(&fake, qmp, "layer0", soon()).unwrap();
+    begin(&fake, qmp, "disk", soon()).unwrap();
     let asked = fake.commands();
     let expected = ["qmp_capabilities", "query-block", "query-status", "query-status", "set_link"];
     assert_eq!(asked, expected);
@@ -61,7 +81,7 @@ fn the_end_of_a_restore_is_awaited() {
 #[test]
 fn one_that_says_nothing_is_ended_in_time() {
     let (fake, qmp) = Fake::start(|_| Reply::Silence);
-    let error = begin(&fake, qmp, "layer0", Deadline::after(Duration::from_millis(50))).err().unwrap();
+    let error = begin(&fake, qmp, "disk", Deadline::after(Duration::from_millis(50))).err().unwrap();
     assert!(matches!(error, EngineError::Timeout(_)), "{error}");
     assert!(!fake.process.is_alive());
 }
@@ -70,7 +90,7 @@ fn one_that_says_nothing_is_ended_in_time() {
 fn the_log_of_one_that_ends_is_shown() {
     let (fake, qmp) = Fake::start(|_| Reply::Close);
     fs::write(fake.folder.path().join(crate::ENGINE_LOG), "no such CPU\n").unwrap();
-    let error = begin(&fake, qmp, "layer0", soon()).err().unwrap();
+    let error = begin(&fake, qmp, "disk", soon()).err().unwrap();
     assert!(error.to_string().ends_with("its log ends with: no such CPU"), "{error}");
 }
 
@@ -80,7 +100,7 @@ fn a_machine_with_a_blocker_is_not_frozen_and_runs_on() {
         "query-migrate" => Reply::Answer(json!({ "blocked-reasons": ["an NVMe drive"] }), Vec::new()),
         other => answer(other),
     });
-    let mut vm = begin(&fake, qmp, "layer0", soon()).unwrap();
+    let mut vm = begin(&fake, qmp, "disk", soon()).unwrap();
     fake.commands();
     let error = vm.freeze(&FileName::new("state").unwrap(), soon()).unwrap_err();
     assert!(matches!(&error, EngineError::Blocked(reasons) if *reasons == ["an NVMe drive"]), "{error}");
@@ -93,7 +113,7 @@ fn a_refusal_names_the_command() {
         "cont" => Reply::Refuse("Resetting the Virtual Machine is required"),
         other => answer(other),
     });
-    let mut vm = begin(&fake, qmp, "layer0", soon()).unwrap();
+    let mut vm = begin(&fake, qmp, "disk", soon()).unwrap();
     let error = vm.resume(soon()).unwrap_err();
     let expected = "the engine refused cont: Resetting the Virtual Machine is required";
     assert_eq!(error.to_string(), expected);
@@ -107,7 +127,7 @@ fn an_answer_that_comes_too_late_is_taken_for_no_other() {
         "cont" => Reply::Answer(Value::Null, vec![json!({ "return": "late", "id": 4 })]),
         other => answer(other),
     });
-    let mut vm = begin(&fake, qmp, "layer0", soon()).unwrap();
+    let mut vm = begin(&fake, qmp, "disk", soon()).unwrap();
     assert!(matches!(vm.pause(Deadline::after(Duration::from_millis(50))), Err(EngineError::Timeout(_))));
     assert!(matches!(vm.resume(soon()), Err(EngineError::Protocol { .. })));
     assert_eq!(vm.status(soon()).unwrap(), Status::Paused);
