@@ -11,6 +11,6 @@ mod spawn;
 mod usage;
 
 pub use deadline::Deadline;
-pub use process::{ProcessError, ProcessId};
+pub use process::{ProcessError, ProcessId, detached_in};
 pub use spawn::{Spawn, inherited_stream, spawn};
 pub use usage::{Usage, usage};

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -55,6 +57,9 @@ pub enum ProcessError {
 /// The fields of `/proc/PID/stat` that matter here.
 pub(crate) struct Stat {
     pub(crate) state: char,
+    session: u32,
+    /// 0 if it has none.
+    terminal: i32,
     pub(crate) user_ticks: u64,
     pub(crate) system_ticks: u64,
     pub(crate) start_time: u64,
@@ -72,11 +77,13 @@ impl Stat {
         let (_, rest) = text.rsplit_once(')')?;
         let mut fields = rest.split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
-        // Counted from field 4: skipping 10 gives field 14.
-        let user_ticks = fields.nth(10)?.parse().ok()?;
+        // Counted from field 4: skipping 2 gives field 6, and so on.
+        let session = fields.nth(2)?.parse().ok()?;
+        let terminal = fields.next()?.parse().ok()?;
+        let user_ticks = fields.nth(6)?.parse().ok()?;
         let system_ticks = fields.next()?.parse().ok()?;
         let start_time = fields.nth(6)?.parse().ok()?;
-        Some(Self { state, user_ticks, system_ticks, start_time })
+        Some(Self { state, session, terminal, user_ticks, system_ticks, start_time })
     }
 
     fn has_ended(&self) -> bool {
@@ -209,6 +216,26 @@ impl fmt::Display for ProcessId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}", self.pid)
     }
+}
+
+/// The processes that [`crate::spawn`] may have started in `folder`: it is their working directory, they lead a session,
+/// and have no terminal. A person's shell has one. Those of other users are not seen.
+///
+/// # Errors
+/// If the folder is not there, or `/proc` is not mounted.
+pub fn detached_in(folder: &Path) -> io::Result<Vec<ProcessId>> {
+    let wanted = fs::metadata(folder)?;
+    let is_there = |pid: &u32| {
+        fs::metadata(format!("/proc/{pid}/cwd"))
+            .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (wanted.dev(), wanted.ino()))
+    };
+    let pids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let own = std::process::id();
+    let detached = |pid: u32| {
+        let stat = Stat::read(pid).ok().filter(|stat| !stat.has_ended() && stat.terminal == 0 && stat.session == pid)?;
+        Some(ProcessId { pid, start_time: stat.start_time })
+    };
+    Ok(pids.filter(|pid| *pid != own && is_there(pid)).filter_map(detached).collect())
 }
 
 /// Reads a file of `/proc/PID`; a process that is not there is [`ProcessError::Gone`].

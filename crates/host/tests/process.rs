@@ -176,3 +176,26 @@ fn sockets_work_where_paths_are_too_long_for_them() {
         assert!(socket::bind(opened.as_fd(), name).is_err(), "{name}");
     }
 }
+
+#[test]
+fn detached_processes_of_a_folder_are_found_and_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = tempfile::tempfile().unwrap();
+    let spec = host::Spawn {
+        program: std::path::Path::new("/bin/sleep"),
+        arguments: &["60".to_owned()],
+        folder: folder.path(),
+        output: &log,
+        inherit: &[],
+        die_with_parent: true,
+    };
+    let detached = host::spawn(&spec).unwrap();
+    // What a person runs there belongs to a session that it does not lead.
+    let mut ordinary = std::process::Command::new("/bin/sleep").arg("60").current_dir(folder.path()).spawn().unwrap();
+    assert_eq!(host::detached_in(folder.path()).unwrap(), [detached]);
+    detached.kill().unwrap();
+    detached.wait(host::Deadline::after(std::time::Duration::from_secs(10))).unwrap();
+    assert_eq!(host::detached_in(folder.path()).unwrap(), []);
+    ordinary.kill().unwrap();
+    ordinary.wait().unwrap();
+}

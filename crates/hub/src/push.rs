@@ -111,8 +111,8 @@ pub async fn plan_push(
 ) -> Result<PushPlan, PushError> {
     let (local, digest) = (store.clone(), *digest);
     let (lease, snapshot, bytes) = blocking(move || read(&local, &digest)).await?;
-    let too_large = || BlobError::TooLarge { digest, size: u64::MAX, limit: format::limits::MANIFEST_BYTES };
-    let manifest = RawManifest::new(bytes).ok_or_else(too_large)?;
+    let (size, limit) = (bytes.len() as u64, format::limits::MANIFEST_BYTES);
+    let manifest = RawManifest::new(bytes).ok_or(BlobError::TooLarge { digest, size, limit })?;
     let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
     // The config goes last: whoever finds it in the hub finds all that it names.
     let order = snapshot.manifest.layers.iter().chain([&snapshot.manifest.config]);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use host::{Deadline, ProcessId};
 use store::{SandboxId, Store};
 
+use crate::error::At;
 use crate::record::Record;
 use crate::{Error, Status};
 
@@ -79,9 +80,11 @@ pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
             supervisor.wait(Deadline::after(SUPERVISOR_DEADLINE)).ok();
         }
         end(record.supervisor())?;
-        // It may have started the engine since the record was read.
-        let record = Record::read(&store.sandbox_path(&sandbox.id)).unwrap_or_else(|_| record.clone());
-        end(record.engine())?;
+    }
+    // A supervisor that was killed between starting its engine and noting it leaves one that no record names.
+    let folder = store.sandbox_path(&sandbox.id);
+    for process in host::detached_in(&folder).at("look for processes in", &folder)? {
+        end(Some(process))?;
     }
     Ok(store.remove_sandbox(&sandbox.id)?)
 }

@@ -56,6 +56,10 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Make a snapshot of a warm VM from a recipe
     Bake(commands::bake::BakeArgs),
+    /// Send a snapshot to a hub
+    Push(commands::push::PushArgs),
+    /// Fetch a snapshot from a hub
+    Pull(commands::pull::PullArgs),
     /// Start copies of a snapshot
     Fork(commands::fork::ForkArgs),
     /// Run a program in a sandbox

@@ -6,6 +6,8 @@ pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod kill;
 pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod supervise;
 
 use std::process::ExitCode;
@@ -18,6 +20,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let Cli { options, command } = cli;
     match command {
         Command::Bake(args) => bake::run(&options, args),
+        Command::Push(args) => push::run(&options, &args),
+        Command::Pull(args) => pull::run(&options, &args),
         Command::Fork(args) => fork::run(&options, args),
         Command::Exec(args) => exec::run(&options, args),
         Command::Eval(args) => eval::run(&options, args),

@@ -1,16 +1,18 @@
-//! What verbs run in: the store, the engine, interruption.
+//! What verbs run in: the store, the engine, the snapshot that somebody named.
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use engine::qemu::{Options as QemuOptions, Qemu};
-use format::Reference;
+use format::Digest;
 use sandbox::SupervisorProgram;
-use store::{Lease, Resolved, Snapshot, Store};
+use store::{Lease, LoadError, Resolved, Snapshot, Store};
 
 use crate::cli::Options;
+use crate::config::Config;
 use crate::error::{CliError, Doing};
+use crate::progress::Transfer;
+use crate::{hubs, interrupt};
 
 /// Where a store is without `--root`: `$XDG_DATA_HOME/spore`, else `~/.local/share/spore`.
 pub(crate) fn root(options: &Options) -> Result<PathBuf, CliError> {
@@ -42,26 +44,42 @@ pub(crate) fn supervisor(store: &Store) -> Result<SupervisorProgram, CliError> {
     Ok(SupervisorProgram { program, arguments: vec!["--root".into(), root.into(), "supervise".into()] })
 }
 
-/// The local snapshot that `text` names, whole, and protected by the lease.
-pub(crate) fn snapshot(store: &Store, lease: &Lease, text: &str) -> Result<(Resolved, Snapshot), CliError> {
-    let reference: Reference = text.parse()?;
-    let resolved = store.resolve(&reference)?;
-    lease.protect(&resolved.digest)?;
-    let snapshot = store.load_snapshot(&resolved.digest)?;
-    Ok((resolved, snapshot))
+/// What `text` means among the snapshots that are here.
+pub(crate) fn resolve(store: &Store, text: &str) -> Result<Resolved, CliError> {
+    Ok(store.resolve(&Config::load()?.reference(text)?)?)
 }
 
-/// A flag that Ctrl-C and SIGTERM set. A second one ends the process at once; what it leaves is swept later.
-pub(crate) fn interruption() -> Result<Arc<AtomicBool>, CliError> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&flag);
-    ctrlc::set_handler(move || {
-        if set.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
+/// The snapshot `digest`, whole, and protected by the lease. Parts that are missing are fetched by their digests from
+/// where a tag of it says that it was pulled from.
+pub(crate) fn snapshot(
+    options: &Options,
+    store: &Store,
+    lease: &Lease,
+    digest: &Digest,
+) -> Result<Snapshot, CliError> {
+    lease.protect(digest)?;
+    let missing = match store.load_snapshot(digest) {
+        Err(error @ LoadError::Missing { .. }) => error,
+        loaded => return Ok(loaded?),
+    };
+    let mut failure = CliError::from(missing);
+    for (name, location) in hubs::origins(store, digest)? {
+        let progress = Arc::new(Transfer::new(options, "fetching"));
+        let fetched = interrupt::block_on(hub::fetch_missing(
+            store,
+            hub::open(&location),
+            &name,
+            digest,
+            Arc::clone(&progress) as Arc<dyn hub::Progress>,
+        ));
+        progress.finish();
+        match fetched {
+            Ok(_) => return Ok(store.load_snapshot(digest)?),
+            Err(CliError::Interrupted) => return Err(CliError::Interrupted),
+            Err(error) => failure = error,
         }
-    })
-    .map_err(|error| CliError::Failed(format!("cannot handle Ctrl-C: {error}")))?;
-    Ok(flag)
+    }
+    Err(failure)
 }
 
 /// Diagnostics of the libraries, where `SPORE_LOG` asks for them.

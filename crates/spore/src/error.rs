@@ -1,5 +1,6 @@
 //! All that a verb can fail with, and the one place that maps it to exit codes.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::cli::Format;
@@ -17,6 +18,17 @@ pub(crate) enum CliError {
     /// Anything else.
     #[error("{0}")]
     Failed(String),
+    /// Ctrl-C or SIGTERM. What was begun is gone, but for parts of blobs, which the next try resumes.
+    #[error("interrupted: nothing was changed; repeat the command to go on where it stopped")]
+    Interrupted,
+    /// The configuration cannot be read.
+    #[error("configuration {}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A file could not be used.
     #[error("cannot {what}: {source}")]
     Io {
@@ -51,17 +63,30 @@ pub(crate) enum CliError {
     Rootfs(#[from] rootfs::Error),
     #[error(transparent)]
     Engine(#[from] engine::EngineError),
+    #[error(transparent)]
+    Location(#[from] hub::LocationError),
+    #[error(transparent)]
+    Push(#[from] hub::PushError),
+    #[error(transparent)]
+    Pull(#[from] hub::PullError),
+    #[error(transparent)]
+    Prune(#[from] store::prune::PruneError),
 }
 
 /// What scripts can tell apart; `spore --help` documents the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 enum Kind {
     Failed = 1,
     Usage = 2,
     NotFound = 3,
     Incompatible = 4,
     Verification = 5,
+    Interrupted = INTERRUPTED,
 }
+
+/// What a shell shows for a command that Ctrl-C has ended.
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// When a verb passes a command's own status on, Spore's failure is this.
 const SPORE_FAILED: u8 = 125;
@@ -69,7 +94,8 @@ const SPORE_FAILED: u8 = 125;
 impl CliError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Usage(_) | Self::Reference(_) => Kind::Usage,
+            Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
+            Self::Interrupted => Kind::Interrupted,
             Self::NotFound(_) => Kind::NotFound,
             Self::Resolve(error) => resolve_kind(error),
             Self::Ref(store::RefError::NotFound { .. }) => Kind::NotFound,
@@ -77,6 +103,8 @@ impl CliError {
             Self::Blob(error) => blob_kind(error),
             Self::Load(error) => load_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
+            Self::Push(error) => push_kind(error),
+            Self::Pull(error) => pull_kind(error),
             _ => Kind::Failed,
         }
     }
@@ -117,6 +145,7 @@ fn load_kind(error: &store::LoadError) -> Kind {
 fn sandbox_kind(error: &sandbox::Error) -> Kind {
     match error {
         sandbox::Error::Incompatible { .. } => Kind::Incompatible,
+        sandbox::Error::Interrupted => Kind::Interrupted,
         sandbox::Error::Blob(error) => blob_kind(error),
         sandbox::Error::Load(error) => load_kind(error),
         sandbox::Error::Sandbox(error) => sandbox_id_kind(error),
@@ -132,11 +161,47 @@ fn sandbox_kind(error: &sandbox::Error) -> Kind {
     }
 }
 
+fn hub_kind(error: &hub::HubError) -> Kind {
+    match error {
+        hub::HubError::Corrupt { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+fn push_kind(error: &hub::PushError) -> Kind {
+    match error {
+        hub::PushError::Damaged { .. } => Kind::Verification,
+        hub::PushError::Snapshot(error) => load_kind(error),
+        hub::PushError::Hub(error) => hub_kind(error),
+        hub::PushError::Store(error) => blob_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn pull_kind(error: &hub::PullError) -> Kind {
+    use hub::PullError;
+    match error {
+        PullError::NotFound { .. } | PullError::Incomplete { .. } => Kind::NotFound,
+        PullError::Variants { .. } => Kind::Usage,
+        PullError::WrongSize { .. }
+        | PullError::Corrupt { .. }
+        | PullError::Manifest { .. }
+        | PullError::Index { .. }
+        | PullError::Config { .. }
+        | PullError::Map { .. }
+        | PullError::Inconsistent { .. } => Kind::Verification,
+        PullError::Hub(error) => hub_kind(error),
+        PullError::Store(error) => blob_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
 /// Says on standard error what failed, and gives the exit code.
 pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> ExitCode {
     let kind = error.kind();
     output::error(&error.to_string(), &format!("{kind:?}").to_lowercase(), format);
-    ExitCode::from(if own_statuses { SPORE_FAILED } else { kind as u8 })
+    let passes_statuses_on = own_statuses && kind != Kind::Interrupted;
+    ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
 }
 
 /// Adds what was tried to an I/O error.

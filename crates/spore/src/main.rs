@@ -6,8 +6,11 @@
 mod agent;
 mod cli;
 mod commands;
+mod config;
 mod context;
 mod error;
+mod hubs;
+mod interrupt;
 mod output;
 mod progress;
 

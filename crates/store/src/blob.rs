@@ -111,7 +111,8 @@ impl Store {
     /// # Errors
     /// If its file cannot be made.
     pub fn blob_writer(&self, lease: &Lease) -> Result<BlobWriter, FileError> {
-        let temp = TempFile::create(&self.folder(Folder::Tmp))?;
+        let temp =
+            TempFile::create(&self.folder(Folder::Tmp), "write a new blob in", self.folder(Folder::Blobs))?;
         Ok(BlobWriter { store: self.clone(), lease: lease.clone(), temp, hasher: Hasher::new(), size: 0 })
     }
 

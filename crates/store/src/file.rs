@@ -16,7 +16,10 @@ use rustix::fs::RenameFlags;
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The filesystem or the user's quota is full. What was being written has been removed again.
-    #[error("no space left to {action} {}: free some (`spore prune` removes what nothing uses) and repeat", path.display())]
+    #[error(
+        "no space left to {action} {}: free some (`spore prune` removes what nothing uses) and repeat",
+        path.display()
+    )]
     NoSpace {
         /// What was being done, as a verb.
         action: &'static str,
@@ -123,19 +126,22 @@ pub(crate) fn create_locked(folder: &Path) -> Result<(PathBuf, File), FileError>
 pub(crate) struct TempFile {
     path: PathBuf,
     file: File,
+    /// What is written, for errors: the temporary name would tell nobody anything.
+    action: &'static str,
+    shown: PathBuf,
     placed: bool,
 }
 
 impl TempFile {
-    /// A new, empty file in `folder`, which is the `tmp/` of a store.
-    pub(crate) fn create(folder: &Path) -> Result<Self, FileError> {
-        let (path, file) = create_locked(folder)?;
-        Ok(Self { path, file, placed: false })
+    /// A new, empty file in `tmp`, the folder of that name of a store. In errors it is `action` on `shown`.
+    pub(crate) fn create(tmp: &Path, action: &'static str, shown: PathBuf) -> Result<Self, FileError> {
+        let (path, file) = create_locked(tmp)?;
+        Ok(Self { path, file, action, shown, placed: false })
     }
 
     /// A file that lies at `path` already and is open as `file`, which stays where it is unless it is placed.
     pub(crate) fn adopt(path: PathBuf, file: File) -> Self {
-        Self { path, file, placed: true }
+        Self { shown: path.clone(), path, file, action: "write", placed: true }
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -146,15 +152,15 @@ impl TempFile {
         &self.path
     }
 
-    /// Appends; `what` names the thing in an error.
+    /// Writes on where the last write ended.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
-        self.file.write_all(bytes).at("write", &self.path)
+        self.file.write_all(bytes).at(self.action, &self.shown)
     }
 
     /// Makes it durable under the name `target` with these permissions, in place of what had that name.
     pub(crate) fn place(mut self, target: &Path, mode: u32) -> Result<(), FileError> {
-        self.file.set_permissions(Permissions::from_mode(mode)).at("set the permissions of", &self.path)?;
-        self.file.sync_all().at("sync", &self.path)?;
+        self.file.set_permissions(Permissions::from_mode(mode)).at(self.action, &self.shown)?;
+        self.file.sync_all().at(self.action, &self.shown)?;
         fs::rename(&self.path, target).at("write", target)?;
         self.placed = true;
         sync_parent(target)
@@ -176,7 +182,7 @@ impl Drop for TempFile {
 
 /// Gives `target` the content `bytes` in whole or not at all.
 pub(crate) fn replace(tmp: &Path, target: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut temp = TempFile::create(tmp)?;
+    let mut temp = TempFile::create(tmp, "write", target.to_owned())?;
     temp.append(bytes)?;
     temp.place(target, 0o600)
 }

@@ -112,7 +112,7 @@ impl Store {
     /// If its file cannot be made.
     pub fn flat_writer(&self, lease: &Lease, key: FlatKey) -> Result<FlatWriter, FileError> {
         lease.protect(key.digest())?;
-        let temp = TempFile::create(&self.folder(Folder::Tmp))?;
+        let temp = TempFile::create(&self.folder(Folder::Tmp), "lay out", self.flat_path(key))?;
         Ok(FlatWriter { store: self.clone(), key, temp })
     }
 

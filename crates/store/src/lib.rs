@@ -14,10 +14,10 @@
 //! ```
 //!
 //! Invariants:
-//! - A blob is visible only in whole, and only after its digest was verified. A tag is visible only when the
-//!   manifest it names is, and whoever sets it holds all of that snapshot.
-//! - Whoever will need a digest puts it on a [`Lease`] before testing whether it is there. The collector
-//!   (see [`prune`]) relies on nothing else.
+//! - A blob is visible only in whole, and only after its digest was verified. A tag or a sandbox is visible only
+//!   when all of its snapshot is.
+//! - Whoever will need a digest puts it on a [`Lease`] before testing whether it is there, as
+//!   [`Store::claim_blob`] does. The collector (see [`prune`]) relies on nothing else.
 //! - Digests decide. Tags only lead to them ([`resolve`]), and nothing is found because its name looks alike.
 //! - All calls block, and none prints or uses a network.
 

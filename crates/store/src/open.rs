@@ -24,7 +24,10 @@ pub enum OpenError {
         reason: String,
     },
     /// It belongs to another user.
-    #[error("{} belongs to user {owner}, this is user {user}: a store has one owner; choose another --root", path.display())]
+    #[error(
+        "{} belongs to user {owner}, this is user {user}: a store has one owner; choose another --root",
+        path.display()
+    )]
     Owner {
         /// The folder.
         path: PathBuf,
@@ -34,7 +37,11 @@ pub enum OpenError {
         user: u32,
     },
     /// A part of it is on another filesystem, where hard links and renames do not reach.
-    #[error("{} is not on the filesystem of {}: a store is one filesystem; unmount it or choose another --root", folder.display(), root.display())]
+    #[error(
+        "{} is not on the filesystem of {}: a store is one filesystem; unmount it or choose another --root",
+        folder.display(),
+        root.display()
+    )]
     SpansFilesystems {
         /// The store's root.
         root: PathBuf,
@@ -107,7 +114,9 @@ const LOST_AND_FOUND: &str = "lost+found";
 
 /// Whether a store has an entry of this name in its root.
 pub(crate) fn belongs_in_root(name: &str) -> bool {
-    name == LOST_AND_FOUND || ROOT_FILES.contains(&name) || Folder::ALL.iter().any(|folder| folder.top() == name)
+    name == LOST_AND_FOUND
+        || ROOT_FILES.contains(&name)
+        || Folder::ALL.iter().any(|folder| folder.top() == name)
 }
 
 /// A local store. Clones are the same store.
@@ -181,8 +190,8 @@ fn check_kind(root: &Path) -> Result<bool, OpenError> {
     let foreign = |reason: String| OpenError::Foreign { root: root.to_owned(), reason };
     let Some(layout) = read_small(&root.join(LAYOUT_FILE))? else {
         // Nothing, or folders of a store whose making was interrupted.
-        let other =
-            names(root)?.into_iter().find(|name| !Folder::ALL.iter().any(|folder| folder.top() == name));
+        let is_foreign = |name: &String| !belongs_in_root(name) || ROOT_FILES.contains(&name.as_str());
+        let other = names(root)?.into_iter().find(is_foreign);
         let filled = [Folder::Blobs, Folder::Refs, Folder::Sandboxes].map(|folder| root.join(folder.name()));
         if let Some(other) = other {
             return Err(foreign(format!("it holds {other:?}")));

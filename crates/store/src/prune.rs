@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Nobody is ever stopped: a command that needs a blob puts it on its lease and then tests whether it is there. If
-//! the test comes after 1, the blob is gone and the command makes it anew; if before, step 2 sees the lease. A crash
-//! leaves a filled trash at worst, which the next [`Store::open`] settles by steps 2 to 4.
+//! the test comes after 1, the command takes the blob back from the trash, or makes it anew if it is gone from there
+//! too; if before, step 2 sees the lease. A crash leaves a filled trash at worst, which the next [`Store::open`]
+//! settles by steps 2 to 4.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -42,7 +43,10 @@ pub enum PruneError {
         source: Box<LoadError>,
     },
     /// A sandbox's folder does not say of which snapshot it is.
-    #[error("{} does not say of which snapshot it is, so nothing is removed: `spore kill {id}` removes it", path.display())]
+    #[error(
+        "{} does not say of which snapshot it is, so nothing is removed: `spore kill {id}` removes it",
+        path.display()
+    )]
     UnknownSandbox {
         /// The sandbox.
         id: SandboxId,

@@ -6,11 +6,15 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, channel};
 
+use format::config::{
+    Accelerator, Cpu, EngineKind, Kernel, MacAddress, Machine, Network, Profile, StateFormat,
+};
 use host::{ProcessId, Spawn};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::qmp::{QMP_SOCKET, Qmp};
+use crate::Description;
 
 /// What the fake does on a command.
 pub(super) enum Reply {

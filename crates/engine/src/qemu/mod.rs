@@ -116,7 +116,7 @@ impl Engine for Qemu {
         let setup = &spec.setup;
         self.check(setup)?;
         let arguments = |inherited| command::boot(self.found.version, spec, inherited);
-        let started = process::start(&self.found, setup.folder, None, arguments)?;
+        let started = process::start(&self.found, setup.folder, None, process::Life::WithStarter, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, "prelaunch")?))
     }
 
@@ -126,7 +126,7 @@ impl Engine for Qemu {
         let state = open_state(spec)?;
         let inherited_state = (!self.found.version.reads_state_files()).then(|| state.as_fd());
         let arguments = |inherited| command::restore(self.found.version, setup, spec.state, inherited);
-        let started = process::start(&self.found, setup.folder, inherited_state, arguments)?;
+        let started = process::start(&self.found, setup.folder, inherited_state, process::Life::Own, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, "paused")?))
     }
 

@@ -11,7 +11,7 @@ use host::{Deadline, ProcessError, ProcessId};
 
 use super::command::Inherited;
 use super::discover::Found;
-use super::process::{end, start};
+use super::process::{Life, end, start};
 use crate::{CONSOLE_LOG, Description, EngineError, ProbeGuest};
 
 /// How long a guest may take. On a working KVM it needs a tenth of it.
@@ -30,7 +30,7 @@ pub(super) fn runs_on_kvm(
     guest: &ProbeGuest<'_>,
     patience: Duration,
 ) -> Result<bool, EngineError> {
-    let (process, _qmp) = start(found, guest.folder, None, |inherited| line(description, guest, inherited))?;
+    let (process, _qmp) = start(found, guest.folder, None, Life::WithStarter, |inherited| line(description, guest, inherited))?;
     let works = comes_up(process, guest, Deadline::after(patience));
     end(process, Deadline::after(PATIENCE))?;
     tracing::info!(?works, "a guest was tried on KVM");

@@ -12,6 +12,15 @@ use super::discover::Found;
 use super::qmp::{QMP_SOCKET, Qmp};
 use crate::{AGENT_SOCKET, ENGINE_LOG, EngineError};
 
+/// How long a QEMU lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Until it is ended, whoever started it: a fork outlives its supervisor.
+    Own,
+    /// At most as long as the thread that started it: nobody takes up a bake, or a probe, that was killed.
+    WithStarter,
+}
+
 /// Starts QEMU and connects to its control socket, which it answers once it is set up.
 ///
 /// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear.
@@ -19,6 +28,7 @@ pub(super) fn start(
     found: &Found,
     folder: &Path,
     state: Option<BorrowedFd<'_>>,
+    life: Life,
     arguments: impl FnOnce(Inherited) -> Vec<String>,
 ) -> Result<(ProcessId, Qmp), EngineError> {
     let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
@@ -41,8 +51,8 @@ pub(super) fn start(
     let mut line = found.data_options();
     line.extend(arguments(numbers));
     let program = found.program();
-    let spec =
-        Spawn { program, arguments: &line, folder, output: &log, inherit: &inherit, die_with_parent: false };
+    let die_with_parent = life == Life::WithStarter;
+    let spec = Spawn { program, arguments: &line, folder, output: &log, inherit: &inherit, die_with_parent };
     // Connected first, so that there is no process to clean up if this fails.
     let control = Qmp::connect(folder)?;
     let process = host::spawn(&spec).map_err(EngineError::io(format!("start {}", program.display())))?;

@@ -11,7 +11,7 @@ use sandbox::bake::{BakeOptions, bake};
 use crate::cli::Options;
 use crate::error::CliError;
 use crate::progress::Stages;
-use crate::{agent, context, output};
+use crate::{agent, context, interrupt, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -35,7 +35,7 @@ pub(crate) struct BakeArgs {
 }
 
 pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliError> {
-    let interrupted = context::interruption()?;
+    let interrupted = interrupt::flag()?;
     let (name, tag) = name_and_tag(args.name.as_deref())?;
     let recipe = Recipe::load(&args.recipe)?;
     let store = context::store(options)?;

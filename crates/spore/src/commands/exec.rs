@@ -11,8 +11,8 @@ use host::Deadline;
 use sandbox::{Channel, Session, SessionInput, connect, find};
 
 use crate::cli::Options;
-use crate::error::{CliError, Doing};
-use crate::{context, output};
+use crate::error::{CliError, Doing, INTERRUPTED};
+use crate::{context, interrupt, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -114,10 +114,9 @@ fn forward_signals(input: SessionInput) -> Result<(), CliError> {
     const SIGINT: i32 = 2;
     const SIGKILL: i32 = 9;
     let count = std::sync::atomic::AtomicU8::new(0);
-    ctrlc::set_handler(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+    interrupt::on_interrupt(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => input.signal(SIGINT).unwrap_or(()),
         1 => input.signal(SIGKILL).unwrap_or(()),
-        _ => std::process::exit(130),
+        _ => std::process::exit(INTERRUPTED.into()),
     })
-    .map_err(|error| CliError::Failed(format!("cannot handle Ctrl-C: {error}")))
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::cli::Options;
 use crate::error::CliError;
-use crate::{context, output, progress};
+use crate::{context, interrupt, output, progress};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -51,10 +51,11 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn run(options: &Options, args: ForkArgs) -> Result<ExitCode, CliError> {
-    let interrupted = context::interruption()?;
     let store = context::store(options)?;
     let lease = store.lease()?;
-    let (resolved, snapshot) = context::snapshot(&store, &lease, &args.reference)?;
+    let resolved = context::resolve(&store, &args.reference)?;
+    let snapshot = context::snapshot(options, &store, &lease, &resolved.digest)?;
+    let interrupted = interrupt::flag()?;
     let engine = context::engine(&store)?;
     let supervisor = context::supervisor(&store)?;
     let context = Context { store: &store, engine: &engine, supervisor: &supervisor };

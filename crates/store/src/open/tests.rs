@@ -19,7 +19,7 @@ fn a_new_root_is_private_and_an_oci_layout() {
 #[test]
 fn an_interrupted_making_is_finished() {
     let folder = tempfile::tempdir().unwrap();
-    for kept in ["tmp", "refs", "blobs"] {
+    for kept in ["tmp", "refs", "blobs", "lost+found"] {
         fs::create_dir_all(folder.path().join(kept)).unwrap();
     }
     fs::write(folder.path().join("tmp/leftover"), b"x").unwrap();
@@ -39,6 +39,7 @@ fn what_holds_something_else_is_refused_and_left_alone() {
         assert_eq!(names(folder.path()).unwrap(), before);
     };
     refused(&|root| fs::write(root.join("thesis.tex"), "x").unwrap(), "thesis.tex");
+    refused(&|root| fs::write(root.join("index.json"), "x").unwrap(), "index.json");
     refused(
         &|root| {
             fs::create_dir(root.join("refs")).unwrap();

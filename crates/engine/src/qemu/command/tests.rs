@@ -1,9 +1,12 @@
-use super::*;
-use crate::Description;
-use format::config::{Cpu, EngineKind, Kernel, MacAddress, Machine, Profile, StateFormat};
-use host::Deadline;
+//! The command lines, whole.
+
 use std::path::Path;
 use std::time::Duration;
+
+use host::Deadline;
+
+use super::super::fake::{engine, machine};
+use super::*;
 
 fn disks(format: DiskFormat, writable: &str) -> Vec<Disk> {
     let disk = |id: &str, file: &str, format, read_only| {
@@ -23,17 +26,10 @@ const INHERITED: Inherited = Inherited { qmp: 20, agent: 21, state: None };
 fn lines(arguments: &[String]) -> String {
     let mut text = String::new();
     for argument in arguments {
-        let value = !text.is_empty() && !argument.starts_with('-');
-        text.push_str(if text.is_empty() {
-            ""
-        } else if value {
-            " "
-        } else {
-            "\n"
-        });
+        text.push(if argument.starts_with('-') { '\n' } else { ' ' });
         text.push_str(argument);
     }
-    text + "\n"
+    text.trim_start().to_owned() + "\n"
 }
 
 fn assert_golden(name: &str, arguments: &[String]) {

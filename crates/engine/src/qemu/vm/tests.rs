@@ -1,10 +1,11 @@
-use super::super::fake::{Fake, Reply};
-use format::config::Accelerator;
+//! What a QEMU may do wrong, by one that is made to.
 
-use super::super::fake::{engine, machine};
+use format::config::Accelerator;
+use serde_json::Value;
+
+use super::super::fake::{Fake, Reply, engine, machine};
 use super::*;
 use crate::{Disk, DiskFormat, MemoryMode};
-use serde_json::Value;
 
 fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))

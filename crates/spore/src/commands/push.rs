@@ -1,0 +1,102 @@
+//! `spore push`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Args;
+use format::Reference;
+use hub::plan_push;
+use serde_json::json;
+
+use crate::cli::Options;
+use crate::config::Config;
+use crate::error::CliError;
+use crate::progress::{self, Transfer};
+use crate::{context, hubs, interrupt, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore push python-numpy --hub /srv/hub
+  spore push python-numpy:1.2 acme/team/numpy:1.2     acme is an alias in the configuration
+  spore push python-numpy --dry-run                   to the default hub: what would be sent")]
+pub(crate) struct PushArgs {
+    /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]
+    reference: String,
+    /// What it is to be there: [HUB/]NAME[:TAG] [default: the same name]
+    dest: Option<String>,
+    /// The hub: a folder, file://… or an alias [default: the name's own hub, else the default hub]
+    #[arg(long, value_name = "HUB")]
+    hub: Option<String>,
+    /// Only show what would be sent
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliError> {
+    let config = Config::load()?;
+    let source = config.reference(&args.reference)?;
+    let dest = match &args.dest {
+        Some(dest) => destination(config.reference(dest)?)?,
+        None => same_name(source.clone(), args.hub.is_some()),
+    };
+    let store = context::store(options)?;
+    let digest = store.resolve(&source)?.digest;
+    let hub = hubs::choose(&config, &store, args.hub.as_deref(), &dest)?;
+    let registry = hub::open(&hub.location);
+    let plan = interrupt::block_on(plan_push(&store, &digest, registry, &dest.name))?;
+    if args.dry_run {
+        output::result(options.format, &plan, || plan.to_string());
+        return Ok(ExitCode::SUCCESS);
+    }
+    progress::note(options, plan.to_string().lines().next().unwrap_or_default());
+    let (skipped, place) = (plan.present_bytes(), plan.hub.clone());
+    let progress = Arc::new(Transfer::new(options, "pushing"));
+    let pushed = interrupt::block_on(plan.execute(dest.tag.as_ref(), progress.clone()));
+    progress.finish();
+    pushed?;
+    let sent = progress.moved();
+    let document = json!({
+        "hub": place,
+        "name": dest.name,
+        "tag": dest.tag,
+        "digest": digest,
+        "sent_bytes": sent,
+        "skipped_bytes": skipped,
+    });
+    output::result(options.format, &document, || {
+        let shown = Reference { hub: Some(hub.name), ..dest };
+        format!("{shown}  {digest}  sent {}, {} were there", output::size(sent), output::size(skipped))
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What DEST says, with the tag that it means.
+fn destination(dest: Reference) -> Result<Reference, CliError> {
+    if dest.digest.is_some() {
+        return Err(CliError::Usage(format!("{dest}: a destination has no digest: what is sent decides it")));
+    }
+    Ok(Reference { tag: Some(dest.tag_or_default()), ..dest })
+}
+
+/// The source's own name as the destination. One given by its digest alone gets no tag there.
+fn same_name(source: Reference, is_elsewhere: bool) -> Reference {
+    let hub = source.hub.clone().filter(|hub| !is_elsewhere && !hub.is_local());
+    let tag = if source.digest.is_some() { source.tag.clone() } else { Some(source.tag_or_default()) };
+    Reference { hub, tag, digest: None, ..source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_keeps_its_name_in_the_hub() {
+        let digest = format::Digest::of(b"x");
+        let named = |text: &str, is_elsewhere| same_name(text.parse().unwrap(), is_elsewhere).to_string();
+        assert_eq!(named("local/numpy", false), "numpy:latest");
+        assert_eq!(named("hub.example/team/numpy:1", false), "hub.example/team/numpy:1");
+        assert_eq!(named("hub.example/team/numpy:1", true), "team/numpy:1");
+        assert_eq!(named(&format!("numpy:1@{digest}"), false), "numpy:1");
+        assert_eq!(named(&format!("numpy@{digest}"), false), "numpy");
+    }
+}

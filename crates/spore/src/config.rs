@@ -1,0 +1,271 @@
+//! The configuration: a TOML file, then `SPORE_*` variables, then flags; each overrides what comes before it.
+//!
+//! ```toml
+//! default_hub = "acme"            # where short names are looked up that are not here: an alias or a location
+//!
+//! [hubs]                          # aliases: the first component of a reference that is one of these is that hub
+//! acme = "/srv/hub"
+//! ```
+//!
+//! Invariants:
+//! - An unknown key is an error: a mistyped one would be silently without effect.
+//! - A location in the file means the same from every working directory: relative folders are refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use format::{HubName, LOCAL_HUB, Reference};
+use hub::HubLocation;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CliError, Doing};
+
+const FILE_VARIABLE: &str = "SPORE_CONFIG";
+const DEFAULT_HUB_VARIABLE: &str = "SPORE_DEFAULT_HUB";
+
+/// A name that the configuration gives a hub. As the first component of a reference it is told from a name's
+/// component only by being configured.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) struct Alias(HubName);
+
+impl TryFrom<String> for Alias {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let is_label = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
+        let is_reserved = text == LOCAL_HUB || text == "localhost";
+        match text.parse() {
+            Ok(name) if is_label && !is_reserved => Ok(Self(name)),
+            _ => Err(format!("{text:?} is not an alias: expected a-z 0-9 -, and neither local nor localhost")),
+        }
+    }
+}
+
+impl From<Alias> for String {
+    fn from(alias: Alias) -> Self {
+        alias.0.to_string()
+    }
+}
+
+/// What the file says.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    default_hub: Option<String>,
+    #[serde(default)]
+    hubs: BTreeMap<Alias, String>,
+}
+
+impl File {
+    fn parse(text: &str) -> Result<Self, String> {
+        let file: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        for location in file.hubs.values() {
+            check_location(location)?;
+        }
+        if let Some(hub) = file.default_hub.as_ref().filter(|hub| !file.has_alias(hub)) {
+            check_location(hub).map_err(|error| format!("default_hub: {error}, and no alias in [hubs] either"))?;
+        }
+        Ok(file)
+    }
+
+    fn has_alias(&self, text: &str) -> bool {
+        self.hubs.keys().any(|alias| alias.0.as_str() == text)
+    }
+}
+
+fn check_location(text: &str) -> Result<(), String> {
+    if text.starts_with('/') || text.contains("://") {
+        return Ok(());
+    }
+    Err(format!("{text:?} is neither an absolute path nor a URL"))
+}
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    Flag(&'static str),
+    Variable(&'static str),
+    File,
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) | Self::Variable(name) => out.write_str(name),
+            Self::File => out.write_str("file"),
+            Self::Default => out.write_str("default"),
+        }
+    }
+}
+
+/// A hub: where it is, and how the local names of what comes from there begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hub {
+    pub(crate) name: HubName,
+    pub(crate) location: HubLocation,
+}
+
+/// The effective configuration, without flags.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the file is, or would be; `None` if no variable says where.
+    pub(crate) path: Option<PathBuf>,
+    /// Whether it is there.
+    pub(crate) is_there: bool,
+    pub(crate) default_hub: Option<(String, Source)>,
+    pub(crate) hubs: BTreeMap<Alias, String>,
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the variables.
+    pub(crate) fn load() -> Result<Self, CliError> {
+        let path = file_path();
+        let text = match &path {
+            Some(path) => read(path)?,
+            None => None,
+        };
+        let file = match (&path, &text) {
+            (Some(path), Some(text)) => {
+                File::parse(text).map_err(|reason| CliError::Config { path: path.clone(), reason })?
+            }
+            _ => File::default(),
+        };
+        let from_variable = std::env::var(DEFAULT_HUB_VARIABLE).ok().filter(|value| !value.is_empty());
+        Ok(Self::new(path, text.is_some(), file, from_variable))
+    }
+
+    fn new(path: Option<PathBuf>, is_there: bool, file: File, from_variable: Option<String>) -> Self {
+        let default_hub = from_variable
+            .map(|hub| (hub, Source::Variable(DEFAULT_HUB_VARIABLE)))
+            .or_else(|| file.default_hub.map(|hub| (hub, Source::File)));
+        Self { path, is_there, default_hub, hubs: file.hubs }
+    }
+
+    /// What somebody typed to name a snapshot: a first component that is an alias is the hub.
+    pub(crate) fn reference(&self, text: &str) -> Result<Reference, CliError> {
+        if let Some((first, rest)) = text.split_once('/')
+            && let Some(alias) = self.hubs.keys().find(|alias| alias.0.as_str() == first)
+        {
+            let reference: Reference = rest.parse()?;
+            return match reference.hub {
+                None => Ok(Reference { hub: Some(alias.0.clone()), ..reference }),
+                Some(inner) => {
+                    Err(CliError::Usage(format!("{text:?} names two hubs, {first} and {inner}: give one")))
+                }
+            };
+        }
+        Ok(text.parse()?)
+    }
+
+    /// The hub that `--hub` or the configuration says, by alias or location. One that has an alias is known by it,
+    /// however it was said.
+    pub(crate) fn hub(&self, text: &str) -> Result<Hub, CliError> {
+        if let Some(hub) = self.aliased(|alias| alias.0.as_str() == text)? {
+            return Ok(hub);
+        }
+        let location = HubLocation::parse(text)?;
+        // Another alias may have a location of a kind that is not known here.
+        let same = |known: &String| HubLocation::parse(known).is_ok_and(|known| known == location);
+        let alias = self.hubs.iter().find(|(_, known)| same(known)).map(|(alias, _)| alias.0.clone());
+        let name = alias.map_or_else(|| location.hub_name(), Ok)?;
+        Ok(Hub { name, location })
+    }
+
+    /// The hub with this alias, if it is one.
+    pub(crate) fn hub_by_alias(&self, name: &HubName) -> Result<Option<Hub>, CliError> {
+        self.aliased(|alias| alias.0 == *name)
+    }
+
+    fn aliased(&self, is_it: impl Fn(&Alias) -> bool) -> Result<Option<Hub>, CliError> {
+        let found = self.hubs.iter().find(|(alias, _)| is_it(alias));
+        let hub = |(alias, location): (&Alias, &String)| {
+            Ok(Hub { name: alias.0.clone(), location: HubLocation::parse(location)? })
+        };
+        found.map(hub).transpose()
+    }
+
+    /// Where short names are looked up that are not here.
+    pub(crate) fn default_hub(&self) -> Result<Option<Hub>, CliError> {
+        self.default_hub.as_ref().map(|(hub, _)| self.hub(hub)).transpose()
+    }
+
+    /// The file, for messages.
+    pub(crate) fn place(&self) -> String {
+        self.path.as_ref().map_or_else(|| format!("the file {FILE_VARIABLE}"), |path| path.display().to_string())
+    }
+}
+
+fn file_path() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set(FILE_VARIABLE)
+        .or_else(|| set("XDG_CONFIG_HOME").map(|folder| folder.join("spore/config.toml")))
+        .or_else(|| set("HOME").map(|home| home.join(".config/spore/config.toml")))
+}
+
+/// The file's text. That it is absent is an error only if somebody said that it is there.
+fn read(path: &Path) -> Result<Option<String>, CliError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os(FILE_VARIABLE).is_none() => {
+            Ok(None)
+        }
+        Err(error) => Err(error).doing(format!("read the configuration {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        Config::new(None, true, File::parse(text).unwrap(), None)
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused() {
+        for (text, reason) in [
+            ("defualt_hub = '/srv/hub'", "unknown field"),
+            ("[hubs]\nlocal = '/srv/hub'", "not an alias"),
+            ("[hubs]\n'hub.example' = '/srv/hub'", "not an alias"),
+            ("[hubs]\nacme = 'srv/hub'", "neither an absolute path nor a URL"),
+            ("default_hub = 'acme'", "no alias"),
+            ("default_hub = 1", "expected a string"),
+        ] {
+            let error = File::parse(text).unwrap_err();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_alias_is_a_hub_and_other_components_are_names() {
+        let config = config("[hubs]\nacme = '/srv/hub'");
+        let parsed = config.reference("acme/team/numpy:1").unwrap();
+        assert_eq!(parsed.hub.unwrap().as_str(), "acme");
+        assert_eq!((parsed.name.as_str(), parsed.tag.unwrap().as_str()), ("team/numpy", "1"));
+        let parsed = config.reference("acmes/numpy").unwrap();
+        assert_eq!((parsed.hub, parsed.name.as_str()), (None, "acmes/numpy"));
+        assert_eq!(config.reference("acme").unwrap().hub, None);
+        assert!(matches!(config.reference("acme/local/x"), Err(CliError::Usage(_))));
+    }
+
+    #[test]
+    fn a_hub_is_known_by_its_alias_however_it_is_said() {
+        let config = config("default_hub = 'acme'\n[hubs]\nacme = '/srv/spore-hub'\nlater = 'future://x'");
+        let hub = config.hub("acme").unwrap();
+        assert_eq!(hub.name.as_str(), "acme");
+        assert_eq!(config.hub("file:///srv/spore-hub").unwrap(), hub);
+        assert_eq!(config.default_hub().unwrap(), Some(hub));
+        assert!(config.hub("/srv/other").unwrap().name.as_str().starts_with("dir."));
+        assert!(config.hub("later").is_err());
+    }
+
+    #[test]
+    fn a_variable_overrides_the_file() {
+        let file = File::parse("default_hub = '/srv/a'").unwrap();
+        let config = Config::new(None, true, file, Some("/srv/b".to_owned()));
+        assert_eq!(config.default_hub, Some(("/srv/b".to_owned(), Source::Variable("SPORE_DEFAULT_HUB"))));
+    }
+}

@@ -1,0 +1,69 @@
+//! Which hub a reference means. Each way is exact: a hub is one that was given, configured, or recorded as an origin.
+
+use format::{Digest, FullName, HubName, Name, Reference};
+use hub::HubLocation;
+use store::Store;
+
+use crate::config::{Config, Hub};
+use crate::error::CliError;
+
+/// The hub that `--hub` names, else the reference's, else the default one.
+pub(crate) fn choose(
+    config: &Config,
+    store: &Store,
+    flag: Option<&str>,
+    reference: &Reference,
+) -> Result<Hub, CliError> {
+    match (flag, &reference.hub) {
+        (Some(_), Some(named)) => Err(CliError::Usage(format!(
+            "{reference} names the hub {named}, --hub another one: give one of them"
+        ))),
+        (Some(flag), None) => config.hub(flag),
+        (None, Some(named)) if named.is_local() => Err(CliError::Usage(format!(
+            "{reference}: what is local/ is of no hub: give --hub, or the name without local/"
+        ))),
+        (None, Some(named)) => known(config, store, named),
+        (None, None) => config.default_hub()?.ok_or_else(|| {
+            CliError::Usage(format!("no hub is named: give --hub HUB, or set default_hub in {}", config.place()))
+        }),
+    }
+}
+
+/// A hub by its name in references: an alias, or one that something was pulled from.
+fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError> {
+    if let Some(hub) = config.hub_by_alias(name)? {
+        return Ok(hub);
+    }
+    for (full_name, record) in store.refs()? {
+        if full_name.hub != *name {
+            continue;
+        }
+        // The name alone proves nothing: it is the origin's own, or an alias that is not configured any more.
+        let location = record.origin.and_then(|origin| HubLocation::parse(&origin).ok());
+        if let Some(location) = location.filter(|location| location.hub_name().is_ok_and(|own| own == *name)) {
+            return Ok(Hub { name: name.clone(), location });
+        }
+    }
+    Err(CliError::NotFound(format!(
+        "the hub {name} is not known here: give --hub with its location, or an alias for it under [hubs] in {}",
+        config.place()
+    )))
+}
+
+/// Where parts of a snapshot that is known here can be fetched: the name that it has there, and the location. The tags
+/// only say where to look; what is fetched is decided by digests.
+pub(crate) fn origins(store: &Store, snapshot: &Digest) -> Result<Vec<(Name, HubLocation)>, CliError> {
+    let mut origins = Vec::new();
+    for (FullName { name, .. }, record) in store.refs()? {
+        if record.digest != *snapshot {
+            continue;
+        }
+        if let Some(origin) = record.origin {
+            let origin = (name, HubLocation::parse(&origin)?);
+            if !origins.contains(&origin) {
+                origins.push(origin);
+            }
+        }
+    }
+    Ok(origins)
+}

@@ -1,0 +1,63 @@
+//! What Ctrl-C and SIGTERM do. A process has one handler, and a verb can go through several acts (fetch, fork, exec):
+//! each says in turn what an interruption means for it.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::error::{CliError, INTERRUPTED};
+
+type Action = Box<dyn FnMut() + Send>;
+
+static ACTION: Mutex<Option<Action>> = Mutex::new(None);
+
+/// Lets interruptions call `action` from here on, on a thread of their own.
+pub(crate) fn on_interrupt(action: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+    static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
+    *ACTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
+    let installed = HANDLER.get_or_init(|| {
+        let handle = || {
+            if let Some(action) = &mut *ACTION.lock().unwrap_or_else(PoisonError::into_inner) {
+                action();
+            }
+        };
+        ctrlc::set_handler(handle).map_err(|error| error.to_string())
+    });
+    installed.clone().map_err(|error| CliError::Failed(format!("cannot handle Ctrl-C: {error}")))
+}
+
+/// A flag that the first interruption sets. A second one ends the process at once; what it leaves is swept later.
+pub(crate) fn flag() -> Result<Arc<AtomicBool>, CliError> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&flag);
+    on_interrupt(move || {
+        if set.swap(true, Ordering::SeqCst) {
+            std::process::exit(INTERRUPTED.into());
+        }
+    })?;
+    Ok(flag)
+}
+
+/// Runs a future to its end, or drops it at the first interruption. A second one ends the process at once.
+pub(crate) fn block_on<T, E>(future: impl Future<Output = Result<T, E>>) -> Result<T, CliError>
+where
+    CliError: From<E>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| CliError::Io { what: "start the threads of a transfer".into(), source })?;
+    let (interrupt, mut interrupted) = tokio::sync::watch::channel(());
+    on_interrupt(move || {
+        // Nobody listens any more: the future was dropped and its last step is slow to end.
+        if interrupt.send(()).is_err() {
+            std::process::exit(INTERRUPTED.into());
+        }
+    })?;
+    runtime.block_on(async {
+        tokio::select! {
+            result = future => Ok(result?),
+            Ok(()) = interrupted.changed() => Err(CliError::Interrupted),
+        }
+    })
+}

@@ -1,0 +1,206 @@
+//! One command of the host: input, deadline, output, and what is asserted of it.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// For what takes a moment, on a machine that is busy with other tests.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A command that is going to run.
+#[derive(Debug)]
+pub struct Run {
+    command: Command,
+    stdin: Option<Vec<u8>>,
+    deadline: Duration,
+}
+
+impl Run {
+    /// With nothing to read, and [`DEADLINE`].
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(program);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self { command, stdin: None, deadline: DEADLINE }
+    }
+
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    /// The command itself, for its environment and folder.
+    pub fn command(&mut self) -> &mut Command {
+        &mut self.command
+    }
+
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// What it reads.
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = Some(bytes.into());
+        self
+    }
+
+    /// After how long it has failed.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// Runs it to its end, which is to come before its deadline.
+    #[track_caller]
+    pub fn finish(self) -> Outcome {
+        let deadline = self.deadline;
+        let mut running = self.start();
+        running.wait(deadline).unwrap_or_else(|| {
+            running.kill();
+            panic!("{} did not end within {deadline:?}", running.what)
+        })
+    }
+
+    /// Starts it; for tests that interfere with it.
+    #[track_caller]
+    pub fn start(mut self) -> Running {
+        let what = format!("{:?}", self.command);
+        if self.stdin.is_some() {
+            self.command.stdin(Stdio::piped());
+        }
+        let mut child = self.command.spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
+        if let (Some(bytes), Some(mut pipe)) = (self.stdin, child.stdin.take()) {
+            // A command that ends without reading all of it is judged by how it ends.
+            std::thread::spawn(move || pipe.write_all(&bytes).ok());
+        }
+        let stdout = read_all(child.stdout.take());
+        let stderr = read_all(child.stderr.take());
+        Running { child, stdout, stderr, what }
+    }
+}
+
+/// Calls `act` for all items, a few at a time, as several users of one host would; if one panics, so does this.
+#[track_caller]
+pub fn in_parallel<T: Sync>(items: &[T], act: impl Fn(&T) + Sync) {
+    const AT_ONCE: usize = 4;
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            act(item);
+        }
+    };
+    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+}
+
+/// Reads in a thread, since the pipes may be filled in any order.
+fn read_all(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut pipe) = pipe {
+            pipe.read_to_end(&mut bytes).ok();
+        }
+        sender.send(bytes).ok();
+    });
+    receiver
+}
+
+/// A command that runs.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+    what: String,
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end; `None` if it has not come by then. The end has come when its output is closed too: a
+    /// process that it leaves behind with its output open would make whoever reads that wait for ever.
+    pub fn wait(&mut self, within: Duration) -> Option<Outcome> {
+        let end = Instant::now() + within;
+        let mut receive = |from: &Receiver<Vec<u8>>| match from.recv_timeout(end - Instant::now().min(end)) {
+            Ok(bytes) => Some(bytes),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => panic!("{}: its output was read already", self.what),
+        };
+        let (stdout, stderr) = (receive(&self.stdout)?, receive(&self.stderr)?);
+        let status = self.child.wait().expect("its status can be had");
+        Some(Outcome { what: self.what.clone(), status, stdout, stderr })
+    }
+
+    /// SIGKILL, and its end.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub struct Outcome {
+    what: String,
+    pub status: ExitStatus,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+}
+
+impl Outcome {
+    /// Asserts that it succeeded.
+    #[track_caller]
+    pub fn succeeds(self) -> Self {
+        self.exits_with(0)
+    }
+
+    /// Asserts on its exit code.
+    #[track_caller]
+    pub fn exits_with(self, code: i32) -> Self {
+        assert_eq!(self.status.code(), Some(code), "{self}");
+        self
+    }
+
+    /// Its output, which is to be text, without the newline at its end.
+    #[track_caller]
+    pub fn text(&self) -> &str {
+        let text = std::str::from_utf8(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"));
+        text.strip_suffix('\n').unwrap_or(text)
+    }
+
+    /// Its output, which is to be one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self}"))
+    }
+
+    /// What it wrote to standard error.
+    pub fn error(&self) -> String {
+        String::from_utf8_lossy(&self.stderr).into_owned()
+    }
+
+    /// Asserts that its error names all of `words`.
+    #[track_caller]
+    pub fn says(self, words: &[&str]) -> Self {
+        let error = self.error();
+        for word in words {
+            assert!(error.contains(word), "{word:?} is not said: {self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let Self { what, status, stdout, stderr } = self;
+        write!(out, "{what}: {status}\n-- stdout\n{}\n-- stderr\n{}", text(stdout), text(stderr))
+    }
+}
