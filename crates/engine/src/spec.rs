@@ -10,8 +10,8 @@ use crate::{Description, FileName};
 /// What boot and restore have in common.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup<'a> {
-    /// The sandbox's folder: the engine's working directory. It holds [`MEMORY_FILE`](crate::MEMORY_FILE), of the machine's memory
-    /// size, and the disks; the engine adds its sockets and logs.
+    /// The sandbox's folder: the engine's working directory. It holds [`MEMORY_FILE`](crate::MEMORY_FILE), of
+    /// the machine's memory size, and the disks; the engine adds its sockets and logs.
     pub folder: &'a Path,
     /// The virtual hardware.
     pub machine: &'a Machine,

@@ -1,6 +1,7 @@
 //! QEMU on real guests: the conformance suite, on each release that is here and from each to each other.
 //!
-//! `SPORE_TEST_QEMU` and `SPORE_TEST_QEMU_DATA` name a second release, as `SPORE_QEMU` and `SPORE_QEMU_DATA` do the first.
+//! `SPORE_TEST_QEMU` and `SPORE_TEST_QEMU_DATA` name a second release, as `SPORE_QEMU` and `SPORE_QEMU_DATA` do
+//! the first.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 

@@ -401,10 +401,10 @@ impl Profile {
     /// Where `size` bytes of guest memory lie.
     #[must_use]
     pub fn memory_regions(self, size: u64) -> Vec<MemoryRegion> {
-        const ONE_REGION_MAX: u64 = 2816 << 20;
+        const TWO_REGIONS_FROM: u64 = 2816 << 20;
         const LOW: u64 = 2048 << 20;
         const HIGH_ADDRESS: u64 = 4 << 30;
-        if size <= ONE_REGION_MAX {
+        if size < TWO_REGIONS_FROM {
             return vec![MemoryRegion { guest_address: 0, size, offset: 0 }];
         }
         vec![

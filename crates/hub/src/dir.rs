@@ -123,8 +123,13 @@ impl Registry for DirHub {
             return Ok(());
         }
         let unreadable = |source| HubError::Source { digest: *digest, source };
+        let name = name.clone();
+        let prepared = self.run(move |layout| {
+            layout.check_name(&name)?;
+            layout.prepare()?.temp_file()
+        });
+        let temp = prepared.await?;
         let mut reader = source.open().await.map_err(unreadable)?;
-        let temp = self.run(|layout| layout.prepare()?.temp_file()).await?;
         let mut incoming = Incoming { temp, hasher: Hasher::new(), size: 0 };
         let mut chunk = Vec::with_capacity(CHUNK);
         loop {

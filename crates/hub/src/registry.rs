@@ -98,7 +98,7 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// blobs that it lists.
     ///
     /// # Errors
-    /// If it cannot be written. The tag leads where it led, then.
+    /// If it cannot be written. The tag then leads where it led, or to the whole new manifest.
     async fn put_manifest(
         &self,
         name: &Name,

@@ -137,7 +137,6 @@ fn restore(store: &Store, engine: &dyn Engine, id: &SandboxId, folder: PathBuf) 
         let link = network == NetworkMode::User;
         // Connected before it runs: the guest then sees a port that stays open, and does nothing about it.
         let connection = connect(&folder)?;
-        vm.set_link(link, deadline)?;
         vm.resume(deadline)?;
         let identity = identity::fresh(id, link, READY_DEADLINE).at("make an identity for", &folder)?;
         acknowledge(&folder, connection, &Request::Identity(identity), deadline)

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use format::{HubName, LOCAL_HUB, Reference};
+use format::{HubName, Reference};
 use hub::HubLocation;
 use serde::{Deserialize, Serialize};
 
@@ -35,9 +35,8 @@ impl TryFrom<String> for Alias {
 
     fn try_from(text: String) -> Result<Self, String> {
         let is_label = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
-        let is_reserved = text == LOCAL_HUB || text == "localhost";
-        match text.parse() {
-            Ok(name) if is_label && !is_reserved => Ok(Self(name)),
+        match text.parse::<HubName>() {
+            Ok(name) if is_label && !name.is_local() && text != "localhost" => Ok(Self(name)),
             _ => Err(format!("{text:?} is not an alias: expected a-z 0-9 -, and neither local nor localhost")),
         }
     }

@@ -19,6 +19,7 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What [`Partial::open`] found.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one per transfer, and it is taken apart at once")]
 pub enum Started {
     /// The blob is in the store: nothing to receive.
     Complete,

@@ -8,7 +8,7 @@ use format::manifest::media_type;
 use format::{Digest, FullName};
 use serde::{Deserialize, Serialize};
 
-use crate::file::{FileError, names, read_small, remove_file, replace, sync_folder};
+use crate::file::{At, FileError, names, read_small, remove_file, replace, sync_folder};
 use crate::{Folder, LoadError, Lock, LockKey, Store};
 
 pub(crate) const INDEX_FILE: &str = "index.json";
@@ -65,7 +65,8 @@ pub enum RefError {
 }
 
 impl Store {
-    /// Makes `name` lead to the snapshot `digest`, and gives where it led before. `origin` is the location of the hub that it came from.
+    /// Makes `name` lead to the snapshot `digest`, and gives where it led before. `origin` is the
+    /// location of the hub that it came from.
     ///
     /// # Errors
     /// If the snapshot is not in the store in whole, or the tag cannot be written.
@@ -106,9 +107,8 @@ impl Store {
         if let Some(before) = before.as_ref().filter(|before| before.digest != *digest && !may_move) {
             return Err(RefError::Exists { name: name.clone(), digest: before.digest });
         }
-        let bytes = serde_json::to_vec(&record).map_err(std::io::Error::from);
         let path = self.folder(Folder::Refs).join(file_name);
-        let bytes = crate::file::At::at(bytes, "encode", &path)?;
+        let bytes = serde_json::to_vec(&record).at("encode", &path)?;
         replace(&self.folder(Folder::Tmp), &path, &bytes)?;
         self.write_index(&lock)?;
         Ok(before)

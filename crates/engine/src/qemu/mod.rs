@@ -126,7 +126,8 @@ impl Engine for Qemu {
         let state = open_state(spec)?;
         let inherited_state = (!self.found.version.reads_state_files()).then(|| state.as_fd());
         let arguments = |inherited| command::restore(self.found.version, setup, spec.state, inherited);
-        let started = process::start(&self.found, setup.folder, inherited_state, process::Life::Own, arguments)?;
+        let started =
+            process::start(&self.found, setup.folder, inherited_state, process::Life::Own, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, "paused")?))
     }
 

@@ -30,7 +30,8 @@ pub(super) fn runs_on_kvm(
     guest: &ProbeGuest<'_>,
     patience: Duration,
 ) -> Result<bool, EngineError> {
-    let (process, _qmp) = start(found, guest.folder, None, Life::WithStarter, |inherited| line(description, guest, inherited))?;
+    let (process, _qmp) =
+        start(found, guest.folder, None, Life::WithStarter, |inherited| line(description, guest, inherited))?;
     let works = comes_up(process, guest, Deadline::after(patience));
     end(process, Deadline::after(PATIENCE))?;
     tracing::info!(?works, "a guest was tried on KVM");

@@ -88,3 +88,12 @@ fn unknown_and_doubled_fields_are_refused() {
         assert!(Config::parse(&text.as_bytes()[..end]).is_err());
     }
 }
+
+#[test]
+fn memory_is_split_where_the_machine_splits_it() {
+    let regions = |mib: u64| Profile::Q35V1.memory_regions(mib << 20);
+    assert_eq!(regions(2815).len(), 1);
+    let split = regions(2816);
+    assert_eq!((split[0].size, split[1].guest_address, split[1].offset), (2048 << 20, 4 << 30, 2048 << 20));
+    assert_eq!(split[1].size, 768 << 20);
+}

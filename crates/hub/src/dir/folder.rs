@@ -27,7 +27,12 @@ pub(super) struct Folder {
 impl Folder {
     /// Opens the hub's own folder, which is where the user said, links or not, and makes it if it is not there.
     pub(super) fn root(path: &Path) -> Result<Self, DirError> {
+        let missing: Vec<_> = path.ancestors().take_while(|folder| !folder.exists()).collect();
         std::fs::create_dir_all(path).map_err(|error| DirError::io("create", path, error))?;
+        for parent in missing.iter().filter_map(|folder| folder.parent()) {
+            let synced = File::open(parent).and_then(|parent| parent.sync_all());
+            synced.map_err(|error| DirError::io("sync", parent, error))?;
+        }
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())
             .map_err(|error| DirError::io("open", path, error))?;

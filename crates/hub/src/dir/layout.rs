@@ -89,6 +89,16 @@ impl Layout {
         Err(DirError::malformed(&path, format!("expected {}", String::from_utf8_lossy(LAYOUT))))
     }
 
+    /// Refuses a name that a folder cannot hold: the folder of `a/manifests` would lie where the tag `manifests` of
+    /// `a` does.
+    pub(super) fn check_name(&self, name: &Name) -> Result<(), DirError> {
+        if name.as_str().split('/').all(|part| part != MANIFESTS) {
+            return Ok(());
+        }
+        let reason = format!("a folder cannot hold a name with the component {MANIFESTS:?}; choose another");
+        Err(DirError::malformed(&self.names_path().join(name.as_str()), reason))
+    }
+
     /// Makes the hub ready to be written: makes what is missing of it, and removes what killed pushers left.
     pub(super) fn prepare(&self) -> Result<Writable, DirError> {
         self.check()?;

@@ -38,7 +38,7 @@ pub(super) fn put(
     manifest: &RawManifest,
     tag: Option<&Tag>,
 ) -> Result<(), DirError> {
-    check_name(layout, name)?;
+    layout.check_name(name)?;
     let known = Kind::parse(manifest.bytes()).is_ok_and(|kind| kind.is_known());
     if !known {
         let reason = "it is neither an OCI manifest nor an image index".to_owned();
@@ -58,15 +58,6 @@ pub(super) fn put(
     write_index(layout, &hub)
 }
 
-/// The folder of `a/manifests` would lie where the tag `manifests` of `a` does.
-fn check_name(layout: &Layout, name: &Name) -> Result<(), DirError> {
-    if name.as_str().split('/').any(|part| part == MANIFESTS) {
-        let reason = format!("a folder cannot hold a name with the component {MANIFESTS:?}; choose another");
-        return Err(DirError::malformed(&layout.names_path().join(name.as_str()), reason));
-    }
-    Ok(())
-}
-
 /// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.
 fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     let locked = hub.names()?;
@@ -75,7 +66,14 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     for name in names(layout)? {
         for tag in tags(layout, &name)? {
             let path = layout.manifests_path(&name).join(tag.as_str());
-            entries.extend(read_manifest(&path)?.and_then(|manifest| index_entry(&manifest, &name, &tag)));
+            match read_manifest(&path) {
+                Ok(manifest) => {
+                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)))
+                }
+                // One file that somebody put there must not stop all others from pushing.
+                Err(DirError::Malformed { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     let path = hub.root().path().join(INDEX_FILE);
@@ -122,9 +120,9 @@ fn collect_names(folder: &Path, prefix: &str, names: &mut Vec<Name>) -> Result<(
     for entry in file::entries(folder)?.into_iter().filter(|entry| entry.is_folder) {
         let path = folder.join(&entry.name);
         if entry.name == MANIFESTS {
-            let name =
-                prefix.parse().ok().filter(|_| file::entries(&path).is_ok_and(|files| !files.is_empty()));
-            names.extend(name);
+            if !file::entries(&path)?.is_empty() {
+                names.extend(prefix.parse::<Name>());
+            }
             continue;
         }
         let below = if prefix.is_empty() { entry.name } else { format!("{prefix}/{}", entry.name) };

@@ -191,6 +191,8 @@ async fn what_is_no_manifest_is_refused() {
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     let error = folder.hub.get_manifest(&name("numpy"), &large).await.unwrap_err();
     assert!(error.to_string().contains("expected a regular file"), "{error}");
+    // It does not keep others from pushing.
+    folder.put_manifest("numpy", "next").await.unwrap();
     let foreign = RawManifest::new(b"{}".to_vec()).unwrap();
     assert!(folder.hub.put_manifest(&name("numpy"), &foreign, None).await.is_err());
 }
@@ -201,6 +203,8 @@ async fn a_name_that_would_lie_among_the_tags_of_another_is_refused() {
     for wrong in ["a/manifests", "manifests", "a/manifests/b"] {
         let error = folder.put_manifest(wrong, "latest").await.unwrap_err().to_string();
         assert!(error.contains("the component \"manifests\""), "{error}");
+        let source = MemorySource { bytes: b"x".to_vec(), fails: false };
+        folder.hub.put_blob(&name(wrong), &Digest::of(b"x"), 1, &source).await.unwrap_err();
     }
     folder.put_manifest("a", "manifests").await.unwrap();
     assert_eq!(folder.hub.names().await.unwrap(), [name("a")]);

@@ -23,11 +23,7 @@ pub enum PullError {
         hint: String,
     },
     /// A tag leads to several snapshots, or to none.
-    #[error(
-        "hub {hub}: {name}{which} is an image index with {} snapshots: name one by its digest{}",
-        variants.len(),
-        list(variants)
-    )]
+    #[error("hub {hub}: {name}{which} leads to {}", list(variants))]
     Variants {
         /// The hub's location.
         hub: String,
@@ -149,8 +145,12 @@ impl From<FileError> for PullError {
     }
 }
 
-fn list(digests: &[Digest]) -> String {
-    digests.iter().map(|digest| format!(", {digest}")).collect()
+fn list(variants: &[Digest]) -> String {
+    if variants.is_empty() {
+        return "an image index without snapshots".to_owned();
+    }
+    let digests: Vec<_> = variants.iter().map(ToString::to_string).collect();
+    format!("several snapshots, name one by its digest: {}", digests.join(", "))
 }
 
 fn list_parts(parts: &[PlannedBlob]) -> String {

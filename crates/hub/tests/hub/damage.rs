@@ -3,12 +3,13 @@
 use std::fs;
 use std::sync::atomic::Ordering;
 
-use crate::broken::{Broken, Fault};
-use crate::world::*;
 use format::manifest::media_type;
 use format::{Digest, Manifest};
 use hub::testing::SampleSpec;
 use hub::{HubError, PullError, PushError, RawManifest, Selector};
+
+use crate::broken::{Broken, Fault};
+use crate::world::*;
 
 const LARGE: SampleSpec<'_> = SampleSpec { seed: "large", layers: 2, layer_pages: 1000, memory_pages: 1000 };
 

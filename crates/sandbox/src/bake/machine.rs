@@ -131,7 +131,7 @@ impl Bench<'_> {
         let (kernel, initrd) = (FileName::new(guest::KERNEL_FILE)?, FileName::new(guest::INITRD_FILE)?);
         let vm = self.engine.boot(&BootSpec { setup, kernel: &kernel, initrd: &initrd })?;
         let mut guest = Guest { vm, channel: None, console: self.work.join(CONSOLE_LOG) };
-        guest.greet(self.work, network, deadline)?;
+        guest.greet(self.work, deadline)?;
         Ok(guest)
     }
 
@@ -169,10 +169,9 @@ impl Bench<'_> {
 
 impl Guest {
     /// Lets the guest run, and greets its agent.
-    fn greet(&mut self, work: &Path, network: NetworkMode, deadline: Deadline) -> Result<(), Error> {
+    fn greet(&mut self, work: &Path, deadline: Deadline) -> Result<(), Error> {
         let stream = host::socket::connect_in(work, AGENT_SOCKET).at("connect to the agent in", work)?;
         let mut channel = Channel::new(stream).at("connect to the agent in", work)?;
-        self.vm.set_link(network == NetworkMode::User, deadline)?;
         self.vm.resume(deadline)?;
         let greeted = channel
             .greet(Peer::Waiting, Some(&Request::Ping {}), deadline)

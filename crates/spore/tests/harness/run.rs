@@ -94,7 +94,7 @@ pub fn in_parallel<T: Sync>(items: &[T], act: impl Fn(&T) + Sync) {
             act(item);
         }
     };
-    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(work))));
+    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(&work))));
 }
 
 /// Reads in a thread, since the pipes may be filled in any order.

@@ -41,19 +41,22 @@ impl Spore {
 
     /// With the root `root` in `folder`, which becomes the home and goes when this is dropped.
     pub fn in_folder(folder: TempDir, root: &Path) -> Self {
-        let environment = vec![("HOME".into(), folder.path().into())];
+        let environment =
+            vec![("HOME".into(), folder.path().into()), ("XDG_CONFIG_HOME".into(), folder.path().join("config").into())];
         let root = folder.path().join(root);
         Self { program: files::program(), root, within: Vec::new(), environment, _folder: folder }
     }
 
     /// Runs another copy of the executable.
-    pub fn program(self, program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into(), ..self }
+    pub fn program(mut self, program: impl Into<PathBuf>) -> Self {
+        self.program = program.into();
+        self
     }
 
     /// Runs everything through a command.
-    pub fn within(self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
-        Self { within: command.into_iter().map(Into::into).collect(), ..self }
+    pub fn within(mut self, command: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.within = command.into_iter().map(Into::into).collect();
+        self
     }
 
     /// Sets a variable for everything that is run.
@@ -63,8 +66,9 @@ impl Spore {
     }
 
     /// Gives the root another name, under which only what is run sees it.
-    pub fn seen_at(self, root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), ..self }
+    pub fn seen_at(mut self, root: impl Into<PathBuf>) -> Self {
+        self.root = root.into();
+        self
     }
 
     pub fn root(&self) -> &Path {

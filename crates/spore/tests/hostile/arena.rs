@@ -1,0 +1,164 @@
+//! Where a forged snapshot is pulled and forked, and what must not come of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use crate::forge::{Draft, Original};
+use crate::harness::run::Run;
+use crate::harness::shared::Shared;
+use crate::harness::{Spore, files, processes};
+
+/// The name of every forged snapshot.
+pub const FORGED: &str = "forged";
+
+/// A forgery, and how it is to be found out.
+pub struct Case {
+    what: &'static str,
+    stage: Stage,
+    code: i32,
+    says: &'static [&'static str],
+    forge: fn(&mut Draft),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Pull,
+    Fork,
+}
+
+/// What a pull refuses because it is not what it says.
+pub fn pull(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
+    Case { what, stage: Stage::Pull, code: 5, says, forge }
+}
+
+/// What a fork refuses, with this exit code: what cannot be known before all bytes are read, or concerns this host.
+pub fn fork(what: &'static str, code: i32, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
+    Case { what, stage: Stage::Fork, code, says, forge }
+}
+
+/// A user's host: a store two folders deep, a hub that is not to be trusted, and a home.
+///
+/// ```text
+/// hub/   work/ (where commands run)   tmp/   store/of/user/ (the root)
+/// ```
+pub struct Arena {
+    pub spore: Spore,
+    pub hub: PathBuf,
+    folder: PathBuf,
+    original: Original,
+}
+
+impl Arena {
+    /// The hub holds the tiny snapshot, the store nothing.
+    #[track_caller]
+    pub fn new() -> Self {
+        let shared = Shared::of(&files::shipped_recipe("tiny"));
+        let scratch = files::scratch("hostile");
+        let folder = scratch.path().to_owned();
+        let hub = folder.join("hub");
+        files::copy_tree(&shared.hub, &hub).expect("the hub can be copied");
+        for name in ["work", "tmp"] {
+            fs::create_dir(folder.join(name)).expect("a folder can be made");
+        }
+        let spore = Spore::in_folder(scratch, Path::new("store/of/user")).env("TMPDIR", folder.join("tmp"));
+        let original = Original::read(&hub, &shared.name);
+        Self { spore, hub, folder, original }
+    }
+
+    pub fn draft(&self) -> Draft {
+        self.original.draft()
+    }
+
+    pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Run {
+        let mut run = self.spore.command(args);
+        run.command().current_dir(self.folder.join("work"));
+        run
+    }
+
+    /// `spore pull NAME`, from the hub.
+    pub fn pull(&self, name: &str) -> Run {
+        self.command(["pull", "--hub", self.hub.to_str().expect("UTF-8"), name])
+    }
+
+    /// `spore fork NAME`, with a deadline within that of tests.
+    pub fn fork(&self, name: &str) -> Run {
+        self.command(["fork", name, "--deadline", "60s"])
+    }
+
+    /// Tries all cases, and then names those that failed.
+    #[track_caller]
+    pub fn refuses(&self, cases: impl IntoIterator<Item = Case>) {
+        let mut failed = Vec::new();
+        for case in cases {
+            println!("case: {}", case.what);
+            if catch_unwind(AssertUnwindSafe(|| self.refuses_one(&case))).is_err() {
+                println!("failed: {}", case.what);
+                failed.push(case.what);
+            }
+        }
+        assert!(failed.is_empty(), "{failed:#?}");
+        self.assert_clean();
+    }
+
+    fn refuses_one(&self, case: &Case) {
+        let mut draft = self.draft();
+        (case.forge)(&mut draft);
+        draft.publish(FORGED);
+        self.leaves_nothing(|| {
+            let pull = self.pull(FORGED).finish();
+            if case.stage == Stage::Pull {
+                pull.exits_with(case.code).says(case.says);
+                return;
+            }
+            pull.succeeds();
+            self.fork(FORGED).finish().exits_with(case.code).says(case.says);
+            self.command(["rm", FORGED]).finish().succeeds();
+        });
+    }
+
+    /// Asserts that `act` changes nothing outside the store, and leaves no tag, sandbox, process or unfinished file.
+    #[track_caller]
+    pub fn leaves_nothing(&self, act: impl FnOnce()) {
+        let root = self.spore.root();
+        let names = |folder: &str| if root.is_dir() { files::entries(&root.join(folder)) } else { Vec::new() };
+        let (outside, tags) = (self.outside(), names("refs"));
+        act();
+        assert_eq!(self.outside(), outside, "something changed outside the store");
+        assert_eq!(names("refs"), tags, "a tag was left");
+        for folder in ["sandboxes", "tmp", "trash", "partial", "leases"] {
+            assert_eq!(names(folder), Vec::<PathBuf>::new());
+        }
+        let processes = processes::in_folder(root);
+        assert!(processes.is_empty(), "left behind: {processes:?}");
+    }
+
+    /// Asserts that the store is whole once what nothing uses is gone.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        self.command(["prune"]).finish().succeeds();
+        self.spore.fsck();
+    }
+
+    /// Everything in the user's folders but the store.
+    fn outside(&self) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        self.list(&self.folder, &mut found);
+        found
+    }
+
+    fn list(&self, folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+        for path in files::entries(folder).into_iter().filter(|path| path != self.spore.root()) {
+            let meta = fs::symlink_metadata(&path).expect("an entry can be examined");
+            if meta.is_dir() {
+                found.insert(path.clone(), format!("{:o}", meta.mode()));
+                self.list(&path, found);
+            } else {
+                let time = (meta.mtime(), meta.mtime_nsec());
+                found.insert(path, format!("{:o} {} {} {time:?}", meta.mode(), meta.ino(), meta.len()));
+            }
+        }
+    }
+}
