@@ -130,7 +130,6 @@ qemu_suite() {
 
 # apt_indices: one line per package index that apt is configured for: codename, component, repository.
 apt_indices() {
-  # shellcheck disable=SC2016 # the placeholders are apt's
   apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages'
 }
 

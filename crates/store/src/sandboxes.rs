@@ -39,7 +39,7 @@ pub enum SandboxError {
         prefix: String,
     },
     /// Several sandboxes begin like this.
-    #[error("{prefix} can mean {}: give more of the id", ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
+    #[error("{prefix} can mean {}: give more of the id", list(ids))]
     Ambiguous {
         /// What was asked for.
         prefix: String,
@@ -52,6 +52,10 @@ pub enum SandboxError {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+}
+
+fn list(ids: &[SandboxId]) -> String {
+    ids.iter().map(SandboxId::as_str).collect::<Vec<_>>().join(", ")
 }
 
 impl SandboxId {

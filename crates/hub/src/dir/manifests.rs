@@ -68,7 +68,7 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
             let path = layout.manifests_path(&name).join(tag.as_str());
             match read_manifest(&path) {
                 Ok(manifest) => {
-                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)))
+                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)));
                 }
                 // One file that somebody put there must not stop all others from pushing.
                 Err(DirError::Malformed { .. }) => {}

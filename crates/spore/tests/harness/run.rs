@@ -128,7 +128,7 @@ impl Running {
     /// process that it leaves behind with its output open would make whoever reads that wait for ever.
     pub fn wait(&mut self, within: Duration) -> Option<Outcome> {
         let end = Instant::now() + within;
-        let mut receive = |from: &Receiver<Vec<u8>>| match from.recv_timeout(end - Instant::now().min(end)) {
+        let receive = |from: &Receiver<Vec<u8>>| match from.recv_timeout(end - Instant::now().min(end)) {
             Ok(bytes) => Some(bytes),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => panic!("{}: its output was read already", self.what),

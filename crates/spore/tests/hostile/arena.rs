@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::forge::{Draft, Original};
 use crate::harness::run::Run;
 use crate::harness::shared::Shared;
-use crate::harness::{Spore, files, processes};
+use crate::harness::{Spore, files, processes, recipes};
 
 /// The name of every forged snapshot.
 pub const FORGED: &str = "forged";
@@ -55,7 +55,7 @@ impl Arena {
     /// The hub holds the tiny snapshot, the store nothing.
     #[track_caller]
     pub fn new() -> Self {
-        let shared = Shared::of(&files::shipped_recipe("tiny"));
+        let shared = Shared::of(&recipes::shipped("tiny"));
         let scratch = files::scratch("hostile");
         let folder = scratch.path().to_owned();
         let hub = folder.join("hub");

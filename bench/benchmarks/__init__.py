@@ -1,0 +1,1 @@
+"""One module for each benchmark: NAME, and run(world, section)."""

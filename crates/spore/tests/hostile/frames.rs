@@ -1,0 +1,76 @@
+//! Blobs that have the digest which is declared, and hold something else than declared: found out when they are laid out.
+
+use format::Digest;
+
+use crate::arena::{Case, fork};
+use crate::forge::Draft;
+use crate::raw::RawFrame;
+
+pub fn cases() -> Vec<Case> {
+    vec![
+        fork("a frame that inflates beyond its length", 5, &["blob sha256:", "frame 0", "expected 4096"], |draft| {
+            edit(draft, |frame| *frame = RawFrame { plain: 4096, ..RawFrame::new(&[7; 1 << 20]) });
+        }),
+        fork("a frame that does not fill its length", 5, &["blob sha256:", "frame 0", "expected"], |draft| {
+            edit(draft, |frame| *frame = RawFrame { plain: frame.plain, ..RawFrame::new(&[7; 4096]) });
+        }),
+        fork("a frame that says less than it inflates to", 5, &["blob sha256:", "frame 0"], |draft| {
+            // The header says 4096 bytes, the blocks hold a mebibyte.
+            let long = zstd::bulk::compress(&vec![7; 1 << 20], 3).expect("zstd compresses");
+            let short = zstd::bulk::compress(&[7; 4096], 3).expect("zstd compresses");
+            let mut bytes = short[..header(&short)].to_vec();
+            bytes.extend(&long[header(&long)..]);
+            draft.edit_frames("writable", |blob| blob.frames[0] = RawFrame::with_bytes(bytes, 4096));
+        }),
+        fork("a frame without its content size", 5, &["blob sha256:", "frame 0", "content size"], |draft| {
+            edit(draft, |frame| {
+                let bytes = zstd::stream::encode_all(frame.decode().as_slice(), 3).expect("zstd compresses");
+                *frame = RawFrame::with_bytes(bytes, frame.plain);
+            });
+        }),
+        fork("a frame that is not zstd", 5, &["blob sha256:", "frame 0"], |draft| {
+            edit(draft, |frame| *frame = RawFrame::with_bytes(vec![0x55; 100], frame.plain));
+        }),
+        fork("a frame of other bytes than its index says", 5, &["blob sha256:", "frame 0", "digest"], |draft| {
+            edit(draft, |frame| frame.digest = Digest::of(b"another frame"));
+        }),
+        fork("a frame of 2 MiB", 5, &["blob sha256:", "frame 0", "2097152 plain"], |draft| {
+            edit(draft, |frame| *frame = RawFrame::new(&vec![7; 2 << 20]));
+        }),
+        fork("a frame of half a page", 5, &["blob sha256:", "frame 0", "2048 plain"], |draft| {
+            edit(draft, |frame| *frame = RawFrame::new(&[7; 2048]));
+        }),
+        fork("a frame of nothing", 5, &["blob sha256:", "frame 0", "0 plain"], |draft| {
+            edit(draft, |frame| *frame = RawFrame::new(&[]));
+        }),
+        fork("an index of longer frames than there are", 5, &["blob sha256:", "frames end"], |draft| {
+            edit(draft, |frame| frame.compressed += 1);
+        }),
+        fork("an index of frames of 4 GiB", 5, &["blob sha256:", "compressed bytes"], |draft| {
+            edit(draft, |frame| frame.compressed = u32::MAX);
+        }),
+        fork("an index of 2^32 - 1 frames", 5, &["blob sha256:", "index"], |draft| {
+            draft.edit_frames("writable", |blob| blob.count = Some(u32::MAX));
+        }),
+        fork("an index that is not the map's", 5, &["blob sha256:", "index"], |draft| {
+            draft.edit_map("writable", |map| map.blobs[0].index_digest = Digest::of(b"another index"));
+        }),
+        fork("more pages than the map says", 5, &["blob sha256:", "plain pages"], |draft| {
+            draft.edit_frames("writable", |blob| blob.frames.push(RawFrame::new(&[7; 4096])));
+        }),
+        fork("a layer that is not what it claims", 5, &["a layer has the content", "declares"], |draft| {
+            draft.edit_frames("layer1", |blob| blob.write(2048, b"not what the digest says"));
+        }),
+    ]
+}
+
+fn edit(draft: &mut Draft, edit: impl FnOnce(&mut RawFrame)) {
+    draft.edit_frames("writable", |blob| edit(&mut blob.frames[0]));
+}
+
+/// Bytes of a zstd frame's header (RFC 8878, 3.1.1.1), for frames in a single segment.
+fn header(frame: &[u8]) -> usize {
+    let size_bytes = [1, 2, 4, 8][usize::from(frame[4] >> 6)];
+    assert!(frame[4] & 0x20 != 0, "the frame is a single segment");
+    5 + size_bytes
+}

@@ -1,0 +1,105 @@
+//! No two forks are the same machine: names, ids, random numbers of kernel and interpreter, and a clock that is right.
+//! A fork whose agent does not acknowledge its new identity does not come to be.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use harness::needs::{Need, skipped};
+use harness::run::in_parallel;
+use harness::shared::Shared;
+use harness::{Spore, files, recipes};
+use serde_json::Value;
+
+/// Children of each of two forks: an identity that one command counts up is not fresh in the next one.
+const CHILDREN: usize = 10;
+/// How wrong a clock may be, in seconds.
+const CLOCK_SECONDS: f64 = 1.0;
+/// What no two children may share, and what the clock says. The clock is read first, close to the moment of asking.
+const ASK: &str = r#"
+import time
+clock = time.time()
+import json, os, random, socket, numpy
+print(json.dumps({
+    "clock": clock,
+    "hostname": socket.gethostname(),
+    "machine-id": open("/etc/machine-id").read().strip(),
+    "boot-id": open("/proc/sys/kernel/random/boot_id").read().strip(),
+    "getrandom": os.getrandom(32).hex(),
+    "random.random()": random.random(),
+    "numpy.random.rand()": numpy.random.rand(),
+}))
+"#;
+
+#[test]
+fn identity_is_fresh() {
+    if skipped("identity_is_fresh", &[Need::Bake]) {
+        return;
+    }
+    let spore = Spore::new();
+    let (snapshot, _) = Shared::of(&recipes::shipped("python-numpy")).pull_into(&spore);
+    let children = [spore.fork(&snapshot, CHILDREN), spore.fork(&snapshot, CHILDREN)].concat();
+    let answers = Mutex::new(Vec::new());
+    in_parallel(&children, |id| {
+        let before = host_clock();
+        let answer = spore.eval(id, ASK);
+        let asked = before - CLOCK_SECONDS..=host_clock() + CLOCK_SECONDS;
+        let answer: Value = serde_json::from_str(&answer).unwrap_or_else(|error| panic!("{error}: {answer}"));
+        let clock = answer["clock"].as_f64().expect("a time");
+        assert!(asked.contains(&clock), "{id} says it is {clock}, but it was asked within {asked:?}");
+        answers.lock().expect("no child has panicked").push((id, answer));
+    });
+    let answers = answers.into_inner().expect("no child has panicked");
+    assert_eq!(answers.len(), 2 * CHILDREN);
+    for what in ["hostname", "machine-id", "boot-id", "getrandom", "random.random()", "numpy.random.rand()"] {
+        let mut seen = HashMap::new();
+        for (id, answer) in &answers {
+            let value = answer[what].to_string();
+            assert!(value.len() > 2, "{id} has no {what}: {answer}");
+            if let Some(other) = seen.insert(value.clone(), id) {
+                panic!("{id} and {other} share the {what} {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_fork_whose_hook_fails_is_none() {
+    assert_no_fork("on-fork-fails", r#"command = ["/bin/false"]"#, &["on_fork"]);
+}
+
+/// The hook takes the machine's only CPU for itself, for ever and before anything else: the agent can neither
+/// acknowledge nor enforce the hook's own deadline, so it is for the host to notice.
+#[test]
+fn a_fork_whose_agent_is_silent_is_none() {
+    const HOG: &str = r#"
+command = ["/bin/sh", "-c", "echo -1 >/proc/sys/kernel/sched_rt_runtime_us; busybox chrt -f 99 sh -c 'while :; do :; done'"]
+deadline = "1s"
+"#;
+    assert_no_fork("on-fork-hogs", HOG, &[]);
+}
+
+/// Asserts that forks of a snapshot with such a hook fail, saying so, and that nothing of them is left.
+fn assert_no_fork(name: &str, on_fork: &str, says: &[&str]) {
+    if skipped(name, &[Need::Bake]) {
+        return;
+    }
+    let recipe = recipes::changed("tiny", name, &format!("[on_fork]\n{on_fork}\n"));
+    let spore = Spore::new();
+    let (snapshot, _) = Shared::of(recipe.path()).pull_into(&spore);
+    let forked = spore.command(["fork", &snapshot, "-n", "3", "--deadline", "10s"]).deadline(Duration::from_secs(60));
+    let outcome = forked.finish().exits_with(1).says(says);
+    assert_eq!(outcome.text(), "", "it names sandboxes that do not exist");
+    println!("{name}: {}", outcome.error().trim());
+    spore.assert_no_sandboxes();
+    assert_eq!(files::entries(&spore.root().join("sandboxes")), Vec::<std::path::PathBuf>::new());
+}
+
+/// Seconds since 1970.
+fn host_clock() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("the host's clock is after 1970").as_secs_f64()
+}
