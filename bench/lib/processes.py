@@ -79,19 +79,12 @@ def working_in(folder):
 
 def end(pids):
     """Kills processes and waits for them, whoever their parent is."""
-    handles = []
     for pid in pids:
         try:
-            handles.append(os.pidfd_open(pid))
-        except ProcessLookupError:
-            continue
-    for handle in handles:
-        try:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
-    for pid, handle in zip(pids, handles):
-        os.close(handle)
+    for pid in pids:
         _gone(pid)
 
 

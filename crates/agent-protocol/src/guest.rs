@@ -194,7 +194,11 @@ impl GuestConfig {
             (self.cwd.iter().all(absolute), "cwd", "an absolute path"),
             (self.warm.iter().all(|warm| command(&warm.argv)), "warm.argv", "a program and its arguments"),
             (self.warm.iter().all(|warm| warm.cwd.iter().all(absolute)), "warm.cwd", "an absolute path"),
-            (self.on_fork.iter().all(|run| command(&run.argv)), "on_fork.argv", "a program and its arguments"),
+            (
+                self.on_fork.iter().all(|run| command(&run.argv)),
+                "on_fork.argv",
+                "a program and its arguments",
+            ),
             (self.on_fork.iter().all(|run| run.deadline_ms > 0), "on_fork.deadline_ms", "at least 1"),
             (probe, "warm.ready.command.argv", "a program and its arguments"),
             (interval, "warm.ready.command.interval_ms", "at least 1"),

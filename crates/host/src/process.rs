@@ -229,10 +229,13 @@ pub fn detached_in(folder: &Path) -> io::Result<Vec<ProcessId>> {
         fs::metadata(format!("/proc/{pid}/cwd"))
             .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (wanted.dev(), wanted.ino()))
     };
-    let pids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let pids =
+        fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let own = std::process::id();
     let detached = |pid: u32| {
-        let stat = Stat::read(pid).ok().filter(|stat| !stat.has_ended() && stat.terminal == 0 && stat.session == pid)?;
+        let stat = Stat::read(pid)
+            .ok()
+            .filter(|stat| !stat.has_ended() && stat.terminal == 0 && stat.session == pid)?;
         Some(ProcessId { pid, start_time: stat.start_time })
     };
     Ok(pids.filter(|pid| *pid != own && is_there(pid)).filter_map(detached).collect())

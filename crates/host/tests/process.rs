@@ -191,7 +191,8 @@ fn detached_processes_of_a_folder_are_found_and_others_are_not() {
     };
     let detached = host::spawn(&spec).unwrap();
     // What a person runs there belongs to a session that it does not lead.
-    let mut ordinary = std::process::Command::new("/bin/sleep").arg("60").current_dir(folder.path()).spawn().unwrap();
+    let mut ordinary =
+        std::process::Command::new("/bin/sleep").arg("60").current_dir(folder.path()).spawn().unwrap();
     assert_eq!(host::detached_in(folder.path()).unwrap(), [detached]);
     detached.kill().unwrap();
     detached.wait(host::Deadline::after(std::time::Duration::from_secs(10))).unwrap();

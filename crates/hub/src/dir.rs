@@ -183,7 +183,7 @@ impl Incoming {
             )));
         }
         let found = self.hasher.finish();
-        if false {
+        if found != *digest {
             return Err(corrupt(format!("its source gave bytes with the digest {found}; not stored")));
         }
         self.temp.place(&layout.prepare()?.blobs()?, &digest.hex())

@@ -102,9 +102,11 @@ pub fn bake(
     base::link_layers(store, &base, work.path())?;
     probe(store, engine, work.path())?;
     proceed()?;
-    let vm = machine::Frozen::make(&*engine, work.path(), recipe, &base, files.command_line, progress, &proceed)?;
+    let vm =
+        machine::Frozen::make(&*engine, work.path(), recipe, &base, files.command_line, progress, &proceed)?;
     proceed()?;
-    let captured = capture::Capture { store, lease: &lease, recipe, options, base: &base, kernel: &kernel, vm: &vm };
+    let captured =
+        capture::Capture { store, lease: &lease, recipe, options, base: &base, kernel: &kernel, vm: &vm };
     let (digest, size, parts) = captured.commit(work.path(), progress)?;
     proceed()?;
     let names = full_names(recipe, options);

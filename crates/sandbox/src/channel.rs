@@ -8,8 +8,8 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use agent_protocol::{
-    Decoder, EncodeError, Failure, Incoming, Nonce, ProtocolError, Reply, Request, SessionId, encode_request, hello,
-    padded_hello, parse_reply,
+    Decoder, EncodeError, Failure, Incoming, Nonce, ProtocolError, Reply, Request, SessionId, encode_request,
+    hello, padded_hello, parse_reply,
 };
 use host::Deadline;
 
@@ -79,7 +79,12 @@ impl Channel {
     ///
     /// # Errors
     /// If it cannot be sent by then.
-    pub fn greet(&mut self, peer: Peer, first: Option<&Request>, deadline: Deadline) -> Result<(), ChannelError> {
+    pub fn greet(
+        &mut self,
+        peer: Peer,
+        first: Option<&Request>,
+        deadline: Deadline,
+    ) -> Result<(), ChannelError> {
         let mut bytes = match peer {
             Peer::Waiting => hello(self.nonce).to_vec(),
             Peer::Unknown => padded_hello(self.nonce),

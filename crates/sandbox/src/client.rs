@@ -46,7 +46,8 @@ pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) ->
             return Err(Error::NotRunning { id: sandbox.id.clone(), reason: reason.clone() });
         }
     }
-    let stream = host::socket::connect_in(&folder, CONTROL_SOCKET).at("connect to the supervisor in", &folder)?;
+    let stream =
+        host::socket::connect_in(&folder, CONTROL_SOCKET).at("connect to the supervisor in", &folder)?;
     let mut channel = Channel::new(stream).at("connect to the supervisor in", &folder)?;
     let deadline = Deadline::after(GREETING_DEADLINE);
     let agent = |source| Error::Agent { what: format!("sandbox {} was not reached", sandbox.id), source };
@@ -235,7 +236,9 @@ impl SessionInput {
     fn take_credit(&self, wanted: usize) -> io::Result<usize> {
         let (allowance, changed) = &*self.credit;
         let mut allowance = changed
-            .wait_while(allowance.lock().unwrap_or_else(PoisonError::into_inner), |a| a.bytes == 0 && !a.ended)
+            .wait_while(allowance.lock().unwrap_or_else(PoisonError::into_inner), |a| {
+                a.bytes == 0 && !a.ended
+            })
             .unwrap_or_else(PoisonError::into_inner);
         if allowance.ended {
             return Err(io::ErrorKind::BrokenPipe.into());

@@ -26,7 +26,9 @@ pub enum Error {
         reason: String,
     },
     /// The sandbox's VM has ended.
-    #[error("sandbox {id} is not running: {reason}; `spore logs {id}` shows its logs, `spore kill {id}` removes it")]
+    #[error(
+        "sandbox {id} is not running: {reason}; `spore logs {id}` shows its logs, `spore kill {id}` removes it"
+    )]
     NotRunning {
         /// The sandbox.
         id: SandboxId,

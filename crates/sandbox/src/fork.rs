@@ -162,7 +162,8 @@ impl Job<'_> {
         let draft = context.store.draft_sandbox(&snapshot.digest)?;
         let id = draft.id().clone();
         layout::populate(context.store, draft.path(), snapshot, flats, state)?;
-        Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?.write(draft.path())?;
+        Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?
+            .write(draft.path())?;
         let folder = draft.commit()?;
         let supervisor = start_supervisor(context.store, context.supervisor, &id, &[]).inspect_err(|_| {
             // Nothing runs in it yet.
@@ -221,7 +222,9 @@ impl Supervisor {
                 return Err(Error::Interrupted);
             }
             let left = deadline.remaining().ok_or_else(|| not_ready("it took too long".to_owned()))?;
-            self.connection.set_read_timeout(Some(left.min(TICK))).map_err(|error| not_ready(error.to_string()))?;
+            self.connection
+                .set_read_timeout(Some(left.min(TICK)))
+                .map_err(|error| not_ready(error.to_string()))?;
             match reader.read_until(b'\n', &mut line) {
                 Ok(_) if line.ends_with(b"\n") => break,
                 Ok(_) => return Err(not_ready("its supervisor has ended".to_owned())),

@@ -72,11 +72,18 @@ pub(crate) fn disks(config: &Config) -> Result<Vec<Disk>, Error> {
         .map(|disk| {
             let (file, format) = match disk.role {
                 DiskRole::Layer => (FileName::new(disk.id.clone())?, DiskFormat::Raw),
-                DiskRole::Writable => {
-                    (FileName::new(WRITABLE_OVERLAY)?, DiskFormat::Qcow2Overlay { base: FileName::new(WRITABLE_BASE)? })
-                }
+                DiskRole::Writable => (
+                    FileName::new(WRITABLE_OVERLAY)?,
+                    DiskFormat::Qcow2Overlay { base: FileName::new(WRITABLE_BASE)? },
+                ),
             };
-            Ok(Disk { id: disk.id.clone(), file, size: disk.size, format, read_only: disk.role == DiskRole::Layer })
+            Ok(Disk {
+                id: disk.id.clone(),
+                file,
+                size: disk.size,
+                format,
+                read_only: disk.role == DiskRole::Layer,
+            })
         })
         .collect()
 }

@@ -32,7 +32,8 @@ pub struct Sandbox {
 /// If the store cannot be read.
 pub fn list(store: &Store) -> Result<Vec<Sandbox>, Error> {
     let mut sandboxes: Vec<_> = store.sandboxes()?.into_iter().map(|id| look(store, id)).collect();
-    sandboxes.sort_by_key(|sandbox| (sandbox.record.as_ref().map(|record| record.created_at), sandbox.id.clone()));
+    sandboxes
+        .sort_by_key(|sandbox| (sandbox.record.as_ref().map(|record| record.created_at), sandbox.id.clone()));
     Ok(sandboxes)
 }
 

@@ -95,7 +95,8 @@ pub fn run(
         }
     };
     let handle = host::socket::folder(&folder).at("open", &folder)?;
-    let control = host::socket::bind(std::os::fd::AsFd::as_fd(&handle), CONTROL_SOCKET).at("bind a socket in", &folder)?;
+    let control = host::socket::bind(std::os::fd::AsFd::as_fd(&handle), CONTROL_SOCKET)
+        .at("bind a socket in", &folder)?;
     announce(&mut parent, &Announcement::Ready, &folder)?;
     let awaits_keep = (start == Start::Restore).then_some(parent);
     serve::until_end(store, id, supervised, control, awaits_keep)

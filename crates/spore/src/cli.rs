@@ -31,10 +31,23 @@ pub(crate) struct Cli {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Options {
     /// Where snapshots and sandboxes are kept [default: the XDG data folder]
-    #[arg(long, global = true, value_name = "DIR", env = "SPORE_ROOT", help_heading = "Options for every verb")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "SPORE_ROOT",
+        help_heading = "Options for every verb"
+    )]
     pub(crate) root: Option<PathBuf>,
     /// How results are printed
-    #[arg(long, global = true, value_enum, default_value_t, env = "SPORE_FORMAT", help_heading = "Options for every verb")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        env = "SPORE_FORMAT",
+        help_heading = "Options for every verb"
+    )]
     pub(crate) format: Format,
     /// No progress on standard error
     #[arg(long, short, global = true, help_heading = "Options for every verb")]

@@ -37,7 +37,9 @@ impl TryFrom<String> for Alias {
         let is_label = text.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-');
         match text.parse::<HubName>() {
             Ok(name) if is_label && !name.is_local() && text != "localhost" => Ok(Self(name)),
-            _ => Err(format!("{text:?} is not an alias: expected a-z 0-9 -, and neither local nor localhost")),
+            _ => {
+                Err(format!("{text:?} is not an alias: expected a-z 0-9 -, and neither local nor localhost"))
+            }
         }
     }
 }
@@ -64,7 +66,8 @@ impl File {
             check_location(location)?;
         }
         if let Some(hub) = file.default_hub.as_ref().filter(|hub| !file.has_alias(hub)) {
-            check_location(hub).map_err(|error| format!("default_hub: {error}, and no alias in [hubs] either"))?;
+            check_location(hub)
+                .map_err(|error| format!("default_hub: {error}, and no alias in [hubs] either"))?;
         }
         Ok(file)
     }
@@ -193,7 +196,9 @@ impl Config {
 
     /// The file, for messages.
     pub(crate) fn place(&self) -> String {
-        self.path.as_ref().map_or_else(|| format!("the file {FILE_VARIABLE}"), |path| path.display().to_string())
+        self.path
+            .as_ref()
+            .map_or_else(|| format!("the file {FILE_VARIABLE}"), |path| path.display().to_string())
     }
 }
 
@@ -208,7 +213,9 @@ fn file_path() -> Option<PathBuf> {
 fn read(path: &Path) -> Result<Option<String>, CliError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os(FILE_VARIABLE).is_none() => {
+        Err(error)
+            if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os(FILE_VARIABLE).is_none() =>
+        {
             Ok(None)
         }
         Err(error) => Err(error).doing(format!("read the configuration {}", path.display())),

@@ -22,7 +22,9 @@ pub(crate) fn root(options: &Options) -> Result<PathBuf, CliError> {
         .clone()
         .or_else(|| set("XDG_DATA_HOME").map(|data| data.join("spore")))
         .or_else(|| set("HOME").map(|home| home.join(".local/share/spore")))
-        .ok_or_else(|| CliError::Usage("neither --root nor HOME says where to keep snapshots: give --root".into()))?;
+        .ok_or_else(|| {
+            CliError::Usage("neither --root nor HOME says where to keep snapshots: give --root".into())
+        })?;
     std::path::absolute(&root).doing(format!("find {}", root.display()))
 }
 
@@ -34,7 +36,10 @@ pub(crate) fn store(options: &Options) -> Result<Store, CliError> {
 pub(crate) fn engine(store: &Store) -> Result<Qemu, CliError> {
     let cache = store.cache_folder().join("engine");
     std::fs::create_dir_all(&cache).doing(format!("make {}", cache.display()))?;
-    Ok(Qemu::discover(QemuOptions { cache: Some(cache.join("qemu.json")), ..QemuOptions::from_environment()? })?)
+    Ok(Qemu::discover(QemuOptions {
+        cache: Some(cache.join("qemu.json")),
+        ..QemuOptions::from_environment()?
+    })?)
 }
 
 /// How this executable is started as a supervisor.

@@ -24,7 +24,10 @@ pub(crate) fn choose(
         ))),
         (None, Some(named)) => known(config, store, named),
         (None, None) => config.default_hub()?.ok_or_else(|| {
-            CliError::Usage(format!("no hub is named: give --hub HUB, or set default_hub in {}", config.place()))
+            CliError::Usage(format!(
+                "no hub is named: give --hub HUB, or set default_hub in {}",
+                config.place()
+            ))
         }),
     }
 }
@@ -40,7 +43,8 @@ fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError
         }
         // The name alone proves nothing: it is the origin's own, or an alias that is not configured any more.
         let location = record.origin.and_then(|origin| HubLocation::parse(&origin).ok());
-        if let Some(location) = location.filter(|location| location.hub_name().is_ok_and(|own| own == *name)) {
+        if let Some(location) = location.filter(|location| location.hub_name().is_ok_and(|own| own == *name))
+        {
             return Ok(Hub { name: name.clone(), location });
         }
     }

@@ -3,7 +3,11 @@
 //! The file that all of them write lies on the frozen disk already and is overwritten in place, so every write
 //! goes to blocks that all of them share.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking, its helpers too")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod harness;
 
@@ -35,10 +39,14 @@ fn forks_are_independent() {
     let frozen_file = Digest::of(&"frozen\n".repeat(FILE_BYTES).as_bytes()[..FILE_BYTES]).hex();
 
     let ids = spore.fork(&snapshot, CHILDREN).into_iter().enumerate();
-    let children: Vec<_> = ids.map(|(number, id)| Child { spore: &spore, id, survives: number % 2 == 0 }).collect();
+    let children: Vec<_> =
+        ids.map(|(number, id)| Child { spore: &spore, id, survives: number % 2 == 0 }).collect();
     let base = children[0].base();
     let inode = |path: &PathBuf| std::fs::metadata(path).expect("a disk can be examined").ino();
-    assert!(children.iter().all(|child| inode(&child.base()) == inode(&base)), "they have disks of their own");
+    assert!(
+        children.iter().all(|child| inode(&child.base()) == inode(&base)),
+        "they have disks of their own"
+    );
     in_parallel(&children, |child| {
         assert_eq!(child.read(), frozen_file, "{}: before anyone has written", child.id);
         child.write(&child.bytes("first"));
@@ -97,6 +105,11 @@ impl Child<'_> {
     }
 
     fn assert_reads(&self, round: &str) {
-        assert_eq!(self.read(), Digest::of(&self.bytes(round)).hex(), "{} reads what it did not write", self.id);
+        assert_eq!(
+            self.read(),
+            Digest::of(&self.bytes(round)).hex(),
+            "{} reads what it did not write",
+            self.id
+        );
     }
 }

@@ -351,3 +351,6 @@ impl Store {
         Ok(file)
     }
 }
+
+#[cfg(test)]
+mod tests;

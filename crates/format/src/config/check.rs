@@ -33,9 +33,11 @@ fn machine(machine: &Machine) -> Result {
         format!("{} is not in 1 to {}", machine.vcpus, limits::VCPUS)
     })?;
     let size = machine.memory_size();
-    require(size > 0 && size <= limits::MEMORY_BYTES && size.is_multiple_of(PAGE_SIZE), "machine.memory", || {
-        format!("{size} bytes: expected whole pages, at most {}", limits::MEMORY_BYTES)
-    })?;
+    require(
+        size > 0 && size <= limits::MEMORY_BYTES && size.is_multiple_of(PAGE_SIZE),
+        "machine.memory",
+        || format!("{size} bytes: expected whole pages, at most {}", limits::MEMORY_BYTES),
+    )?;
     require(machine.memory == machine.profile.memory_regions(size), "machine.memory", || {
         format!("the regions are not those of profile {:?} with {size} bytes", machine.profile)
     })?;
@@ -67,9 +69,11 @@ fn disks(disks: &[Disk]) -> Result {
             "a layer has one, the writable disk has none".to_owned()
         })?;
         let size = disk.size;
-        require(size > 0 && size < limits::DISK_BYTES && size.is_multiple_of(PAGE_SIZE), &field("size"), || {
-            format!("{size} bytes: expected whole pages, less than {}", limits::DISK_BYTES)
-        })?;
+        require(
+            size > 0 && size < limits::DISK_BYTES && size.is_multiple_of(PAGE_SIZE),
+            &field("size"),
+            || format!("{size} bytes: expected whole pages, less than {}", limits::DISK_BYTES),
+        )?;
     }
     Ok(())
 }

@@ -34,10 +34,14 @@ pub(super) fn layers(
     progress: &dyn Progress,
 ) -> Result<Base, Error> {
     let key = rootfs::base_key(recipe)?;
-    let _held = store.lock(LockKey::Object(key), &mut || progress.stage("base", "another bake makes the same base"))?;
+    let _held = store
+        .lock(LockKey::Object(key), &mut || progress.stage("base", "another bake makes the same base"))?;
     let folder = group(store, "bases")?;
     let entry = folder.join(format!("{}.json", key.hex()));
-    if !refresh && let Some(base) = read::<Base>(&entry)? && protect(store, lease, &base)? {
+    if !refresh
+        && let Some(base) = read::<Base>(&entry)?
+        && protect(store, lease, &base)?
+    {
         progress.stage("base", "cached");
         return Ok(base);
     }
@@ -102,9 +106,12 @@ pub(super) fn kernel(
         return Ok(Kernel::from_files(image, modules.as_deref())?);
     }
     let key = rootfs::kernel_key(recipe)?;
-    let _held = store.lock(LockKey::Object(key), &mut || progress.stage("kernel", "another bake fetches it"))?;
+    let _held =
+        store.lock(LockKey::Object(key), &mut || progress.stage("kernel", "another bake fetches it"))?;
     let folder = group(store, "kernels")?.join(key.hex());
-    if !options.refresh && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))? {
+    if !options.refresh
+        && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))?
+    {
         progress.stage("kernel", &format!("cached: {}", entry.version));
         return Ok(Kernel {
             image: folder.join(KERNEL_IMAGE),

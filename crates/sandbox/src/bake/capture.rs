@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use format::config::{
-    Config, Disk, DiskRole, Kernel as KernelBlobs, Lineage, Machine, Memory, Package, Provenance, RecipeOrigin,
-    layer_id,
+    Config, Disk, DiskRole, Kernel as KernelBlobs, Lineage, Machine, Memory, Package, Provenance,
+    RecipeOrigin, layer_id,
 };
 use format::manifest::{annotation, media_type};
 use format::map::{Codec, MapBuilder};
@@ -72,20 +72,21 @@ impl Capture<'_> {
                 (digest, map)
             }
         };
-        Ok((Disk { id: layer_id(number), role: DiskRole::Layer, size, map: digest, content: Some(*content) }, map))
+        Ok((
+            Disk { id: layer_id(number), role: DiskRole::Layer, size, map: digest, content: Some(*content) },
+            map,
+        ))
     }
 
     /// How this store has framed the layer before, if all of that is still there: equal layers then share blobs.
     fn known_framing(&self, content: &Digest, size: u64) -> Result<Option<(Digest, Map)>, Error> {
         let Some(digest) = self.store.framing(content)? else { return Ok(None) };
-        self.lease.protect(&digest)?;
-        if !self.store.has_blob(&digest)? {
+        if !self.store.claim_blob(self.lease, &digest)? {
             return Ok(None);
         }
         let map = self.store.read_map(&digest)?;
         for blob in map.blobs() {
-            self.lease.protect(&blob.digest)?;
-            if !self.store.has_blob(&blob.digest)? {
+            if !self.store.claim_blob(self.lease, &blob.digest)? {
                 return Ok(None);
             }
         }
@@ -99,7 +100,10 @@ impl Capture<'_> {
         let runs = memory::scan(&file, None)?;
         let map = self.store_runs(&file, size / PAGE_SIZE, &runs)?;
         let digest = self.put_map(&map)?;
-        Ok((Disk { id: "writable".to_owned(), role: DiskRole::Writable, size, map: digest, content: None }, map))
+        Ok((
+            Disk { id: "writable".to_owned(), role: DiskRole::Writable, size, map: digest, content: None },
+            map,
+        ))
     }
 
     fn memory(&self, parts: &mut Parts) -> Result<Map, Error> {
@@ -143,7 +147,8 @@ impl Capture<'_> {
                 continue;
             }
             while left > 0 {
-                let current = blob.ok_or_else(|| Error::Format("fewer pages were stored than read".to_owned()))?;
+                let current =
+                    blob.ok_or_else(|| Error::Format("fewer pages were stored than read".to_owned()))?;
                 let here = left.min(current.plain_pages - used);
                 builder.blob(start, here, current, used).map_err(invalid)?;
                 (start, left, used) = (start + here, left - here, used + here);

@@ -84,7 +84,11 @@ fn guest_config(recipe: &Recipe, modules: Vec<String>, layers: usize) -> Result<
         writable: true,
         userxattr: false,
         hostname: Hostname::try_from("spore".to_owned()).map_err(|error| Error::Format(error.to_string()))?,
-        env: recipe.environment.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())).collect(),
+        env: recipe
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.clone()))
+            .collect(),
         user: None,
         cwd: None,
         network: Some(agent_protocol::Network {
@@ -110,9 +114,10 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
 fn warm(warm: &rootfs::Warm) -> Warm {
     let (argv, eval) = match &warm.start {
         WarmStart::Command(argv) => (argv.clone(), false),
-        WarmStart::Runner { runner: Runner::Python, .. } => {
-            (vec!["python3".to_owned(), format!("{RUN_DIR}/python.py"), format!("{RUN_DIR}/{WARM_SCRIPT}")], true)
-        }
+        WarmStart::Runner { runner: Runner::Python, .. } => (
+            vec!["python3".to_owned(), format!("{RUN_DIR}/python.py"), format!("{RUN_DIR}/{WARM_SCRIPT}")],
+            true,
+        ),
     };
     let ready = match &warm.ready {
         rootfs::Ready::Runner => Ready::Runner,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use agent_protocol::{Exec, Reply, Request};
 use engine::{
-    AGENT_SOCKET, BootSpec, CONSOLE_LOG, Description, Disk, DiskFormat, Engine, FileName, MEMORY_FILE, MemoryMode,
-    NetworkMode, Setup, Vm,
+    AGENT_SOCKET, BootSpec, CONSOLE_LOG, Description, Disk, DiskFormat, Engine, FileName, MEMORY_FILE,
+    MemoryMode, NetworkMode, Setup, Vm,
 };
 use format::config::{Kernel, Machine, Profile, layer_id};
 use host::Deadline;
@@ -48,7 +48,8 @@ impl Frozen {
     ) -> Result<Self, Error> {
         let machine = machine(recipe, base.layers.len(), command_line);
         let description = engine.describe(accelerator(engine));
-        let bench = Bench { engine, work, machine: &machine, description: &description, disks: disks(recipe, base)? };
+        let bench =
+            Bench { engine, work, machine: &machine, description: &description, disks: disks(recipe, base)? };
         if !recipe.build.commands.is_empty() {
             bench.build(recipe, progress)?;
             proceed()?;
@@ -156,7 +157,11 @@ impl Bench<'_> {
             progress.stage("warm", "waiting for the warm process to be ready");
             let wait = warm.deadline.duration();
             let deadline_ms = guest::milliseconds(wait);
-            guest.ask("warming", &Request::Warm { deadline_ms }, Deadline::after(wait + Duration::from_secs(10)))?;
+            guest.ask(
+                "warming",
+                &Request::Warm { deadline_ms },
+                Deadline::after(wait + Duration::from_secs(10)),
+            )?;
         }
         progress.stage("freeze", "freezing the guest");
         let deadline = Deadline::after(FREEZE_DEADLINE);
@@ -182,7 +187,8 @@ impl Guest {
     }
 
     fn ask(&mut self, during: &str, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
-        let channel = self.channel.as_mut().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
+        let channel =
+            self.channel.as_mut().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
         channel.ask(request, deadline).map_err(|error| self.explain(during, error))
     }
 
@@ -199,11 +205,13 @@ impl Guest {
     }
 
     fn run(&mut self, command: &str, deadline: Deadline) -> Result<(), Error> {
-        let channel = self.channel.take().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
+        let channel =
+            self.channel.take().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
         let argv = ["/bin/sh", "-e", "-c", command].map(str::to_owned).to_vec();
         let request = Request::Exec(Exec { argv, ..Exec::default() });
         let mut output = Vec::new();
-        let mut session = Session::start(channel, &request).map_err(|error| self.explain("building", error))?;
+        let mut session =
+            Session::start(channel, &request).map_err(|error| self.explain("building", error))?;
         let status = loop {
             match session.next(deadline).map_err(|error| self.explain("building", error))? {
                 Event::Stdout(bytes) | Event::Stderr(bytes) => {

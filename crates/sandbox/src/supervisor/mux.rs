@@ -16,7 +16,8 @@ use std::rc::Rc;
 
 use agent_protocol::{
     Credit, Decoder, Failure, FailureKind, INITIAL_CREDIT, Incoming, Reply, Request, SessionId, Stream,
-    encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply, parse_request,
+    encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply,
+    parse_request,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
@@ -83,7 +84,8 @@ impl Mux {
         let mut last = false;
         match incoming {
             Incoming::Control(_, payload) => {
-                let reply = parse_reply(payload).map_err(|error| format!("its agent broke the protocol: {error}"))?;
+                let reply =
+                    parse_reply(payload).map_err(|error| format!("its agent broke the protocol: {error}"))?;
                 last = matches!(reply, Reply::Exit(_) | Reply::Failed(_));
                 encode_reply(&mut out, client_id, &reply).map_err(|error| error.to_string())?;
             }

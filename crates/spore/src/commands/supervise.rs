@@ -6,8 +6,8 @@ use clap::Args;
 use sandbox::supervisor::{self, Start};
 
 use crate::cli::Options;
-use crate::error::{CliError, Doing};
 use crate::context;
+use crate::error::{CliError, Doing};
 
 #[derive(Debug, Args)]
 pub(crate) struct SuperviseArgs {

@@ -20,7 +20,10 @@ pub fn workspace_temp() -> &'static Path {
 /// A folder that goes with the value. Its name begins with `purpose`, for whoever finds one that a killed test left.
 pub fn scratch(purpose: &str) -> TempDir {
     fs::create_dir_all(workspace_temp()).expect("the folder for tests can be made");
-    tempfile::Builder::new().prefix(&format!("{purpose}-")).tempdir_in(workspace_temp()).expect("a scratch folder")
+    tempfile::Builder::new()
+        .prefix(&format!("{purpose}-"))
+        .tempdir_in(workspace_temp())
+        .expect("a scratch folder")
 }
 
 /// Random lower-case letters.
@@ -76,6 +79,7 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = from.as_os_str().to_owned();
     source.push("/.");
     let mut cp = std::process::Command::new("cp");
-    let status = cp.args(["--archive", "--no-clobber", "--sparse=always", "--"]).arg(source).arg(to).status()?;
+    let status =
+        cp.args(["--archive", "--no-clobber", "--sparse=always", "--"]).arg(source).arg(to).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp: {status}"))) }
 }

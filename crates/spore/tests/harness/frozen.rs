@@ -38,7 +38,8 @@ impl Frozen {
     pub fn writable_disk(&self) -> Digest {
         let disk = self.config.disks.last().expect("the writable disk comes last");
         let map = Map::parse(&fs::read(self.path(&disk.map)).expect("a map can be read")).expect("a map");
-        let streams: HashMap<_, _> = map.blobs().iter().map(|blob| (blob.digest, self.plain(&blob.digest))).collect();
+        let streams: HashMap<_, _> =
+            map.blobs().iter().map(|blob| (blob.digest, self.plain(&blob.digest))).collect();
         let mut hasher = Hasher::new();
         let mut done = 0;
         for extent in map.extents() {
@@ -56,7 +57,9 @@ impl Frozen {
     #[track_caller]
     fn plain(&self, digest: &Digest) -> Vec<u8> {
         let mut plain = Vec::new();
-        decoder(&self.path(digest)).and_then(|mut frames| frames.read_to_end(&mut plain)).expect("a frame blob");
+        decoder(&self.path(digest))
+            .and_then(|mut frames| frames.read_to_end(&mut plain))
+            .expect("a frame blob");
         plain
     }
 }

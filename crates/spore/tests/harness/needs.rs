@@ -57,13 +57,16 @@ fn missing_for_namespaces() -> Option<String> {
     if let Some(name) = missing {
         return Some(format!("missing: {name}"));
     }
-    let tried = Run::new("unshare").args(["--mount", "--uts", "mount", "-t", "tmpfs", "none", "/mnt"]).finish();
+    let tried =
+        Run::new("unshare").args(["--mount", "--uts", "mount", "-t", "tmpfs", "none", "/mnt"]).finish();
     (!tried.status.success()).then(|| format!("no mount and host-name namespaces: {}", tried.error().trim()))
 }
 
 /// Where a program is.
 pub fn find_program(name: &str) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(name)).find(|path| path.is_file())
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// QEMU 7.2 beside a newer one: the folder that its packages were unpacked to, from `SPORE_TEST_QEMU72`, or where

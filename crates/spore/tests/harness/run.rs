@@ -2,9 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write};
+use std::panic::resume_unwind;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -84,17 +86,21 @@ impl Run {
     }
 }
 
-/// Calls `act` for all items, a few at a time, as several users of one host would; if one panics, so does this.
-#[track_caller]
-pub fn in_parallel<T: Sync>(items: &[T], act: impl Fn(&T) + Sync) {
+/// Calls `act` for all items, a few at a time, as several users of one host would; gives the results in any order.
+pub fn in_parallel<'a, T: Sync, R: Send>(items: &'a [T], act: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
     const AT_ONCE: usize = 4;
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-            act(item);
-        }
+        let next_item = || items.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(next_item).map(&act).collect::<Vec<_>>()
     };
-    std::thread::scope(|scope| (0..AT_ONCE).for_each(|_| drop(scope.spawn(&work))));
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
+        // A worker that has panicked has said why: its panic is the test's.
+        let join =
+            |worker: ScopedJoinHandle<'_, Vec<R>>| worker.join().unwrap_or_else(|panic| resume_unwind(panic));
+        workers.into_iter().flat_map(join).collect()
+    })
 }
 
 /// Reads in a thread, since the pipes may be filled in any order.

@@ -46,7 +46,8 @@ impl Shared {
     /// Pulls it into a root; gives the name to fork it by, and its digest.
     #[track_caller]
     pub fn pull_into(&self, spore: &Spore) -> (String, Digest) {
-        let pulled = spore.json(["pull".as_ref(), "--hub".as_ref(), self.hub.as_os_str(), self.name.as_ref()]);
+        let pulled =
+            spore.json(["pull".as_ref(), "--hub".as_ref(), self.hub.as_os_str(), self.name.as_ref()]);
         let digest = pulled["digest"].as_str().and_then(|digest| digest.parse().ok());
         (self.name.clone(), digest.unwrap_or_else(|| panic!("no digest in {pulled}")))
     }
@@ -120,5 +121,8 @@ fn key(recipe: &Path) -> String {
 /// The name that a recipe gives its snapshot.
 #[track_caller]
 fn recipe_name(recipe: &Path) -> String {
-    rootfs::Recipe::load(recipe).unwrap_or_else(|error| panic!("{}: {error}", recipe.display())).name.to_string()
+    rootfs::Recipe::load(recipe)
+        .unwrap_or_else(|error| panic!("{}: {error}", recipe.display()))
+        .name
+        .to_string()
 }

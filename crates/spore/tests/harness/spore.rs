@@ -41,8 +41,10 @@ impl Spore {
 
     /// With the root `root` in `folder`, which becomes the home and goes when this is dropped.
     pub fn in_folder(folder: TempDir, root: &Path) -> Self {
-        let environment =
-            vec![("HOME".into(), folder.path().into()), ("XDG_CONFIG_HOME".into(), folder.path().join("config").into())];
+        let environment = vec![
+            ("HOME".into(), folder.path().into()),
+            ("XDG_CONFIG_HOME".into(), folder.path().join("config").into()),
+        ];
         let root = folder.path().join(root);
         Self { program: files::program(), root, within: Vec::new(), environment, _folder: folder }
     }

@@ -123,7 +123,8 @@ impl Arena {
     #[track_caller]
     pub fn leaves_nothing(&self, act: impl FnOnce()) {
         let root = self.spore.root();
-        let names = |folder: &str| if root.is_dir() { files::entries(&root.join(folder)) } else { Vec::new() };
+        let names =
+            |folder: &str| if root.is_dir() { files::entries(&root.join(folder)) } else { Vec::new() };
         let (outside, tags) = (self.outside(), names("refs"));
         act();
         assert_eq!(self.outside(), outside, "something changed outside the store");

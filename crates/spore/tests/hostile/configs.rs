@@ -106,7 +106,9 @@ fn engines() -> Vec<Case> {
         pull("a machine type with options", &["engine.machine_type"], |draft| {
             engine(draft)["machine_type"] = json!("pc-q35-7.2,kernel=/etc/shadow");
         }),
-        pull("an empty machine type", &["engine.machine_type"], |draft| engine(draft)["machine_type"] = json!("")),
+        pull("an empty machine type", &["engine.machine_type"], |draft| {
+            engine(draft)["machine_type"] = json!("")
+        }),
         pull("a CPU model with features", &["engine.cpu.model"], |draft| {
             engine(draft)["cpu"]["model"] = json!("Haswell-noTSX,+vmx");
         }),
@@ -171,10 +173,14 @@ fn attachments() -> Vec<Case> {
         pull("an unknown critical attachment", &["application/x-seal", "critical"], |draft| {
             draft.attach("application/x-seal", b"sealed", true);
         }),
-        pull("an attachment that the manifest does not declare", &["attachment", "is not declared"], |draft| {
-            draft.attach("application/x-note", b"note", false);
-            drop(draft.manifest["layers"].as_array_mut().expect("a list").pop());
-        }),
+        pull(
+            "an attachment that the manifest does not declare",
+            &["attachment", "is not declared"],
+            |draft| {
+                draft.attach("application/x-note", b"note", false);
+                drop(draft.manifest["layers"].as_array_mut().expect("a list").pop());
+            },
+        ),
         pull("an attachment that the config does not declare", &["nothing needs it"], |draft| {
             draft.attach("application/x-note", b"note", false);
             draft.config["attachments"] = json!([]);

@@ -22,7 +22,8 @@ pub struct Original {
 impl Original {
     #[track_caller]
     pub fn read(hub: &Path, name: &str) -> Self {
-        let read = |path: PathBuf| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let read =
+            |path: PathBuf| fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let json = |bytes: Vec<u8>| serde_json::from_slice::<Value>(&bytes).expect("it is JSON");
         let manifest = json(read(hub.join("v2").join(name).join("manifests").join(TAG)));
         let config = json(read(blob_path(hub, digest(&manifest["config"]["digest"]))));
@@ -31,7 +32,13 @@ impl Original {
 
     pub fn draft(&self) -> Draft {
         let Self { hub, manifest, config } = self;
-        Draft { hub: hub.clone(), manifest: manifest.clone(), config: config.clone(), text: None, is_sealed: false }
+        Draft {
+            hub: hub.clone(),
+            manifest: manifest.clone(),
+            config: config.clone(),
+            text: None,
+            is_sealed: false,
+        }
     }
 }
 

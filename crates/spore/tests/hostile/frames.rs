@@ -8,19 +8,27 @@ use crate::raw::RawFrame;
 
 pub fn cases() -> Vec<Case> {
     vec![
-        fork("a frame that inflates beyond its length", 5, &["blob sha256:", "frame 0", "expected 4096"], |draft| {
-            edit(draft, |frame| *frame = RawFrame { plain: 4096, ..RawFrame::new(&[7; 1 << 20]) });
-        }),
+        fork(
+            "a frame that inflates beyond its length",
+            5,
+            &["blob sha256:", "frame 0", "1048576"],
+            |draft| {
+                edit(draft, |frame| {
+                    *frame = RawFrame { plain: frame.plain, ..RawFrame::new(&vec![7; 1 << 20]) }
+                });
+            },
+        ),
         fork("a frame that does not fill its length", 5, &["blob sha256:", "frame 0", "expected"], |draft| {
             edit(draft, |frame| *frame = RawFrame { plain: frame.plain, ..RawFrame::new(&[7; 4096]) });
         }),
         fork("a frame that says less than it inflates to", 5, &["blob sha256:", "frame 0"], |draft| {
-            // The header says 4096 bytes, the blocks hold a mebibyte.
+            // The header of the true frame before blocks that hold a mebibyte.
             let long = zstd::bulk::compress(&vec![7; 1 << 20], 3).expect("zstd compresses");
-            let short = zstd::bulk::compress(&[7; 4096], 3).expect("zstd compresses");
-            let mut bytes = short[..header(&short)].to_vec();
-            bytes.extend(&long[header(&long)..]);
-            draft.edit_frames("writable", |blob| blob.frames[0] = RawFrame::with_bytes(bytes, 4096));
+            edit(draft, |frame| {
+                let mut bytes = frame.bytes[..header(&frame.bytes)].to_vec();
+                bytes.extend(&long[header(&long)..]);
+                *frame = RawFrame::with_bytes(bytes, frame.plain);
+            });
         }),
         fork("a frame without its content size", 5, &["blob sha256:", "frame 0", "content size"], |draft| {
             edit(draft, |frame| {
@@ -31,9 +39,14 @@ pub fn cases() -> Vec<Case> {
         fork("a frame that is not zstd", 5, &["blob sha256:", "frame 0"], |draft| {
             edit(draft, |frame| *frame = RawFrame::with_bytes(vec![0x55; 100], frame.plain));
         }),
-        fork("a frame of other bytes than its index says", 5, &["blob sha256:", "frame 0", "digest"], |draft| {
-            edit(draft, |frame| frame.digest = Digest::of(b"another frame"));
-        }),
+        fork(
+            "a frame of other bytes than its index says",
+            5,
+            &["blob sha256:", "frame 0", "digest"],
+            |draft| {
+                edit(draft, |frame| frame.digest = Digest::of(b"another frame"));
+            },
+        ),
         fork("a frame of 2 MiB", 5, &["blob sha256:", "frame 0", "2097152 plain"], |draft| {
             edit(draft, |frame| *frame = RawFrame::new(&vec![7; 2 << 20]));
         }),

@@ -12,7 +12,9 @@ pub fn cases() -> Vec<Case> {
             let text = draft.manifest_bytes();
             draft.manifest_text(&text.as_bytes()[..text.len() / 2]);
         }),
-        pull("a manifest of random bytes", &["manifest is not valid"], |draft| draft.manifest_text([0xFF; 500])),
+        pull("a manifest of random bytes", &["manifest is not valid"], |draft| {
+            draft.manifest_text([0xFF; 500])
+        }),
         pull("a manifest of more than 4 MiB", &["4194304"], |draft| {
             let text = draft.manifest_bytes();
             draft.manifest_text(text + &" ".repeat(4 << 20));
@@ -27,7 +29,9 @@ pub fn cases() -> Vec<Case> {
             draft.manifest["artifactType"] = json!("application/vnd.spore.snapshot.v1");
         }),
         pull("another schema", &["schemaVersion"], |draft| draft.manifest["schemaVersion"] = json!(1)),
-        pull("an unknown field", &["unknown field", "subject"], |draft| draft.manifest["subject"] = json!({})),
+        pull("an unknown field", &["unknown field", "subject"], |draft| {
+            draft.manifest["subject"] = json!({})
+        }),
         pull("a field twice", &["duplicate field", "layers"], |draft| {
             let text = draft.manifest_bytes();
             draft.manifest_text(text.replacen("\"layers\":", "\"layers\":[],\"layers\":", 1));
@@ -61,7 +65,9 @@ fn closures() -> Vec<Case> {
             let entry = json!({ "mediaType": "application/octet-stream", "digest": digest, "size": 10 });
             blobs(draft).push(entry);
         }),
-        pull("frames that are not declared", &["frames of", "is not declared"], |draft| drop(blobs(draft).pop())),
+        pull("frames that are not declared", &["frames of", "is not declared"], |draft| {
+            drop(blobs(draft).pop())
+        }),
         pull("an engine state that is not declared", &["engine state", "is not declared"], |draft| {
             drop(blobs(draft).remove(0));
         }),
@@ -84,7 +90,9 @@ fn sizes() -> Vec<Case> {
         pull("a blob of 2^64 - 1 bytes", &["18446744073709551615"], |draft| {
             draft.manifest["layers"][4]["size"] = json!(u64::MAX);
         }),
-        pull("a blob of 2^64 bytes", &["manifest is not valid"], |draft| size_text(draft, "18446744073709551616")),
+        pull("a blob of 2^64 bytes", &["manifest is not valid"], |draft| {
+            size_text(draft, "18446744073709551616")
+        }),
         pull("a blob of -1 bytes", &["manifest is not valid"], |draft| size_text(draft, "-1")),
         pull("a blob of half a byte", &["manifest is not valid"], |draft| size_text(draft, "0.5")),
         pull("a config of 2^63 bytes", &["9223372036854775808"], |draft| {

@@ -19,7 +19,9 @@ pub fn cases() -> Vec<Case> {
         pull("a map of its beginning alone", &["map", "cut short"], |draft| {
             draft.edit_map_bytes("writable", |plain| plain.truncate(12));
         }),
-        pull("another kind of file", &["does not begin as a map"], |draft| set(draft, b"\0QFI\xFB\0\0\0\x03")),
+        pull("another kind of file", &["does not begin as a map"], |draft| {
+            set(draft, b"\0QFI\xFB\0\0\0\x03")
+        }),
         pull("another version", &["does not begin as a map"], |draft| {
             draft.edit_map_bytes("writable", |plain| plain[8] = 1);
         }),
@@ -90,10 +92,14 @@ fn extents() -> Vec<Case> {
         }),
         pull("an extent before the one before it", &["too large"], |draft| {
             // A gap of -1, were gaps signed.
-            draft.edit_map("writable", |map| map.extents.last_mut().expect("extents").gap = (-1_i64).cast_unsigned());
+            draft.edit_map("writable", |map| {
+                map.extents.last_mut().expect("extents").gap = (-1_i64).cast_unsigned()
+            });
         }),
         pull("an extent that wraps around", &["too large"], |draft| {
-            draft.edit_map("writable", |map| map.extents.last_mut().expect("extents").pages = u64::from(u32::MAX));
+            draft.edit_map("writable", |map| {
+                map.extents.last_mut().expect("extents").pages = u64::from(u32::MAX)
+            });
         }),
         pull("an extent without pages", &["extent is empty"], |draft| {
             draft.edit_map("writable", |map| map.extents.last_mut().expect("extents").pages = 0);
@@ -158,7 +164,9 @@ fn sources() -> Vec<Case> {
         pull("65537 blobs", &["blobs", "65536"], |draft| {
             draft.edit_map("writable", |map| map.counts[0] = Some(65_537));
         }),
-        pull("13 layers", &["layers", "12"], |draft| draft.edit_map("memory", |map| map.counts[1] = Some(13))),
+        pull("13 layers", &["layers", "12"], |draft| {
+            draft.edit_map("memory", |map| map.counts[1] = Some(13))
+        }),
         pull("a blob of 2^63 bytes", &["cannot be"], |draft| {
             draft.edit_map("writable", |map| map.blobs[0].size = 1 << 63);
         }),
@@ -194,7 +202,8 @@ fn disks() -> Vec<Case> {
             });
         }),
         pull("a writable disk of a layer's pages", &["only memory may point into layers"], |draft| {
-            let content = draft.config["disks"][0]["content"].as_str().expect("a digest").parse().expect("a digest");
+            let content =
+                draft.config["disks"][0]["content"].as_str().expect("a digest").parse().expect("a digest");
             draft.edit_map("writable", |map| {
                 map.layers.push(content);
                 map.extents.push(RawExtent { gap: 0, pages: 1, source: 1, page: 0 });

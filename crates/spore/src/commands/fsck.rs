@@ -1,0 +1,52 @@
+//! `spore fsck`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cli::Options;
+use crate::error::CliError;
+use crate::{context, output, progress};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore fsck
+  spore fsck --format json
+
+Hashes every blob and every flat file again and reads every snapshot. It changes nothing. The exit code is 5 if
+something is wrong.")]
+pub(crate) struct FsckArgs {}
+
+pub(crate) fn run(options: &Options, _: &FsckArgs) -> Result<ExitCode, CliError> {
+    let store = context::store(options)?;
+    let bar = progress::bytes(options, "checking");
+    let report = store.fsck(&|progress| {
+        bar.set_length(progress.total);
+        bar.set_position(progress.done);
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    let problems: Vec<_> = report
+        .problems
+        .iter()
+        .map(|problem| json!({ "problem": problem.to_string(), "remedy": problem.remedy() }))
+        .collect();
+    let document = json!({
+        "blobs": report.blobs,
+        "flat_files": report.flats,
+        "snapshots": report.snapshots,
+        "problems": problems,
+    });
+    output::result(options.format, &document, || {
+        let problems = report.problems.iter().map(|problem| format!("{problem}\n  {}\n", problem.remedy()));
+        let (blobs, flats, snapshots) = (report.blobs, report.flats, report.snapshots);
+        let checked = format!("checked {blobs} blobs, {flats} flat files, {snapshots} snapshots");
+        problems.chain([checked]).collect::<String>()
+    });
+    match report.problems.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        1 => Err(CliError::Verification("1 problem found".to_owned())),
+        count => Err(CliError::Verification(format!("{count} problems found"))),
+    }
+}

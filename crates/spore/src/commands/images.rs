@@ -1,0 +1,100 @@
+//! `spore images`
+
+use std::collections::HashMap;
+use std::process::ExitCode;
+
+use clap::Args;
+use format::{Digest, FullName};
+use serde_json::json;
+use store::usage::SnapshotUsage;
+use store::{RefRecord, Store};
+
+use crate::cli::Options;
+use crate::error::CliError;
+use crate::{context, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore images
+  spore images --format json
+
+SIZE is what a snapshot's blobs take; OWN the part that removing it would free, SHARED the part that other snapshots
+have too. FLAT is what the files take that were laid out for engines: a cache, which `prune` removes.")]
+pub(crate) struct ImagesArgs {}
+
+pub(crate) fn run(options: &Options, _: &ImagesArgs) -> Result<ExitCode, CliError> {
+    let store = context::store(options)?;
+    // One broken snapshot leaves the sizes of all unknown; what is here is to be seen all the same.
+    let usage = match store.usage() {
+        Ok(usage) => usage.snapshots,
+        Err(error) => {
+            output::warn(&format!("sizes cannot be told: {error}"));
+            Vec::new()
+        }
+    };
+    let usage: HashMap<Digest, SnapshotUsage> = usage.into_iter().map(|one| (one.digest, one)).collect();
+    let refs = store.refs()?;
+    let images: Vec<_> =
+        refs.iter().map(|(name, record)| Image::new(&store, name, record, &usage)).collect();
+    let document = json!({ "images": images.iter().map(Image::document).collect::<Vec<_>>() });
+    output::result(options.format, &document, || {
+        let rows: Vec<_> = images.iter().map(Image::row).collect();
+        output::table(&["NAME", "TAG", "DIGEST", "CREATED", "SIZE", "OWN", "SHARED", "FLAT"], &rows)
+    });
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Image<'a> {
+    name: &'a FullName,
+    record: &'a RefRecord,
+    created_at: Option<String>,
+    usage: Option<&'a SnapshotUsage>,
+}
+
+impl<'a> Image<'a> {
+    fn new(
+        store: &Store,
+        name: &'a FullName,
+        record: &'a RefRecord,
+        usage: &'a HashMap<Digest, SnapshotUsage>,
+    ) -> Self {
+        let config = store.read_manifest(&record.digest).and_then(|(manifest, _)| store.read_config(&manifest.config.digest));
+        let created_at = config.ok().map(|config| config.provenance.created_at);
+        Self { name, record, created_at, usage: usage.get(&record.digest) }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let size = |part: fn(&SnapshotUsage) -> u64| {
+            self.usage.map_or_else(|| "?".to_owned(), |usage| output::size(part(usage)))
+        };
+        let flat = match self.usage {
+            Some(SnapshotUsage { flat: 0, .. }) => "-".to_owned(),
+            _ => size(|usage| usage.flat),
+        };
+        // To the minute; the document has all of it.
+        let created = self.created_at.as_deref().unwrap_or("?").chars().take(16).collect::<String>();
+        vec![
+            format!("{}/{}", self.name.hub, self.name.name),
+            self.name.tag.to_string(),
+            self.record.digest.short(),
+            created.replace('T', " "),
+            size(|usage| usage.total),
+            size(|usage| usage.own),
+            size(|usage| usage.shared),
+            flat,
+        ]
+    }
+
+    fn document(&self) -> serde_json::Value {
+        json!({
+            "name": self.name.to_string(),
+            "digest": self.record.digest,
+            "origin": self.record.origin,
+            "created_at": self.created_at,
+            "total_bytes": self.usage.map(|usage| usage.total),
+            "own_bytes": self.usage.map(|usage| usage.own),
+            "shared_bytes": self.usage.map(|usage| usage.shared),
+            "flat_bytes": self.usage.map(|usage| usage.flat),
+        })
+    }
+}

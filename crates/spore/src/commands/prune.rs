@@ -1,0 +1,101 @@
+//! `spore prune`
+
+use std::process::ExitCode;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use sandbox::{Sandbox, Status, kill, list};
+use serde_json::json;
+use store::prune::PrunePlan;
+
+use crate::cli::Options;
+use crate::error::CliError;
+use crate::{context, output, progress};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore prune --dry-run
+  spore prune
+  spore prune --all
+
+Removes what no tag, no sandbox and no running command needs, and what dead sandboxes have left: their logs too.")]
+pub(crate) struct PruneArgs {
+    /// Only show what would be removed
+    #[arg(long)]
+    dry_run: bool,
+    /// Also what is kept only to make the next bake faster
+    #[arg(long)]
+    all: bool,
+}
+
+/// A fork makes a sandbox's folder before anything runs in it; for so many seconds that is no sign of death.
+const YOUNG: u64 = 60;
+
+pub(crate) fn run(options: &Options, args: &PruneArgs) -> Result<ExitCode, CliError> {
+    let store = context::store(options)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let mut dead = list(&store)?;
+    dead.retain(|sandbox| is_dead(sandbox, now));
+    if !args.dry_run {
+        // Before the plan: what only they needed can go too.
+        dead.iter().try_for_each(|sandbox| kill(&store, sandbox))?;
+    }
+    let plan = store.plan_prune(args.all)?;
+    let mut document = json!({
+        "dry_run": args.dry_run,
+        "plan": {
+            "sandboxes": dead.iter().map(|sandbox| sandbox.id.as_str()).collect::<Vec<_>>(),
+            "items": items(&plan),
+            "bytes": plan.bytes(),
+        },
+    });
+    let mut text = describe(&dead, &plan);
+    if args.dry_run {
+        text.push_str(&format!("would free {}", output::size(plan.bytes())));
+    } else {
+        let wait = &mut || progress::note(options, "another prune is at work: waiting for it");
+        let report = store.prune(&plan, wait)?;
+        if let Some(document) = document.as_object_mut() {
+            let removed = report.removed + dead.len();
+            document.insert("removed".into(), removed.into());
+            document.insert("freed_bytes".into(), report.bytes.into());
+            document.insert("kept".into(), report.kept.into());
+        }
+        text.push_str(&format!("freed {}", output::size(report.bytes)));
+        if report.kept > 0 {
+            text.push_str(&format!("; {} are in use by now and were kept", report.kept));
+        }
+    }
+    output::result(options.format, &document, || text);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn is_dead(sandbox: &Sandbox, now: u64) -> bool {
+    let is_being_made = sandbox
+        .record
+        .as_ref()
+        .is_some_and(|record| !record.ready && record.ended.is_none() && now < record.created_at + YOUNG);
+    matches!(sandbox.status, Status::Dead { .. }) && !is_being_made
+}
+
+fn items(plan: &PrunePlan) -> Vec<serde_json::Value> {
+    let item = |candidate: &store::prune::Candidate| {
+        json!({
+            "item": candidate.item.to_string(),
+            "why": candidate.why.to_string(),
+            "bytes": candidate.bytes,
+        })
+    };
+    plan.candidates.iter().map(item).collect()
+}
+
+fn describe(dead: &[Sandbox], plan: &PrunePlan) -> String {
+    let dead = dead.iter().map(|sandbox| {
+        vec!["-".to_owned(), format!("sandbox {}", sandbox.id), sandbox.status.to_string()]
+    });
+    let items = plan.candidates.iter().map(|candidate| {
+        vec![output::size(candidate.bytes), candidate.item.to_string(), candidate.why.to_string()]
+    });
+    let rows: Vec<_> = dead.chain(items).collect();
+    if rows.is_empty() { String::new() } else { output::table(&["SIZE", "WHAT", "WHY"], &rows) }
+}

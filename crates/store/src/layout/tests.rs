@@ -1,0 +1,163 @@
+//! From a file to frames and a map and back to a file; and blobs that are not what their map says.
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+use format::config::{Disk, DiskRole};
+use format::map::MapBuilder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::Framing;
+use crate::testing::{Home, home, put_snapshot};
+
+/// A sparse file of `pages` pages in which the listed ones are filled with bytes of their own.
+fn sparse(pages: u64, filled: &[u64]) -> File {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(pages * PAGE_SIZE).unwrap();
+    for page in filled {
+        let bytes: Vec<u8> = (0..PAGE_SIZE).map(|n| (n * (page + 1) % 251 + 1) as u8).collect();
+        file.write_all_at(&bytes, page * PAGE_SIZE).unwrap();
+    }
+    file
+}
+
+/// Stores the filled pages of a file and maps them.
+fn store_pages(home: &Home, file: &File, pages: u64, filled: &[u64]) -> Map {
+    let lease = home.store.lease().unwrap();
+    let ranges: Vec<_> = filled.iter().map(|page| (*page, 1)).collect();
+    let blobs = home.store.write_frames(&lease, file, &ranges, Framing::PRIVATE).unwrap();
+    let mut builder = MapBuilder::new(pages);
+    for (stored, page) in (0..).zip(filled) {
+        builder.blob(*page, 1, &blobs[0], stored).unwrap();
+    }
+    // The blobs outlive the lease: nothing collects here.
+    builder.finish().unwrap()
+}
+
+fn content(file: &File) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    #[test]
+    fn what_is_laid_out_is_what_was_stored(filled in proptest::collection::btree_set(0_u64..600, 1..200)) {
+        let home = home();
+        let filled: Vec<_> = filled.into_iter().collect();
+        let file = sparse(600, &filled);
+        let map = store_pages(&home, &file, 600, &filled);
+        let out = tempfile::tempfile().unwrap();
+        write_map(&home.store, &map, &[], &out).unwrap();
+        prop_assert!(content(&out) == content(&file));
+    }
+}
+
+#[test]
+fn stored_zeros_become_holes() {
+    let home = home();
+    let file = sparse(1000, &[3, 999]);
+    let all: Vec<_> = (0..1000).collect();
+    let map = store_pages(&home, &file, 1000, &all);
+    assert_eq!(map.covered_pages(), 1000);
+    let out = tempfile::tempfile().unwrap();
+    write_map(&home.store, &map, &[], &out).unwrap();
+    assert_eq!(content(&out), content(&file));
+    assert!(out.metadata().unwrap().blocks() * 512 <= 64 * PAGE_SIZE, "{}", out.metadata().unwrap().blocks());
+}
+
+#[test]
+fn equal_pages_give_equal_blobs_of_bounded_size() {
+    let home = home();
+    let file = tempfile::tempfile().unwrap();
+    let mut noise = vec![0_u8; 70 << 20];
+    let mut state = 1_u64;
+    for chunk in noise.chunks_mut(8) {
+        // xorshift64: zstd finds nothing in it.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        chunk.copy_from_slice(&state.to_le_bytes());
+    }
+    file.write_all_at(&noise, 0).unwrap();
+    let lease = home.store.lease().unwrap();
+    let pages = (70 << 20) / PAGE_SIZE;
+    let map = home.store.write_layer_frames(&lease, &file, pages).unwrap();
+    assert_eq!(map.blobs().len(), 2);
+    assert!(map.blobs().iter().all(|blob| blob.size <= format::limits::BLOB_BYTES));
+    map.check_layer().unwrap();
+    assert_eq!(home.store.write_layer_frames(&lease, &file, pages).unwrap(), map);
+    let out = tempfile::tempfile().unwrap();
+    write_map(&home.store, &map, &[], &out).unwrap();
+    assert_eq!(hash_file(&out).unwrap(), Digest::of(&noise));
+}
+
+#[test]
+fn memory_takes_pages_from_layers() {
+    let home = home();
+    let layer = sparse(10, &(0..10).collect::<Vec<_>>());
+    let identity = hash_file(&layer).unwrap();
+    let mut builder = MapBuilder::new(20);
+    builder.layer(5, 3, identity, 7).unwrap();
+    let map = builder.finish().unwrap();
+    let out = tempfile::tempfile().unwrap();
+    assert!(matches!(write_map(&home.store, &map, &[], &out), Err(LayoutError::NoLayer(_))));
+    let layers = [LayerFile { content: identity, file: layer.try_clone().unwrap() }];
+    write_map(&home.store, &map, &layers, &out).unwrap();
+    assert_eq!(content(&out)[5 * 4096..8 * 4096], content(&layer)[7 * 4096..]);
+}
+
+/// Changes one byte of a blob behind the store's back.
+fn damage(home: &Home, blob: &Digest, at: u64) {
+    let path = home.store.root().join("blobs/sha256").join(blob.hex());
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+}
+
+#[test]
+fn damage_is_found_before_it_is_laid_out() {
+    let home = home();
+    let filled: Vec<_> = (0..100).collect();
+    let map = store_pages(&home, &sparse(100, &filled), 100, &filled);
+    let blob = map.blobs()[0].clone();
+    let out = tempfile::tempfile().unwrap();
+    damage(&home, &blob.digest, blob.index_offset + 30);
+    assert!(matches!(write_map(&home.store, &map, &[], &out), Err(LayoutError::Index { .. })));
+    damage(&home, &blob.digest, blob.index_offset + 30);
+    damage(&home, &blob.digest, 5);
+    let error = write_map(&home.store, &map, &[], &out).unwrap_err();
+    assert!(matches!(error, LayoutError::Frame { source: FrameError::Digest { .. }, .. }), "{error}");
+}
+
+#[test]
+fn a_layer_with_a_false_identity_is_not_kept() {
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    let digest = put_snapshot(&home.store, &lease, &["a"], "x");
+    let mut snapshot = home.store.load_snapshot(&digest).unwrap();
+    let lie = Digest::of(b"another layer");
+    snapshot.config.disks[0] =
+        Disk { role: DiskRole::Layer, content: Some(lie), ..snapshot.config.disks[0].clone() };
+    let error = home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap_err();
+    assert!(matches!(error, LayoutError::Content { expected, .. } if expected == lie), "{error}");
+    assert!(home.store.flat_files().unwrap().is_empty());
+}
+
+#[test]
+fn flat_files_are_laid_out_once_and_shared() {
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    let digest = put_snapshot(&home.store, &lease, &["a", "b"], "x");
+    let snapshot = home.store.load_snapshot(&digest).unwrap();
+    let flats = home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
+    let inode = |key| fs::metadata(home.store.flat_path(key)).unwrap().ino();
+    let before: Vec<_> = flats.disks.iter().map(|key| inode(*key)).collect();
+    assert_eq!(home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap(), flats);
+    assert_eq!(before, flats.disks.iter().map(|key| inode(*key)).collect::<Vec<_>>());
+    assert_eq!(home.store.flat_files().unwrap().len(), 4);
+}
