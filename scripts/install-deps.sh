@@ -2,7 +2,8 @@
 # Installs what building and running Spore need, on Debian 12.
 #
 #   scripts/install-deps.sh           QEMU, EROFS, mmdebstrap, a C compiler, Rust
-#   scripts/install-deps.sh --tests   also linters, and QEMU 7.2 beside a newer one, for restores across releases
+#   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, and QEMU 7.2 beside a newer one,
+#                                     for restores across releases
 #
 # Where all is present, apt is not called and no privileges are needed. What is asked for is what is used (a
 # command, a header), not a package's name: QEMU or Rust from elsewhere do as well.
@@ -16,7 +17,7 @@ tests=false
 case "${1:-}" in
   "") ;;
   --tests) tests=true ;;
-  *) sed -n '2,5s/^# \?//p' "${self%% *}" >&2; exit 2 ;;
+  *) sed -n '2,6s/^# \?//p' "${self%% *}" >&2; exit 2 ;;
 esac
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
@@ -83,6 +84,7 @@ collect_packages() {
   if $tests; then
     need zstd have zstd
     need shellcheck have shellcheck
+    need busybox-static test -x /bin/busybox
     collect_linters
   fi
 }
@@ -210,6 +212,27 @@ WRAPPER
   touch "$dir/complete"
 }
 
+# --- a kernel for the engine's tests -----------------------------------------------------------------------
+
+# Leaves target/test-guest/{vmlinuz,modules}: the suite's cloud kernel, which is never installed on the host.
+fetch_test_kernel() {
+  local dir=target/test-guest package
+  if [[ -e $dir/complete ]]; then return; fi
+  rm -rf "$dir"
+  mkdir -p "$dir/debs"
+  package=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image-/ { print $2; exit }')
+  if [[ -z $package ]] || ! (cd "$dir/debs" && apt-get download -q -o APT::Sandbox::User=root "$package") \
+    >"$dir/log" 2>&1; then
+    say "no kernel can be fetched ($dir/log): the engine's conformance tests will be skipped"
+    return
+  fi
+  dpkg --extract "$dir"/debs/*.deb "$dir/tree"
+  mv "$dir"/tree/boot/vmlinuz-* "$dir/vmlinuz"
+  mv "$dir"/tree/lib/modules/* "$dir/modules"
+  rm -rf "$dir/debs" "$dir/tree"
+  touch "$dir/complete"
+}
+
 # download_qemu_7_2 FOLDER: bookworm's packages, whatever is installed. apt's own user need not reach the folder.
 download_qemu_7_2() (
   cd "$1"
@@ -234,4 +257,7 @@ if ((EUID != 0)) && ! grep -qs "^\($(id -un)\|$(id -u)\):" /etc/subuid; then
     "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $(id -un)"
 fi
 
-if $tests; then fetch_qemu_7_2; fi
+if $tests; then
+  fetch_qemu_7_2
+  fetch_test_kernel
+fi

@@ -14,6 +14,14 @@ mkdir -p target
 scripts/check.sh 2>&1 | tee -a "$log"
 checks=${PIPESTATUS[0]}
 
+# What scripts/install-deps.sh --tests has left for tests; what is not there is skipped by name.
+if [[ -e target/test-guest/complete ]]; then
+  export SPORE_TEST_KERNEL=$PWD/target/test-guest/vmlinuz SPORE_TEST_MODULES=$PWD/target/test-guest/modules
+fi
+if [[ -e target/qemu-7.2/complete ]]; then
+  export SPORE_TEST_QEMU=$PWD/target/qemu-7.2/qemu-system-x86_64
+fi
+
 # --show-output: a test that passes has its output shown after the run, each line from its own column 0, so that
 # `skipped: NAME: why` is seen and found. (--nocapture would put it behind the harness's "test NAME ... ".)
 cargo test --workspace --locked --no-fail-fast -- --show-output </dev/null 2>&1 | tee -a "$log"

@@ -64,15 +64,16 @@ def descendants(pid):
     return found
 
 
-def working_in(folder):
-    """The processes whose working directory is `folder` or lies in it."""
+def started_in(folder):
+    """The engines and supervisors whose working directory is in `folder`; a shell that stands there is not ours."""
     found = []
     for pid in parents():
         try:
             place = Path(os.readlink(f"/proc/{pid}/cwd"))
+            program = Path(os.readlink(f"/proc/{pid}/exe")).name
         except OSError:
             continue
-        if pid != os.getpid() and place.is_relative_to(folder):
+        if place.is_relative_to(folder) and program.startswith(("qemu-system-", "spore")):
             found.append(pid)
     return found
 

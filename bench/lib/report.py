@@ -47,6 +47,7 @@ class Section:
         self.name = name
         self.data = {}
         self.criteria = []
+        self.pending = []
         self.error = None
 
     def table(self, header, rows):
@@ -67,6 +68,16 @@ class Section:
         verdict = "ok" if met else "MISSED"
         print(f"  criterion: {what}: at most {limit}{unit}  measured: {shown}  {verdict}", flush=True)
         self.criteria.append({"what": what, "limit": limit, "measured": measured, "unit": unit.strip(), "met": met})
+
+    def judge(self):
+        """Prints the criteria that :meth:`limit` has put off until the table is out."""
+        for criterion in self.pending:
+            self.criterion(*criterion)
+        self.pending.clear()
+
+    def limit(self, what, measured, limit):
+        """A criterion that is printed by :meth:`judge`."""
+        self.pending.append((what, measured, limit))
 
     def failed(self, error):
         """Notes why there is no result."""

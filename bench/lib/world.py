@@ -15,7 +15,6 @@ from .spore import Spore
 
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent
-RECIPE = REPOSITORY / "recipes" / "python-numpy"
 NAME = "bench"
 
 
@@ -24,11 +23,11 @@ class World:
 
     def __init__(self, quick):
         self.quick = quick
+        self.recipe = REPOSITORY / "recipes" / "python-numpy"
         self.program = Path(os.environ.get("SPORE", REPOSITORY / "target" / "release" / "spore")).absolute()
         self.folder = REPOSITORY / "target" / "bench"
         self.results = HERE / "results" / "latest.json"
         self.executable = None
-        self.bakes = {}
 
     def __enter__(self):
         if not self.program.exists():
@@ -52,7 +51,7 @@ class World:
         if not (self.home / "spore").exists():
             shutil.copy2(self.program, self.home / "spore.new")
             (self.home / "spore.new").rename(self.home / "spore")
-        self.spore = self.rooted("root")
+        self.spore = Spore(self.home / "spore", self.home / "root", self.home)
         return self
 
     def __exit__(self, *_):
@@ -60,9 +59,9 @@ class World:
         self._remove_scratch()
         self.lock.close()
 
-    def rooted(self, name):
-        """The same executable with another root."""
-        return Spore(self.home / "spore", self.home / name, self.home)
+    def scratch_root(self, name):
+        """The same executable with a new, empty root, which goes at the end."""
+        return Spore(self.home / "spore", self.scratch(name), self.home)
 
     def scratch(self, name):
         """A new, empty folder, which goes at the end."""
@@ -73,7 +72,7 @@ class World:
 
     def prepare(self):
         """Bakes what is measured, from nothing: caches are not taken over from another executable."""
-        self.snapshot = self.bake(NAME, RECIPE)["digest"]
+        self.snapshot = self.bake(NAME, self.recipe)["digest"]
 
     def bake(self, name, recipe):
         """Bakes a recipe, once for each executable and recipe; gives what `spore bake` said and what it took."""
@@ -92,8 +91,8 @@ class World:
         return Bare(self.spore, self.snapshot, NAME, self.scratch("bare"))
 
     def end_processes(self):
-        """Ends every process that works in the folder: engines and supervisors do, and nothing else has reason to."""
-        processes.end(processes.working_in(self.folder))
+        """Ends every guest that was started in the folder, by this run or an earlier one, and removes its sandbox."""
+        processes.end(processes.started_in(self.folder))
         roots = {self.spore.root, *(self.folder / "scratch").glob("*")} if self.executable else ()
         for root in roots:
             if (root / "sandboxes").is_dir():

@@ -15,6 +15,9 @@ pub(crate) enum CliError {
     /// Something that was named is not there.
     #[error("{0}")]
     NotFound(String),
+    /// Something is not what its digest says.
+    #[error("{0}")]
+    Verification(String),
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -97,6 +100,7 @@ impl CliError {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
             Self::Interrupted => Kind::Interrupted,
             Self::NotFound(_) => Kind::NotFound,
+            Self::Verification(_) => Kind::Verification,
             Self::Resolve(error) => resolve_kind(error),
             Self::Ref(store::RefError::NotFound { .. }) => Kind::NotFound,
             Self::SandboxId(error) => sandbox_id_kind(error),

@@ -1,7 +1,6 @@
 //! Results on standard output, errors on standard error: tables for people, one JSON document for scripts.
-#![allow(clippy::print_stderr)]
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use serde::Serialize;
 
@@ -23,9 +22,31 @@ pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce()
     }
 }
 
-fn print(text: &str) {
-    // What reads our output may go away (`spore ps | head`): that ends us, as it ends every tool of its kind.
-    if writeln!(std::io::stdout(), "{text}").is_err() {
+/// Prints a line.
+pub(crate) fn print(text: &str) {
+    or_end(writeln!(io::stdout(), "{text}"));
+}
+
+/// Prints bytes as they are.
+///
+/// # Errors
+/// If they cannot be read.
+pub(crate) fn copy(from: &mut impl Read) -> io::Result<()> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let length = from.read(&mut buffer)?;
+        let mut stdout = io::stdout();
+        if length == 0 {
+            or_end(stdout.flush());
+            return Ok(());
+        }
+        or_end(stdout.write_all(buffer.get(..length).unwrap_or_default()));
+    }
+}
+
+/// What reads our output may go away (`spore ps | head`): that ends us, as it ends every tool of its kind.
+fn or_end(written: io::Result<()>) {
+    if written.is_err() {
         std::process::exit(1);
     }
 }
@@ -33,9 +54,21 @@ fn print(text: &str) {
 /// Prints an error.
 pub(crate) fn error(message: &str, kind: &str, format: Format) {
     match format {
-        Format::Json => eprintln!("{}", serde_json::json!({ "error": { "kind": kind, "message": message } })),
-        Format::Text => eprintln!("spore: {message}"),
+        Format::Json => {
+            say(&serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string())
+        }
+        Format::Text => say(&format!("spore: {message}")),
     }
+}
+
+/// Prints what somebody should know about a result that stands all the same.
+pub(crate) fn warn(message: &str) {
+    say(&format!("spore: warning: {message}"));
+}
+
+/// A line on standard error, where nobody may be there to read it.
+pub(crate) fn say(line: &str) {
+    writeln!(io::stderr(), "{line}").ok();
 }
 
 /// Columns as wide as their widest cell, two spaces apart.

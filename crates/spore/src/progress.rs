@@ -11,6 +11,7 @@ use hub::Event;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::Options;
+use crate::output;
 
 /// Whether progress is to be shown.
 pub(crate) fn is_wanted(options: &Options) -> bool {
@@ -18,10 +19,9 @@ pub(crate) fn is_wanted(options: &Options) -> bool {
 }
 
 /// Says once what is about to be done.
-#[allow(clippy::print_stderr)]
 pub(crate) fn note(options: &Options, text: &str) {
     if is_wanted(options) {
-        eprintln!("{text}");
+        output::say(text);
     }
 }
 
@@ -71,6 +71,20 @@ pub(crate) fn counter(options: &Options, length: u64, what: &'static str) -> Pro
     bar
 }
 
+/// A bar of bytes, with rate and time left. Its length is set when it is known.
+pub(crate) fn bytes(options: &Options, what: &'static str) -> ProgressBar {
+    if !is_wanted(options) {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    let template = "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
 /// The bar of a transfer, which also counts what has moved.
 pub(crate) struct Transfer {
     bar: ProgressBar,
@@ -81,12 +95,7 @@ pub(crate) struct Transfer {
 
 impl Transfer {
     pub(crate) fn new(options: &Options, what: &'static str) -> Self {
-        let bar = if is_wanted(options) { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let template = "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.set_message(what);
+        let bar = bytes(options, what);
         Self { bar, moved: AtomicU64::new(0), blobs: Mutex::default() }
     }
 

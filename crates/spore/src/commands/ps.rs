@@ -46,7 +46,8 @@ fn row(sandbox: &Sandbox) -> Vec<String> {
     vec![sandbox.id.to_string(), snapshot, age, left, sandbox.status.to_string()]
 }
 
-fn describe(sandbox: &Sandbox) -> serde_json::Value {
+/// A sandbox for scripts.
+pub(crate) fn describe(sandbox: &Sandbox) -> serde_json::Value {
     let record = sandbox.record.as_ref();
     json!({
         "id": sandbox.id.as_str(),

@@ -14,6 +14,9 @@ use crate::harness::{Spore, files, processes, recipes};
 /// The name of every forged snapshot.
 pub const FORGED: &str = "forged";
 
+/// Files and folders, and what tells whether one was changed.
+type Listing = BTreeMap<PathBuf, String>;
+
 /// A forgery, and how it is to be found out.
 pub struct Case {
     what: &'static str,
@@ -32,6 +35,13 @@ enum Stage {
 /// What a pull refuses because it is not what it says.
 pub fn pull(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
     Case { what, stage: Stage::Pull, code: 5, says, forge }
+}
+
+impl Case {
+    /// With another exit code than that of a failed verification.
+    pub fn exits_with(self, code: i32) -> Self {
+        Self { code, ..self }
+    }
 }
 
 /// What a fork refuses, with this exit code: what cannot be known before all bytes are read, or concerns this host.
@@ -64,6 +74,8 @@ impl Arena {
             fs::create_dir(folder.join(name)).expect("a folder can be made");
         }
         let spore = Spore::in_folder(scratch, Path::new("store/of/user")).env("TMPDIR", folder.join("tmp"));
+        // Makes the root, and the folders on the way to it.
+        spore.run(["ps"]).succeeds();
         let original = Original::read(&hub, &shared.name);
         Self { spore, hub, folder, original }
     }
@@ -127,7 +139,7 @@ impl Arena {
             |folder: &str| if root.is_dir() { files::entries(&root.join(folder)) } else { Vec::new() };
         let (outside, tags) = (self.outside(), names("refs"));
         act();
-        assert_eq!(self.outside(), outside, "something changed outside the store");
+        assert_same(&outside, &self.outside());
         assert_eq!(names("refs"), tags, "a tag was left");
         for folder in ["sandboxes", "tmp", "trash", "partial", "leases"] {
             assert_eq!(names(folder), Vec::<PathBuf>::new());
@@ -144,13 +156,13 @@ impl Arena {
     }
 
     /// Everything in the user's folders but the store.
-    fn outside(&self) -> BTreeMap<PathBuf, String> {
-        let mut found = BTreeMap::new();
+    fn outside(&self) -> Listing {
+        let mut found = Listing::new();
         self.list(&self.folder, &mut found);
         found
     }
 
-    fn list(&self, folder: &Path, found: &mut BTreeMap<PathBuf, String>) {
+    fn list(&self, folder: &Path, found: &mut Listing) {
         for path in files::entries(folder).into_iter().filter(|path| path != self.spore.root()) {
             let meta = fs::symlink_metadata(&path).expect("an entry can be examined");
             if meta.is_dir() {
@@ -162,4 +174,19 @@ impl Arena {
             }
         }
     }
+}
+
+#[track_caller]
+fn assert_same(before: &Listing, after: &Listing) {
+    let only_in = |one: &Listing, other: &Listing| -> Vec<_> {
+        one.iter()
+            .filter(|(path, is)| other.get(*path) != Some(is))
+            .map(|(path, is)| (path.clone(), is.clone()))
+            .collect()
+    };
+    let (gone, come) = (only_in(before, after), only_in(after, before));
+    assert!(
+        gone.is_empty() && come.is_empty(),
+        "outside the store this was: {gone:#?}\nand this is: {come:#?}"
+    );
 }

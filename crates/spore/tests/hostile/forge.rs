@@ -109,14 +109,6 @@ impl Draft {
         new
     }
 
-    /// The manifest's entry of a blob.
-    #[track_caller]
-    pub fn entry(&mut self, digest: Digest) -> &mut Value {
-        let layers = self.manifest["layers"].as_array_mut().expect("there are blobs");
-        let entry = layers.iter_mut().find(|layer| layer["digest"] == digest.to_string());
-        entry.unwrap_or_else(|| panic!("{digest} is not listed"))
-    }
-
     /// Changes a map's fields.
     pub fn edit_map(&mut self, of: &str, edit: impl FnOnce(&mut RawMap)) {
         let mut map = RawMap::of(&self.map(of));

@@ -18,7 +18,8 @@ pub fn cases() -> Vec<Case> {
         pull("a manifest of more than 4 MiB", &["4194304"], |draft| {
             let text = draft.manifest_bytes();
             draft.manifest_text(text + &" ".repeat(4 << 20));
-        }),
+        })
+        .exits_with(1),
         pull("a manifest nested without end", &["manifest is not valid"], |draft| {
             draft.manifest_text("[".repeat(1 << 20));
         }),
@@ -103,7 +104,7 @@ fn sizes() -> Vec<Case> {
             draft.seal();
             draft.manifest["config"]["size"] = json!(100);
         }),
-        pull("an engine state that is shorter than declared", &["engine state", "bytes there"], |draft| {
+        pull("an engine state that is shorter than declared", &["engine-state", "bytes there"], |draft| {
             draft.manifest["layers"][0]["size"] = json!(60 << 20);
         }),
         pull("a map that is longer than declared", &["map", "bytes there"], |draft| {

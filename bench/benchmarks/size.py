@@ -1,0 +1,59 @@
+"""size of the memory part, against zstd -3 of the plain memory
+
+Three sizes: what `zstd -3` makes of the memory of the same guest baked with Debian's defaults
+(`init_on_free = false`), what it makes of the memory as the recipe bakes it, and our frames, which also leave out
+pages that equal a layer's. The first is what snapshotting tools that know nothing of the guest would ship.
+"""
+
+import re
+import shutil
+import subprocess
+
+from lib import report
+
+NAME = "size"
+LIMIT = 0.45
+
+
+def run(world, section):
+    """Bakes the other guest too, and compares."""
+    ours = world.bake("bench", world.recipe)
+    plain = world.bake("bench-defaults", defaults(world))
+    sizes = {
+        "zstd -3 of memory baked with Debian's defaults": compressed(world, "bench-defaults", plain["digest"]),
+        "zstd -3 of memory as the recipe bakes it": compressed(world, "bench", ours["digest"]),
+        "frames of the memory, ours": ours["parts"]["memory"],
+        "frames of the memory baked with the defaults": plain["parts"]["memory"],
+    }
+    first = next(iter(sizes.values()))
+    section.table(
+        ["what", "size", "to the first"],
+        [[what, report.mebibytes(size), f"{size / first:.2f}"] for what, size in sizes.items()],
+    )
+    section.record(sizes=sizes, parts={"ours": ours["parts"], "defaults": plain["parts"]})
+    section.criterion("frames to zstd -3 of the default guest's memory", ours["parts"]["memory"] / first, LIMIT)
+
+
+def defaults(world):
+    """The same recipe without what keeps freed memory empty."""
+    folder = world.scratch("recipe") / world.recipe.name
+    shutil.copytree(world.recipe, folder)
+    path = folder / "recipe.toml"
+    text, count = re.subn(r"^\[machine\]$", "[machine]\ninit_on_free = false", path.read_text(), flags=re.MULTILINE)
+    if count != 1:
+        raise RuntimeError(f"{path} has no [machine] to change")
+    path.write_text(text)
+    return folder
+
+
+def compressed(world, name, digest):
+    """Bytes that zstd -3 makes of a snapshot's plain memory, laid out by a fork."""
+    world.spore.fork(name, 1)
+    world.spore.kill_all()
+    with subprocess.Popen(["zstd", "-3", "-qc", world.spore.flat_memory(digest)], stdout=subprocess.PIPE) as process:
+        total = 0
+        while part := process.stdout.read(1 << 20):
+            total += len(part)
+    if process.returncode != 0:
+        raise RuntimeError(f"zstd ended with {process.returncode}")
+    return total
