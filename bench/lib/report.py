@@ -121,4 +121,6 @@ class Results:
         missed = [f"{section.name}: {one['what']}" for section in self.sections for one in section.criteria if not one["met"]]
         busy = max(load[0] for load in self.load)
         print(f"\nresults: {path}\nload average while measuring: up to {busy:.1f} on {os.cpu_count()} cores")
-        print("\n".join(["criteria missed:", *(f"  {one}" for one in missed)]) if missed else "all criteria that were measured were met")
+        failed = [f"{section.name}: {section.error}" for section in self.sections if section.error]
+        for title, lines in (("criteria missed", missed), ("could not be run", failed)):
+            print("\n".join([f"{title}: {len(lines)}", *(f"  {line}" for line in lines)]))

@@ -87,7 +87,7 @@ class Spore:
         self.root = root
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SPORE_") or name in PASSED_ON}
         # The user's own configuration has no part in this.
-        self.environment = {**kept, "XDG_CONFIG_HOME": str(home)}
+        self.environment = {**kept, "XDG_CONFIG_HOME": str(home / "no-configuration")}
 
     def run(self, *arguments, watch=None):
         """Runs `spore ARGUMENTS`, JSON as its output."""

@@ -96,7 +96,7 @@ impl HubLocation {
     pub fn hub_name(&self) -> Result<HubName, LocationError> {
         let Self::Folder(path) = self;
         let hex = Digest::of(path.as_os_str().as_bytes()).hex();
-        let short: String = hex.chars().take(8).collect();
+        let short: String = hex.chars().take(16).collect();
         Ok(format!("dir.{short}").parse()?)
     }
 }
@@ -191,7 +191,7 @@ mod tests {
     #[test]
     fn its_name_is_a_hub() {
         let name = HubLocation::Folder("/srv/hub".into()).hub_name().unwrap();
-        assert_eq!(name.as_str(), "dir.5ad3ad4f");
+        assert_eq!(name.as_str(), "dir.5ad3ad4fa5084ee9");
         let reference: format::Reference = format!("{name}/numpy:1").parse().unwrap();
         assert_eq!(reference.hub, Some(name));
     }

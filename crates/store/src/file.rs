@@ -219,7 +219,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), FileError> {
 /// A whole file of at most `limit` bytes.
 pub(crate) fn read_bounded(file: &mut File, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).at("read", path)?;
+    file.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;
     if bytes.len() > limit {
         return Err(FileError::content(path, &format_args!("it has more than {limit} bytes")));
     }
