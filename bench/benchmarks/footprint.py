@@ -35,17 +35,23 @@ def run(world, section):
         started = f"{report.mebibytes(others[largest])} ({largest})" if largest else "-"
         rows.append([name, report.mebibytes(found.get("command", 0)), started])
     section.table(["command", "peak RssAnon", "largest process that it started"], rows)
-    flats = [(file.name[:16], file.stat(), nonzero(file)) for file in sorted((pulled.root / "flat").iterdir())]
+    flats = [flat(file) for file in sorted((pulled.root / "flat").iterdir())]
     section.table(
         ["flat file", "size", "takes", "not zero"],
-        [[name, *map(report.mebibytes, (stat.st_size, stat.st_blocks * 512, filled))] for name, stat, filled in flats],
+        [[name, *map(report.mebibytes, sizes)] for name, *sizes in flats],
     )
-    section.record(peaks=peaks, flats=[(name, stat.st_size, stat.st_blocks * 512, filled) for name, stat, filled in flats])
+    section.record(peaks=peaks, flats=flats)
     for name, found in peaks.items():
         section.criterion(f"RssAnon of {name}", found.get("command", 0) / 1e6, LIMIT / 1e6, " MB", "{:.1f}")
     # The file system's own blocks, which map where the others lie, are in the count.
-    excess = max(stat.st_blocks * 512 / max(filled, PAGE) for _, stat, filled in flats)
+    excess = max(takes / max(filled, PAGE) for _, _, takes, filled in flats)
     section.criterion("room that a flat file takes to its pages that are not zero", excess, 1.05)
+
+
+def flat(file):
+    """A flat file's name, size, allocated bytes, and bytes of pages that are not zero."""
+    stat = file.stat()
+    return file.name[:16], stat.st_size, stat.st_blocks * 512, nonzero(file)
 
 
 def nonzero(file):

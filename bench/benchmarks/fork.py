@@ -77,6 +77,7 @@ def summarise(section, count, rounds):
         ratios = ("", "") if what == "bare" else (report.times(cpu_ratio), report.times(wall_ratio))
         rows.append([count, what, per_guest, report.milliseconds(of_qemu), report.seconds(wall), *ratios])
         if what != "bare":
-            section.limit(f"CPU of fork to answer, N = {count}, evals by {what}, to a bare loop's", cpu_ratio["median"], LIMIT)
+            compared = f"CPU of fork to answer, N = {count}, evals by {what}, to a bare loop's"
+            section.limit(compared, cpu_ratio["median"], LIMIT)
     section.record(**{f"n{count}": rounds})
     return rows

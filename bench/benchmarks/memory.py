@@ -30,10 +30,12 @@ def run(world, section):
     for what, sizes in found.items():
         spreads = {kind: report.spread([one[kind] for one in sizes]) for kind in sizes[0]}
         medians[what] = {kind: one["median"] for kind, one in spreads.items()}
-        rows.append([what, *(f"{report.mebibytes(one['median'])} (to {report.mebibytes(one['max'])})" for one in spreads.values())])
+        shown = [f"{report.mebibytes(one['median'])} (to {report.mebibytes(one['max'])})" for one in spreads.values()]
+        rows.append([what, *shown])
     section.table(["process", "anonymous", "private dirty"], rows)
     section.record(**found)
     for kind in ("anonymous", "private_dirty"):
-        section.criterion(f"{kind} of a child's QEMU to the bare QEMU's", medians["ours"][kind] / medians["bare"][kind], 1.1)
+        compared = medians["ours"][kind] / medians["bare"][kind]
+        section.criterion(f"{kind} of a child's QEMU to the bare QEMU's", compared, 1.1)
     largest = max(medians["supervisor"].values())
     section.criterion("private memory of a supervisor", largest / (1 << 20), 3, " MiB", "{:.1f}")

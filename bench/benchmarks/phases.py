@@ -1,9 +1,10 @@
 """where the time from fork to the first answer goes, N = 1
 
 The bare loop is timed at each step (lib/bare.py), wall time and QEMU's CPU time: what no orchestration can take
-away. Spore's own total, by command, is taken in turns with it, split by process. Laying out is what the first fork
-after a pull does once: flat files are removed, which are a cache, and the fork that makes them again is compared with one
-that finds them.
+away. HELLO and identity are sent together, as Spore does, and the agent reads them together: its answer to the first
+comes when it has done most of the second. Spore's total is taken in turns with it, split by process. Laying out is
+what the first fork after a pull does once: flat files, which are a cache, are removed, and the fork that makes them
+again is compared with one that finds them.
 """
 
 from benchmarks.fork import ours

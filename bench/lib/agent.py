@@ -30,14 +30,14 @@ def connect(folder, name):
 
 
 def identity(number):
-    """A new identity, as Spore makes one."""
+    """A new identity, as Spore makes one: of the same lengths, on which depends what the guest has to do."""
     digits = os.urandom(16).hex()
     uuid = "-".join((digits[:8], digits[8:12], "4" + digits[13:16], "8" + digits[17:20], digits[20:]))
     return {
         "identity": {
             "entropy": os.urandom(64).hex(),
             "wall_clock_ns": time.time_ns(),
-            "hostname": f"bare-{number}",
+            "hostname": f"bare{number:08}",
             "machine_id": os.urandom(16).hex(),
             "boot_id": uuid,
             "network": {"up": False},

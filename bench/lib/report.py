@@ -61,7 +61,7 @@ class Section:
         """Adds to the JSON."""
         self.data.update(data)
 
-    def criterion(self, what, measured, limit, unit="", show="{:.2f}"):
+    def criterion(self, what, measured, limit, unit="", show="{:.3f}"):
         """Prints and records whether `measured` is at most `limit`."""
         met = measured <= limit
         shown = f"{show.format(measured)}{unit}"
@@ -118,7 +118,8 @@ class Results:
         part = path.with_suffix(".part")
         part.write_text(json.dumps(document, indent=1) + "\n")
         part.rename(path)
-        missed = [f"{section.name}: {one['what']}" for section in self.sections for one in section.criteria if not one["met"]]
+        judged = [(section.name, one) for section in self.sections for one in section.criteria]
+        missed = [f"{name}: {one['what']}" for name, one in judged if not one["met"]]
         busy = max(load[0] for load in self.load)
         print(f"\nresults: {path}\nload average while measuring: up to {busy:.1f} on {os.cpu_count()} cores")
         failed = [f"{section.name}: {section.error}" for section in self.sections if section.error]

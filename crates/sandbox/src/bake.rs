@@ -18,7 +18,7 @@ mod machine;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use engine::{Engine, NetworkMode, ProbeGuest};
+use engine::{Engine, NetworkMode};
 use format::config::Accelerator;
 use format::{Digest, FullName, HubName, Name, Tag};
 use rootfs::{Progress, Recipe};
@@ -26,6 +26,7 @@ use serde::Serialize;
 use store::Store;
 
 use crate::Error;
+use crate::probe::probe;
 use guest::GuestFiles;
 
 /// What a bake needs besides the recipe.
@@ -100,7 +101,9 @@ pub fn bake(
     progress.stage("guest", "packing the initrd");
     let files = GuestFiles::write(work.path(), recipe, options, &kernel, base.layers.len())?;
     base::link_layers(store, &base, work.path())?;
-    probe(store, engine, work.path())?;
+    let (kernel_file, initrd_file) =
+        (work.path().join(guest::KERNEL_FILE), work.path().join(guest::INITRD_FILE));
+    probe(store, engine, &kernel_file, &initrd_file)?;
     proceed()?;
     let vm =
         machine::Frozen::make(&*engine, work.path(), recipe, &base, files.command_line, progress, &proceed)?;
@@ -125,19 +128,6 @@ fn full_names(recipe: &Recipe, options: &BakeOptions<'_>) -> Vec<FullName> {
     };
     tags.dedup();
     tags.into_iter().map(|tag| FullName { hub: HubName::local(), name: name.clone(), tag }).collect()
-}
-
-/// Finds out which accelerators work by booting the guest's kernel, unless that is known.
-fn probe(store: &Store, engine: &mut dyn Engine, work: &std::path::Path) -> Result<(), Error> {
-    let folder = store.work_folder()?;
-    let guest = ProbeGuest {
-        folder: folder.path(),
-        kernel: &work.join(guest::KERNEL_FILE),
-        initrd: &work.join(guest::INITRD_FILE),
-        command_line: guest::PROBE_COMMAND_LINE,
-        marker: guest::PROBE_MARKER,
-    };
-    Ok(engine.probe_accelerators(&guest)?)
 }
 
 /// The best accelerator of an engine.

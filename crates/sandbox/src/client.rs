@@ -121,7 +121,7 @@ impl Session {
     pub fn next(&mut self, deadline: Deadline) -> Result<Event, ChannelError> {
         loop {
             let input = &self.input;
-            let taken = self.channel.receive(deadline, |incoming| take(incoming, input))?;
+            let taken = self.channel.receive(deadline, |incoming| take(&incoming, input))?;
             let Some(event) = taken.transpose()? else { continue };
             match &event {
                 Event::Stdout(bytes) => self.grant(Stream::Stdout, bytes.len())?,
@@ -170,7 +170,7 @@ impl Session {
     }
 }
 
-fn take(incoming: Incoming<'_>, input: &SessionInput) -> Option<Result<Event, ChannelError>> {
+fn take(incoming: &Incoming<'_>, input: &SessionInput) -> Option<Result<Event, ChannelError>> {
     match incoming {
         Incoming::Control(SESSION, payload) => match parse_reply(payload) {
             Ok(Reply::Exit(status)) => Some(Ok(Event::Exit(status))),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use engine::{EngineError, Mismatch};
 use format::Digest;
+use format::zstd_frame::ZstdError;
 use store::SandboxId;
 
 use crate::ChannelError;
@@ -75,6 +76,14 @@ pub enum Error {
         path: PathBuf,
         /// Why it failed.
         source: std::io::Error,
+    },
+    /// What should be a snapshot's engine state is none.
+    #[error("engine state {digest}: {source}")]
+    State {
+        /// Its blob.
+        digest: Digest,
+        /// What is wrong with it.
+        source: ZstdError,
     },
     /// A snapshot would not be valid.
     #[error("the snapshot cannot be made: {0}")]

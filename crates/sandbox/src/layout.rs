@@ -25,9 +25,9 @@ const WRITABLE_OVERLAY: &str = "writable.overlay";
 
 /// The engine state of a snapshot, decompressed: at most [`limits::STATE_BYTES`].
 pub(crate) fn read_state(store: &Store, config: &Config) -> Result<Vec<u8>, Error> {
-    let bytes = store.read_blob(&config.engine.state, limits::STATE_BYTES)?;
-    zstd_frame::decode(&bytes, limits::STATE_BYTES)
-        .map_err(|error| Error::Format(format!("engine state {}: {error}", config.engine.state)))
+    let digest = config.engine.state;
+    let bytes = store.read_blob(&digest, limits::STATE_BYTES)?;
+    zstd_frame::decode(&bytes, limits::STATE_BYTES).map_err(|source| Error::State { digest, source })
 }
 
 /// Fills a new sandbox's folder.

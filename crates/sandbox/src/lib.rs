@@ -26,6 +26,7 @@ mod fork;
 mod identity;
 mod layout;
 mod manage;
+mod probe;
 mod record;
 pub mod supervisor;
 
@@ -34,6 +35,7 @@ pub use client::{Event, Session, SessionInput, connect};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, fork};
 pub use manage::{Sandbox, find, kill, list};
+pub use probe::probe_for;
 pub use record::{Record, Status};
 
 use std::path::PathBuf;

@@ -35,6 +35,8 @@ pub struct Record {
     pub network: bool,
     /// The host's boot in which the processes were started.
     host_boot: String,
+    /// The command that forked it: until a supervisor has noted itself, it is what makes the sandbox a starting one.
+    starter: Process,
     engine: Option<Process>,
     supervisor: Option<Process>,
     /// Whether the agent has acknowledged its identity.
@@ -48,6 +50,12 @@ pub struct Record {
 struct Process {
     pid: u32,
     start_time: u64,
+}
+
+impl From<ProcessId> for Process {
+    fn from(ProcessId { pid, start_time }: ProcessId) -> Self {
+        Self { pid, start_time }
+    }
 }
 
 /// What a sandbox is doing, as its processes show.
@@ -95,6 +103,7 @@ impl Record {
             ends_at: ttl.map(|ttl| created_at.saturating_add(ttl.as_secs().max(1))),
             network: network == NetworkMode::User,
             host_boot: host_boot()?,
+            starter: Process::from(ProcessId::current()?),
             engine: None,
             supervisor: None,
             ready: false,
@@ -134,12 +143,12 @@ impl Record {
         process.filter(|_| same_boot).map(|Process { pid, start_time }| ProcessId { pid, start_time })
     }
 
-    pub(crate) fn set_engine(&mut self, ProcessId { pid, start_time }: ProcessId) {
-        self.engine = Some(Process { pid, start_time });
+    pub(crate) fn set_engine(&mut self, process: ProcessId) {
+        self.engine = Some(process.into());
     }
 
-    pub(crate) fn set_supervisor(&mut self, ProcessId { pid, start_time }: ProcessId) {
-        self.supervisor = Some(Process { pid, start_time });
+    pub(crate) fn set_supervisor(&mut self, process: ProcessId) {
+        self.supervisor = Some(process.into());
     }
 
     pub(crate) fn network_mode(&self) -> NetworkMode {
@@ -153,12 +162,16 @@ impl Record {
             return Status::Dead { reason: reason.clone() };
         }
         let alive = |process: Option<ProcessId>| process.is_some_and(ProcessId::is_alive);
-        match (alive(self.engine()), alive(self.supervisor()), self.ready) {
-            (true, true, true) => Status::Running,
-            (true, false, true) => Status::Unsupervised,
-            (_, true, false) => Status::Starting,
-            (_, false, false) => Status::Dead { reason: "it never became ready".to_owned() },
-            (false, ..) => Status::Dead { reason: "its engine has ended".to_owned() },
+        if !self.ready {
+            let starts = alive(self.supervisor())
+                || self.supervisor.is_none() && alive(self.process(Some(self.starter)));
+            let dead = || Status::Dead { reason: "it never became ready".to_owned() };
+            return if starts { Status::Starting } else { dead() };
+        }
+        match (alive(self.engine()), alive(self.supervisor())) {
+            (true, true) => Status::Running,
+            (true, false) => Status::Unsupervised,
+            (false, _) => Status::Dead { reason: "its engine has ended".to_owned() },
         }
     }
 
@@ -212,6 +225,10 @@ mod tests {
         assert_eq!(status(me, me, false), Status::Starting);
         assert!(matches!(status(not_me, me, true), Status::Dead { .. }), "the pid was used again");
         assert!(matches!(status(not_me, not_me, false), Status::Dead { .. }));
+        assert_eq!(sample().status(), Status::Starting, "its supervisor has not noted itself yet");
+        let mut orphan = sample();
+        orphan.starter = not_me.into();
+        assert!(matches!(orphan.status(), Status::Dead { .. }), "the forking command was killed");
         let mut other_boot = sample();
         other_boot.set_engine(me);
         other_boot.set_supervisor(me);

@@ -32,6 +32,13 @@ pub(crate) fn store(options: &Options) -> Result<Store, CliError> {
     Ok(Store::open(&root(options)?)?)
 }
 
+/// The engine of this host, which knows whether it can run a snapshot with this config.
+pub(crate) fn engine_for(store: &Store, config: &format::Config) -> Result<Qemu, CliError> {
+    let mut engine = engine(store)?;
+    sandbox::probe_for(store, &mut engine, config)?;
+    Ok(engine)
+}
+
 /// The engine of this host. What it found out about itself is kept in the store's cache.
 pub(crate) fn engine(store: &Store) -> Result<Qemu, CliError> {
     let cache = store.cache_folder().join("engine");

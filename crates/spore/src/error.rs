@@ -22,7 +22,7 @@ pub(crate) enum CliError {
     #[error("{0}")]
     Failed(String),
     /// Ctrl-C or SIGTERM. What was begun is gone, but for parts of blobs, which the next try resumes.
-    #[error("interrupted: nothing was changed; repeat the command to go on where it stopped")]
+    #[error("interrupted: the same command goes on where it stopped")]
     Interrupted,
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
@@ -69,11 +69,24 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Location(#[from] hub::LocationError),
     #[error(transparent)]
-    Push(#[from] hub::PushError),
+    Push(Box<hub::PushError>),
     #[error(transparent)]
-    Pull(#[from] hub::PullError),
+    Pull(Box<hub::PullError>),
     #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
+}
+
+// Boxed: they hold more than all other errors do, and every verb hands them up.
+impl From<hub::PushError> for CliError {
+    fn from(error: hub::PushError) -> Self {
+        Self::Push(Box::new(error))
+    }
+}
+
+impl From<hub::PullError> for CliError {
+    fn from(error: hub::PullError) -> Self {
+        Self::Pull(Box::new(error))
+    }
 }
 
 /// What scripts can tell apart; `spore --help` documents the numbers.

@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 
+use hub::PlannedBlob;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -24,7 +25,7 @@ pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce()
 
 /// Prints a line.
 pub(crate) fn print(text: &str) {
-    or_end(writeln!(io::stdout(), "{text}"));
+    or_end(&writeln!(io::stdout(), "{text}"));
 }
 
 /// Prints bytes as they are.
@@ -37,15 +38,15 @@ pub(crate) fn copy(from: &mut impl Read) -> io::Result<()> {
         let length = from.read(&mut buffer)?;
         let mut stdout = io::stdout();
         if length == 0 {
-            or_end(stdout.flush());
+            or_end(&stdout.flush());
             return Ok(());
         }
-        or_end(stdout.write_all(buffer.get(..length).unwrap_or_default()));
+        or_end(&stdout.write_all(buffer.get(..length).unwrap_or_default()));
     }
 }
 
 /// What reads our output may go away (`spore ps | head`): that ends us, as it ends every tool of its kind.
-fn or_end(written: io::Result<()>) {
+fn or_end(written: &io::Result<()>) {
     if written.is_err() {
         std::process::exit(1);
     }
@@ -53,12 +54,11 @@ fn or_end(written: io::Result<()>) {
 
 /// Prints an error.
 pub(crate) fn error(message: &str, kind: &str, format: Format) {
-    match format {
-        Format::Json => {
-            say(&serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string())
-        }
-        Format::Text => say(&format!("spore: {message}")),
-    }
+    let line = match format {
+        Format::Json => serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string(),
+        Format::Text => format!("spore: {message}"),
+    };
+    say(&line);
 }
 
 /// Prints what somebody should know about a result that stands all the same.
@@ -94,6 +94,15 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
         text.push_str(&line(&mut row.iter().map(String::as_str)));
     }
     text
+}
+
+/// What a plan would transfer, a blob a line.
+pub(crate) fn blobs(blobs: &[PlannedBlob]) -> String {
+    if blobs.is_empty() {
+        return String::new();
+    }
+    let row = |blob: &PlannedBlob| vec![size(blob.size), blob.digest.to_string(), blob.role.clone()];
+    table(&["SIZE", "DIGEST", "PART"], &blobs.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Bytes for people, in binary units.

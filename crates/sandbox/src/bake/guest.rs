@@ -17,11 +17,6 @@ pub(super) const KERNEL_FILE: &str = "kernel";
 pub(super) const INITRD_FILE: &str = "initrd";
 pub(super) const WRITABLE_FILE: &str = "writable";
 
-/// For a guest without disks, in which an agent begins and says so on the console.
-pub(super) const PROBE_COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
-/// What every message of the agent on the console begins with.
-pub(super) const PROBE_MARKER: &str = "spore agent:";
-
 /// The warm-up script's name beside the runner.
 const WARM_SCRIPT: &str = "warm.py";
 /// Milliseconds between two tries of a readiness command.

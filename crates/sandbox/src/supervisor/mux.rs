@@ -12,6 +12,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use agent_protocol::{
@@ -138,6 +139,10 @@ pub(super) async fn read_agent(mut from_agent: OwnedReadHalf, mut decoder: Decod
         let length = match from_agent.read(&mut buffer).await {
             Ok(0) => return "its engine has ended".to_owned(),
             Ok(length) => length,
+            // It ended with something of ours unread.
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                return "its engine has ended".to_owned();
+            }
             Err(error) => return format!("the connection to its agent failed: {error}"),
         };
         let mut input = buffer.get(..length).unwrap_or_default();
@@ -190,7 +195,7 @@ impl Client {
             let mut input = buffer.get(..length).unwrap_or_default();
             let mut out = Vec::new();
             while let Some(incoming) = decoder.next(&mut input) {
-                if self.take(incoming, &mut out).is_none() {
+                if self.take(&incoming, &mut out).is_none() {
                     return;
                 }
             }
@@ -201,21 +206,21 @@ impl Client {
     }
 
     /// Translates what the client sent into frames for the agent; `None` if it broke the protocol.
-    fn take(&mut self, incoming: Incoming<'_>, out: &mut Vec<u8>) -> Option<()> {
+    fn take(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Option<()> {
         match incoming {
             Incoming::Hello(greeting) => self.queue.send(hello_reply(greeting.nonce).to_vec()).ok(),
             Incoming::Control(SessionId::CONTROL, payload) => self.own(payload),
-            Incoming::Control(id, payload) => self.control(id, payload, out),
+            Incoming::Control(id, payload) => self.control(*id, payload, out),
             Incoming::Data(id, stream, bytes) => {
                 // A session that has ended meanwhile.
-                let Some(agent_id) = self.sessions.get(&id) else { return Some(()) };
-                forward(out, *agent_id, stream, bytes);
+                let Some(agent_id) = self.sessions.get(id) else { return Some(()) };
+                forward(out, *agent_id, *stream, bytes);
                 Some(())
             }
             Incoming::Credit(id, credit) => {
-                let Some(agent_id) = self.sessions.get(&id) else { return Some(()) };
-                self.mux.grant(*agent_id, credit);
-                encode_credit(out, *agent_id, credit);
+                let Some(agent_id) = self.sessions.get(id) else { return Some(()) };
+                self.mux.grant(*agent_id, *credit);
+                encode_credit(out, *agent_id, *credit);
                 Some(())
             }
             Incoming::HelloReply(_) | Incoming::Resume | Incoming::Lost(_) => None,
@@ -258,3 +263,6 @@ impl Client {
 fn refused(kind: FailureKind, message: &str) -> Reply {
     Reply::Failed(Failure { kind, message: message.to_owned() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -66,7 +66,9 @@ pub(crate) fn run(options: &Options, _: &ConfigArgs) -> Result<ExitCode, CliErro
 fn root(options: &Options) -> Result<Setting, CliError> {
     let source = match &options.root {
         None => Source::Default,
-        Some(root) if std::env::var_os("SPORE_ROOT").is_some_and(|set| set == *root) => Source::Variable("SPORE_ROOT"),
+        Some(root) if std::env::var_os("SPORE_ROOT").is_some_and(|set| set == *root) => {
+            Source::Variable("SPORE_ROOT")
+        }
         Some(_) => Source::Flag("--root"),
     };
     Ok(Setting { name: "root".into(), value: Some(context::root(options)?.display().to_string()), source })

@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Options, _: &DuArgs) -> Result<ExitCode, CliError> {
     let usage = store.usage()?;
     let unused = store.plan_prune(false)?.bytes();
     let free = store.free_space()?;
-    let snapshots: Vec<_> = usage.snapshots.iter().map(|one| {
+    let snapshots = usage.snapshots.iter().map(|one| {
         json!({
             "digest": one.digest,
             "names": one.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -44,7 +44,10 @@ pub(crate) fn run(options: &Options, _: &DuArgs) -> Result<ExitCode, CliError> {
     });
     output::result(options.format, &document, || {
         let row = |what: &str, bytes, note: &str| vec![what.to_owned(), output::size(bytes), note.to_owned()];
-        let count = format!("{} snapshots", usage.snapshots.len());
+        let count = match usage.snapshots.len() {
+            1 => "1 snapshot".to_owned(),
+            count => format!("{count} snapshots"),
+        };
         let rows = [
             row("blobs", usage.blobs, &count),
             row("flat files", usage.flat, "laid out for engines; a cache"),

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::exec;
 use crate::cli::Options;
+use crate::context;
 use crate::error::{CliError, Doing};
 
 #[derive(Debug, Args)]
@@ -32,6 +33,6 @@ pub(crate) fn run(options: &Options, args: EvalArgs) -> Result<ExitCode, CliErro
     } else {
         args.code
     };
-    let channel = exec::open(options, &args.id)?;
-    exec::follow(options, channel, &Request::Eval { code }, false)
+    let channel = exec::open(&context::store(options)?, &args.id)?;
+    exec::follow(options, channel, &Request::Eval { code }, || ())
 }

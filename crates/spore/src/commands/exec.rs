@@ -1,7 +1,7 @@
 //! `spore exec`
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use agent_protocol::{Exec, Request};
 use clap::Args;
 use host::Deadline;
 use sandbox::{Channel, Session, SessionInput, connect, find};
+use store::Store;
 
 use crate::cli::Options;
 use crate::error::{CliError, Doing, INTERRUPTED};
@@ -25,6 +26,13 @@ The exit status is the command's; 125 when Spore failed, 126 when it cannot be e
 pub(crate) struct ExecArgs {
     /// The sandbox, or how its id begins
     id: String,
+    #[command(flatten)]
+    command: CommandArgs,
+}
+
+/// A program in a guest.
+#[derive(Debug, Args)]
+pub(crate) struct CommandArgs {
     /// Pass standard input on
     #[arg(short, long)]
     interactive: bool,
@@ -42,6 +50,18 @@ pub(crate) struct ExecArgs {
     command: Vec<String>,
 }
 
+impl CommandArgs {
+    pub(crate) fn into_exec(self) -> Exec {
+        Exec {
+            argv: self.command,
+            env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
+            cwd: self.cwd,
+            user: self.user,
+            stdin: self.interactive,
+        }
+    }
+}
+
 fn parse_variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -50,44 +70,46 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
 }
 
 pub(crate) fn run(options: &Options, args: ExecArgs) -> Result<ExitCode, CliError> {
-    let channel = open(options, &args.id)?;
-    let request = Request::Exec(Exec {
-        argv: args.command,
-        env: args.env.into_iter().collect::<BTreeMap<_, _>>(),
-        cwd: args.cwd,
-        user: args.user,
-        stdin: args.interactive,
-    });
-    follow(options, channel, &request, args.interactive)
+    let store = context::store(options)?;
+    let channel = open(&store, &args.id)?;
+    follow(options, channel, &Request::Exec(args.command.into_exec()), || ())
 }
 
 /// A connection to the supervisor of a sandbox.
-pub(crate) fn open(options: &Options, id: &str) -> Result<Channel, CliError> {
-    let store = context::store(options)?;
-    let sandbox = find(&store, id)?;
-    let supervisor = context::supervisor(&store)?;
-    Ok(connect(&store, &supervisor, &sandbox)?)
+pub(crate) fn open(store: &Store, id: &str) -> Result<Channel, CliError> {
+    let sandbox = find(store, id)?;
+    let supervisor = context::supervisor(store)?;
+    Ok(connect(store, &supervisor, &sandbox)?)
 }
 
-/// Runs a session with this process's streams and signals; its exit code is ours.
+/// What a shell shows for a program whose output nobody reads any more: 128 + SIGPIPE.
+const NOBODY_READS: u8 = 141;
+
+/// Runs a session with this process's streams and signals; its exit code is ours. `give_up` is called before a third
+/// interruption ends this process.
 pub(crate) fn follow(
     options: &Options,
     channel: Channel,
     request: &Request,
-    stdin: bool,
+    give_up: impl FnMut() + Send + 'static,
 ) -> Result<ExitCode, CliError> {
     /// Longer than any host stays up.
     const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
     let mut session = Session::start(channel, request)?;
-    forward_signals(session.input())?;
-    if stdin {
+    forward_signals(session.input(), give_up)?;
+    if matches!(request, Request::Exec(Exec { stdin: true, .. })) {
         let input = session.input();
         // It may wait for a terminal for ever: the process ends without it.
         std::thread::spawn(move || pump(&input));
     }
-    let ended = session.finish(Deadline::after(FOREVER), &mut std::io::stdout(), &mut std::io::stderr())?;
-    std::io::stdout().flush().doing("write to standard output")?;
-    let status = match ended {
+    let mut stdout = Watched { inner: std::io::stdout(), is_closed: false };
+    let mut stderr = Watched { inner: std::io::stderr(), is_closed: false };
+    let ended = session.finish(Deadline::after(FOREVER), &mut stdout, &mut stderr);
+    if stdout.is_closed || stderr.is_closed {
+        return Ok(ExitCode::from(NOBODY_READS));
+    }
+    stdout.flush().doing("write to standard output")?;
+    let status = match ended? {
         Ok(status) => status.shell_status(),
         Err(failure) => {
             output::error(&failure.message, "guest", options.format);
@@ -95,6 +117,31 @@ pub(crate) fn follow(
         }
     };
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+/// A stream of ours, and whether its reader has gone.
+struct Watched<W> {
+    inner: W,
+    is_closed: bool,
+}
+
+impl<W: Write> Watched<W> {
+    fn watch<T>(&mut self, written: std::io::Result<T>) -> std::io::Result<T> {
+        self.is_closed |= written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        written
+    }
+}
+
+impl<W: Write> Write for Watched<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.inner.write(bytes);
+        self.watch(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.inner.flush();
+        self.watch(flushed)
+    }
 }
 
 fn pump(input: &SessionInput) {
@@ -110,13 +157,16 @@ fn pump(input: &SessionInput) {
 }
 
 /// Ctrl-C goes to the guest's process, as it would to a local one; the third one ends us.
-fn forward_signals(input: SessionInput) -> Result<(), CliError> {
+fn forward_signals(input: SessionInput, mut give_up: impl FnMut() + Send + 'static) -> Result<(), CliError> {
     const SIGINT: i32 = 2;
     const SIGKILL: i32 = 9;
     let count = std::sync::atomic::AtomicU8::new(0);
     interrupt::on_interrupt(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => input.signal(SIGINT).unwrap_or(()),
         1 => input.signal(SIGKILL).unwrap_or(()),
-        _ => std::process::exit(INTERRUPTED.into()),
+        _ => {
+            give_up();
+            std::process::exit(INTERRUPTED.into())
+        }
     })
 }

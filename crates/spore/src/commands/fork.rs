@@ -50,13 +50,13 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if total == 0 { Err(expected()) } else { Ok(Duration::from_secs(total)) }
 }
 
-pub(crate) fn run(options: &Options, args: ForkArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
     let lease = store.lease()?;
     let resolved = context::resolve(&store, &args.reference)?;
     let snapshot = context::snapshot(options, &store, &lease, &resolved.digest)?;
     let interrupted = interrupt::flag()?;
-    let engine = context::engine(&store)?;
+    let engine = context::engine_for(&store, &snapshot.config)?;
     let supervisor = context::supervisor(&store)?;
     let context = Context { store: &store, engine: &engine, supervisor: &supervisor };
     let bar = progress::counter(options, args.count.into(), "forking");

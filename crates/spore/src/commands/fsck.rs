@@ -41,7 +41,7 @@ pub(crate) fn run(options: &Options, _: &FsckArgs) -> Result<ExitCode, CliError>
     output::result(options.format, &document, || {
         let problems = report.problems.iter().map(|problem| format!("{problem}\n  {}\n", problem.remedy()));
         let (blobs, flats, snapshots) = (report.blobs, report.flats, report.snapshots);
-        let checked = format!("checked {blobs} blobs, {flats} flat files, {snapshots} snapshots");
+        let checked = format!("checked: blobs {blobs}, flat files {flats}, snapshots {snapshots}");
         problems.chain([checked]).collect::<String>()
     });
     match report.problems.len() {

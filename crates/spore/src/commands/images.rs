@@ -34,8 +34,7 @@ pub(crate) fn run(options: &Options, _: &ImagesArgs) -> Result<ExitCode, CliErro
     };
     let usage: HashMap<Digest, SnapshotUsage> = usage.into_iter().map(|one| (one.digest, one)).collect();
     let refs = store.refs()?;
-    let images: Vec<_> =
-        refs.iter().map(|(name, record)| Image::new(&store, name, record, &usage)).collect();
+    let images: Vec<_> = refs.iter().map(|(name, record)| Image::new(&store, name, record, &usage)).collect();
     let document = json!({ "images": images.iter().map(Image::document).collect::<Vec<_>>() });
     output::result(options.format, &document, || {
         let rows: Vec<_> = images.iter().map(Image::row).collect();
@@ -58,7 +57,9 @@ impl<'a> Image<'a> {
         record: &'a RefRecord,
         usage: &'a HashMap<Digest, SnapshotUsage>,
     ) -> Self {
-        let config = store.read_manifest(&record.digest).and_then(|(manifest, _)| store.read_config(&manifest.config.digest));
+        let config = store
+            .read_manifest(&record.digest)
+            .and_then(|(manifest, _)| store.read_config(&manifest.config.digest));
         let created_at = config.ok().map(|config| config.provenance.created_at);
         Self { name, record, created_at, usage: usage.get(&record.digest) }
     }

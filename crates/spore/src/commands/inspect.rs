@@ -61,7 +61,8 @@ fn show_snapshot(options: &Options, store: &Store, resolved: &Resolved) -> Resul
     let config_bytes = store.read_blob(&manifest.config.digest, limits::CONFIG_BYTES)?;
     let config = store.read_config(&manifest.config.digest)?;
     let parts = parts(store, &manifest, &config)?;
-    let tags: Vec<_> = store.refs()?.into_iter().filter(|(_, record)| record.digest == resolved.digest).collect();
+    let tags: Vec<_> =
+        store.refs()?.into_iter().filter(|(_, record)| record.digest == resolved.digest).collect();
     let tags: Vec<_> = tags.iter().map(|(name, _)| name.to_string()).collect();
     let document = json!({
         "kind": "snapshot",
@@ -83,7 +84,15 @@ fn show_snapshot(options: &Options, store: &Store, resolved: &Resolved) -> Resul
             ("origin", resolved.origin.clone().unwrap_or_else(|| "-".into())),
             ("created", config.provenance.created_at.clone()),
             ("machine", format!("{} vCPUs, {} memory", machine.vcpus, output::size(memory))),
-            ("engine", format!("QEMU {} {} {}", engine.version, engine.machine_type, accelerator.as_str().unwrap_or("?"))),
+            (
+                "engine",
+                format!(
+                    "QEMU {} {} {}",
+                    engine.version,
+                    engine.machine_type,
+                    accelerator.as_str().unwrap_or("?")
+                ),
+            ),
             ("cpu", format!("{} {}", engine.cpu.model, engine.cpu.features.join(","))),
             ("kernel", config.provenance.kernel_version.clone()),
             ("config", manifest.config.digest.to_string()),
@@ -137,20 +146,23 @@ fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<(
     let config = snapshot.map(|digest| store.read_manifest(&digest)).transpose()?;
     let config = config.map(|(manifest, _)| store.read_config(&manifest.config.digest)).transpose()?;
     let attached = config.as_ref().map(attached).unwrap_or_default();
-    let engine = sandbox.record.as_ref().and_then(|record| record.engine());
+    let engine = sandbox.record.as_ref().and_then(sandbox::Record::engine);
     let usage = engine.and_then(|process| host::usage(process).ok());
     let mut document = ps::describe(sandbox);
     if let Some(fields) = document.as_object_mut() {
         fields.insert("kind".into(), "sandbox".into());
         fields.insert("folder".into(), json!(store.sandbox_path(&sandbox.id)));
         fields.insert("network".into(), json!(sandbox.record.as_ref().map(|record| record.network)));
-        let usage = usage.map(|usage| json!({ "private_bytes": usage.anonymous, "cpu_seconds": usage.cpu.as_secs_f64() }));
+        let usage = usage
+            .map(|usage| json!({ "private_bytes": usage.anonymous, "cpu_seconds": usage.cpu.as_secs_f64() }));
         fields.insert("usage".into(), json!(usage));
         fields.insert("attached".into(), attached.iter().map(Attached::document).collect());
     }
     output::result(options.format, &document, || {
         let record = sandbox.record.as_ref();
-        let pid = |process: Option<host::ProcessId>| process.map_or_else(|| "-".into(), |process| process.pid.to_string());
+        let pid = |process: Option<host::ProcessId>| {
+            process.map_or_else(|| "-".into(), |process| process.pid.to_string())
+        };
         let unknown = || "?".to_owned();
         let lines = [
             ("sandbox", sandbox.id.to_string()),
@@ -158,7 +170,7 @@ fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<(
             ("snapshot", snapshot.map_or_else(unknown, |digest| digest.to_string())),
             ("name", record.and_then(|record| record.name.clone()).unwrap_or_else(|| "-".into())),
             ("engine pid", pid(engine)),
-            ("supervisor pid", pid(record.and_then(|record| record.supervisor()))),
+            ("supervisor pid", pid(record.and_then(sandbox::Record::supervisor))),
             ("own memory", usage.map_or_else(|| "-".into(), |usage| output::size(usage.anonymous))),
             ("folder", store.sandbox_path(&sandbox.id).display().to_string()),
         ];

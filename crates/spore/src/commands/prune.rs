@@ -1,7 +1,6 @@
 //! `spore prune`
 
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use sandbox::{Sandbox, Status, kill, list};
@@ -28,14 +27,10 @@ pub(crate) struct PruneArgs {
     all: bool,
 }
 
-/// A fork makes a sandbox's folder before anything runs in it; for so many seconds that is no sign of death.
-const YOUNG: u64 = 60;
-
 pub(crate) fn run(options: &Options, args: &PruneArgs) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let mut dead = list(&store)?;
-    dead.retain(|sandbox| is_dead(sandbox, now));
+    dead.retain(|sandbox| matches!(sandbox.status, Status::Dead { .. }));
     if !args.dry_run {
         // Before the plan: what only they needed can go too.
         dead.iter().try_for_each(|sandbox| kill(&store, sandbox))?;
@@ -55,27 +50,19 @@ pub(crate) fn run(options: &Options, args: &PruneArgs) -> Result<ExitCode, CliEr
     } else {
         let wait = &mut || progress::note(options, "another prune is at work: waiting for it");
         let report = store.prune(&plan, wait)?;
+        let removed = report.removed + dead.len();
         if let Some(document) = document.as_object_mut() {
-            let removed = report.removed + dead.len();
             document.insert("removed".into(), removed.into());
             document.insert("freed_bytes".into(), report.bytes.into());
             document.insert("kept".into(), report.kept.into());
         }
-        text.push_str(&format!("freed {}", output::size(report.bytes)));
+        text.push_str(&format!("removed {removed}, freed {}", output::size(report.bytes)));
         if report.kept > 0 {
             text.push_str(&format!("; {} are in use by now and were kept", report.kept));
         }
     }
     output::result(options.format, &document, || text);
     Ok(ExitCode::SUCCESS)
-}
-
-fn is_dead(sandbox: &Sandbox, now: u64) -> bool {
-    let is_being_made = sandbox
-        .record
-        .as_ref()
-        .is_some_and(|record| !record.ready && record.ended.is_none() && now < record.created_at + YOUNG);
-    matches!(sandbox.status, Status::Dead { .. }) && !is_being_made
 }
 
 fn items(plan: &PrunePlan) -> Vec<serde_json::Value> {
@@ -90,9 +77,9 @@ fn items(plan: &PrunePlan) -> Vec<serde_json::Value> {
 }
 
 fn describe(dead: &[Sandbox], plan: &PrunePlan) -> String {
-    let dead = dead.iter().map(|sandbox| {
-        vec!["-".to_owned(), format!("sandbox {}", sandbox.id), sandbox.status.to_string()]
-    });
+    let dead = dead
+        .iter()
+        .map(|sandbox| vec!["-".to_owned(), format!("sandbox {}", sandbox.id), sandbox.status.to_string()]);
     let items = plan.candidates.iter().map(|candidate| {
         vec![output::size(candidate.bytes), candidate.item.to_string(), candidate.why.to_string()]
     });

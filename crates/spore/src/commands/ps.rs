@@ -56,7 +56,7 @@ pub(crate) fn describe(sandbox: &Sandbox) -> serde_json::Value {
         "name": record.and_then(|record| record.name.clone()),
         "created_at": record.map(|record| record.created_at),
         "ends_at": record.and_then(|record| record.ends_at),
-        "engine_pid": record.and_then(|record| record.engine()).map(|process| process.pid),
-        "supervisor_pid": record.and_then(|record| record.supervisor()).map(|process| process.pid),
+        "engine_pid": record.and_then(sandbox::Record::engine).map(|process| process.pid),
+        "supervisor_pid": record.and_then(sandbox::Record::supervisor).map(|process| process.pid),
     })
 }

@@ -44,7 +44,9 @@ pub(crate) fn run(options: &Options, args: &PullArgs) -> Result<ExitCode, CliErr
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &reference)?;
     let plan = plan(&store, &hub, &reference)?;
     if args.dry_run {
-        output::result(options.format, &plan, || plan.to_string());
+        output::result(options.format, &plan, || {
+            format!("{}\n{}", head(&plan), output::blobs(&plan.missing))
+        });
         return Ok(ExitCode::SUCCESS);
     }
     let fetched = fetch(options, &store, &hub, &reference, plan, args.force)?;
@@ -55,7 +57,7 @@ pub(crate) fn run(options: &Options, args: &PullArgs) -> Result<ExitCode, CliErr
 /// What a pull has brought.
 pub(crate) struct Fetched {
     hub: String,
-    name: Option<FullName>,
+    pub(crate) name: Option<FullName>,
     pub(crate) pulled: Pulled,
     moved: u64,
     present: u64,
@@ -68,6 +70,12 @@ pub(crate) fn plan(store: &Store, hub: &Hub, reference: &Reference) -> Result<Pu
     interrupt::block_on(plan_pull(store, registry, &reference.name, &which))
 }
 
+fn head(plan: &PullPlan) -> String {
+    let all = plan.missing.len() + plan.present.len();
+    let (count, bytes) = (plan.missing.len(), output::size(plan.missing_bytes()));
+    format!("{} from {}: {count} of {all} blobs to fetch, {bytes}", plan.snapshot, plan.hub)
+}
+
 /// Fetches it and sets its local tag.
 pub(crate) fn fetch(
     options: &Options,
@@ -77,7 +85,7 @@ pub(crate) fn fetch(
     plan: PullPlan,
     force: bool,
 ) -> Result<Fetched, CliError> {
-    progress::note(options, plan.to_string().lines().next().unwrap_or_default());
+    progress::note(options, &head(&plan));
     let name = full_name(hub, reference);
     let tag = match name.clone() {
         Some(name) => Some(TagAs { may_move: force || is_from(store, &name, &plan.hub)?, name }),

@@ -60,9 +60,10 @@ fn the_one_tag(refs: &BTreeMap<FullName, RefRecord>, reference: &Reference) -> R
     let named: Vec<_> = refs.keys().filter(is_named).collect();
     match named.as_slice() {
         [name] => Ok((*name).clone()),
-        [] => {
-            Err(CliError::NotFound(format!("there is no tag {}:{tag}: `spore images` lists all", untagged(reference))))
-        }
+        [] => Err(CliError::NotFound(format!(
+            "there is no tag {}:{tag}: `spore images` lists all",
+            untagged(reference)
+        ))),
         _ => {
             let list = named.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
             Err(CliError::Usage(format!("{reference} can mean {list}: give the name with its hub")))
@@ -83,10 +84,11 @@ mod tests {
     #[test]
     fn exactly_one_tag_is_meant() {
         let record = RefRecord { digest: Digest::of(b"x"), size: 1, origin: None };
-        let refs: BTreeMap<FullName, _> = ["local/a:latest", "local/a:1", "hub.example/a:1", "local/team/a:2"]
-            .into_iter()
-            .map(|name| (name.parse().unwrap(), record.clone()))
-            .collect();
+        let refs: BTreeMap<FullName, _> =
+            ["local/a:latest", "local/a:1", "hub.example/a:1", "local/team/a:2"]
+                .into_iter()
+                .map(|name| (name.parse().unwrap(), record.clone()))
+                .collect();
         let find = |text: &str| the_one_tag(&refs, &text.parse().unwrap()).map(|name| name.to_string());
         assert_eq!(find("a").unwrap(), "local/a:latest");
         assert_eq!(find("hub.example/a:1").unwrap(), "hub.example/a:1");

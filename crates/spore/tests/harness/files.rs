@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use format::{Digest, Hasher};
 use tempfile::TempDir;
@@ -17,7 +18,8 @@ pub fn workspace_temp() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// A folder that goes with the value. Its name begins with `purpose`, for whoever finds one that a killed test left.
+/// A folder that goes with the value. Its name begins with `purpose`, for whoever finds one that a killed test has
+/// left.
 pub fn scratch(purpose: &str) -> TempDir {
     fs::create_dir_all(workspace_temp()).expect("the folder for tests can be made");
     tempfile::Builder::new()
@@ -70,16 +72,22 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     entries(folder).into_iter().flat_map(below).collect()
 }
 
-/// Copies a folder, sparse files as such, with permissions and times. What is in `to` already is kept.
+/// Makes `to` a copy of a file or folder: sparse files as such, with permissions and times. Into a folder that is
+/// there already goes what it lacks.
+///
+/// # Errors
+/// If `cp` fails.
+pub fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let cp = ["--archive", "--no-clobber", "--sparse=always", "--no-target-directory", "--"];
+    let status = Command::new("cp").args(cp).args([from, to]).status()?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp: {status}"))) }
+}
+
+/// As [`copy`], for a folder; makes the folders above it too.
 ///
 /// # Errors
 /// If `cp` fails.
 pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;
-    let mut source = from.as_os_str().to_owned();
-    source.push("/.");
-    let mut cp = std::process::Command::new("cp");
-    let status =
-        cp.args(["--archive", "--no-clobber", "--sparse=always", "--"]).arg(source).arg(to).status()?;
-    if status.success() { Ok(()) } else { Err(io::Error::other(format!("cp: {status}"))) }
+    copy(from, to)
 }

@@ -1,5 +1,5 @@
-//! A snapshot's blobs, read by what docs/format.md says and not by the code under test: without store, without decoder of
-//! frames, by zstd alone. What it says was frozen is what a test compares with.
+//! A snapshot's blobs, read by what docs/format.md says and not by the code under test: without store and decoder of
+//! frames, by zstd alone. What this says was frozen is what a test compares with.
 
 use std::collections::HashMap;
 use std::fs;
@@ -73,7 +73,7 @@ pub fn decoder(path: &Path) -> io::Result<impl Read + use<>> {
 }
 
 fn zeros(pages: u64, hasher: &mut Hasher) {
-    let page = [0; PAGE_SIZE as usize];
+    let page = vec![0; bytes(1)];
     (0..pages).for_each(|_| hasher.update(&page));
 }
 

@@ -8,6 +8,7 @@
 //! frozen     what a snapshot's blobs say was frozen, read without the code under test
 //! needs      what a test cannot run without; a test that lacks it says `skipped: NAME: why`
 //! processes  which processes of the host belong to a root
+//! words      finds random words in blobs, compressed or not
 //! files      scratch folders, copies, digests
 //! ```
 //!
@@ -29,5 +30,6 @@ pub mod recipes;
 pub mod run;
 pub mod shared;
 mod spore;
+pub mod words;
 
 pub use spore::Spore;

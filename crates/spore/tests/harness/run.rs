@@ -5,10 +5,11 @@ use std::io::{Read, Write};
 use std::panic::resume_unwind;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// For what takes a moment, on a machine that is busy with other tests.
@@ -80,8 +81,7 @@ impl Run {
             // A command that ends without reading all of it is judged by how it ends.
             std::thread::spawn(move || pipe.write_all(&bytes).ok());
         }
-        let stdout = read_all(child.stdout.take());
-        let stderr = read_all(child.stderr.take());
+        let (stdout, stderr) = (Pipe::new(child.stdout.take()), Pipe::new(child.stderr.take()));
         Running { child, stdout, stderr, what }
     }
 }
@@ -103,51 +103,69 @@ pub fn in_parallel<'a, T: Sync, R: Send>(items: &'a [T], act: impl Fn(&'a T) -> 
     })
 }
 
-/// Reads in a thread, since the pipes may be filled in any order.
-fn read_all(pipe: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
-    let (sender, receiver) = channel();
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            pipe.read_to_end(&mut bytes).ok();
-        }
-        sender.send(bytes).ok();
-    });
-    receiver
-}
-
-/// A command that runs.
+/// A command that runs. Dropped, it is killed.
 #[derive(Debug)]
 pub struct Running {
     child: Child,
-    stdout: Receiver<Vec<u8>>,
-    stderr: Receiver<Vec<u8>>,
+    stdout: Pipe,
+    stderr: Pipe,
     what: String,
 }
 
 impl Running {
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Waits for its end; `None` if it has not come by then. The end has come when its output is closed too: a
     /// process that it leaves behind with its output open would make whoever reads that wait for ever.
     pub fn wait(&mut self, within: Duration) -> Option<Outcome> {
         let end = Instant::now() + within;
-        let receive = |from: &Receiver<Vec<u8>>| match from.recv_timeout(end - Instant::now().min(end)) {
-            Ok(bytes) => Some(bytes),
-            Err(RecvTimeoutError::Timeout) => None,
-            Err(RecvTimeoutError::Disconnected) => panic!("{}: its output was read already", self.what),
-        };
-        let (stdout, stderr) = (receive(&self.stdout)?, receive(&self.stderr)?);
+        let (stdout, stderr) = (self.stdout.until(end)?, self.stderr.until(end)?);
         let status = self.child.wait().expect("its status can be had");
         Some(Outcome { what: self.what.clone(), status, stdout, stderr })
+    }
+
+    /// Sends it a signal, if it has not ended.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).ok();
     }
 
     /// SIGKILL, and its end.
     pub fn kill(&mut self) {
         self.child.kill().ok();
         self.child.wait().ok();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// One stream of a command, read in a thread, since the streams may be filled in any order.
+#[derive(Debug)]
+struct Pipe {
+    arriving: Receiver<Vec<u8>>,
+    all: Option<Vec<u8>>,
+}
+
+impl Pipe {
+    fn new(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let (sender, arriving) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(mut pipe) = pipe {
+                pipe.read_to_end(&mut bytes).ok();
+            }
+            sender.send(bytes).ok();
+        });
+        Self { arriving, all: None }
+    }
+
+    /// All that came, if it was closed by then.
+    fn until(&mut self, end: Instant) -> Option<Vec<u8>> {
+        if self.all.is_none() {
+            self.all = self.arriving.recv_timeout(end.saturating_duration_since(Instant::now())).ok();
+        }
+        self.all.clone()
     }
 }
 

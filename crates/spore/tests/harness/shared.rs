@@ -1,5 +1,5 @@
-//! Snapshots that all tests share. A bake costs from ten seconds to minutes, so each recipe is baked once for each
-//! build of the executable, and pushed to a hub in `target/tmp/shared`, from which tests pull.
+//! Snapshots that all tests share. A bake costs from ten seconds to minutes, so each recipe is baked once for each build
+//! of the executable, and pushed to a hub in `target/tmp/shared`, from which tests pull.
 //!
 //! ```text
 //! target/tmp/shared/lock             held while something is baked
@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use format::{Digest, Hasher};
 use tempfile::TempDir;
 
-use super::files::{self, copy_tree, entries, files_below};
-use super::spore::Spore;
+use super::files::{self, entries, files_below};
+use super::spore::{Spore, digest};
 
 /// A snapshot in a directory hub.
 #[derive(Debug, Clone)]
@@ -48,8 +48,7 @@ impl Shared {
     pub fn pull_into(&self, spore: &Spore) -> (String, Digest) {
         let pulled =
             spore.json(["pull".as_ref(), "--hub".as_ref(), self.hub.as_os_str(), self.name.as_ref()]);
-        let digest = pulled["digest"].as_str().and_then(|digest| digest.parse().ok());
-        (self.name.clone(), digest.unwrap_or_else(|| panic!("no digest in {pulled}")))
+        (self.name.clone(), digest(&pulled))
     }
 }
 
@@ -76,7 +75,8 @@ fn remove_stale(hub: &Path) {
     }
 }
 
-/// Gives the root of a store what was baked before: layers and kernels. Copied, since a link would look like a user.
+/// Gives the root of a store what was baked before: layers and kernels.
+#[track_caller]
 pub fn seed_cache(root: &Path) {
     copy_cache(&files::workspace_temp().join("shared/cache"), root);
 }
@@ -85,18 +85,24 @@ fn keep_cache(root: &Path) {
     copy_cache(root, &files::workspace_temp().join("shared/cache"));
 }
 
+/// Copies what is missing, since a hard link would look like a user of the file. What appears is complete, wherever
+/// this is killed.
+#[track_caller]
 fn copy_cache(from: &Path, to: &Path) {
-    for group in ["cache/bases", "cache/kernels"] {
-        if from.join(group).is_dir() {
-            copy_tree(&from.join(group), &to.join(group)).expect("the cache can be copied");
-        }
-    }
-    fs::create_dir_all(to.join("flat")).expect("the cache can be copied");
-    let layers = if from.join("flat").is_dir() { entries(&from.join("flat")) } else { Vec::new() };
-    for layer in layers {
-        let name = layer.file_name().expect("an entry has a name");
-        if name.to_string_lossy().starts_with("layer-") && !to.join("flat").join(name).exists() {
-            fs::copy(&layer, to.join("flat").join(name)).expect("a layer can be copied");
+    fs::create_dir_all(to).expect("a cache can be made");
+    let scratch =
+        tempfile::tempdir_in(to.parent().expect("a root lies in a folder")).expect("a scratch folder");
+    let is_cache = |name: &str, group| group != "flat" || name.starts_with("layer-");
+    for group in ["flat", "cache/kernels", "cache/bases"] {
+        fs::create_dir_all(to.join(group)).expect("a cache can be made");
+        let there = if from.join(group).is_dir() { entries(&from.join(group)) } else { Vec::new() };
+        for entry in there {
+            let name = entry.file_name().and_then(|name| name.to_str()).expect("an entry has a name");
+            let kept = to.join(group).join(name);
+            if is_cache(name, group) && !kept.exists() {
+                files::copy(&entry, &scratch.path().join(name)).expect("a cache can be copied");
+                fs::rename(scratch.path().join(name), kept).expect("a cache can be copied");
+            }
         }
     }
 }

@@ -4,13 +4,15 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use format::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::run::{DEADLINE, Outcome, Run};
 use super::{files, processes};
 
-/// What of the caller's environment chooses the engine and the mirrors; other `SPORE_*` would change what is tested.
+/// What of the caller's environment chooses the engine and the mirrors; other `SPORE_*` would change what is
+/// tested.
 const PASSED_ON: &[&str] = &[
     "SPORE_QEMU",
     "SPORE_QEMU_DATA",
@@ -20,7 +22,8 @@ const PASSED_ON: &[&str] = &[
     "SPORE_LOG",
 ];
 
-/// An installed `spore`, as one user of one host sees it: a root, a home, an environment. Dropped, it ends its sandboxes.
+/// An installed `spore`, as one user of one host sees it: a root, a home, an environment. Dropped, it ends its
+/// sandboxes.
 #[derive(Debug)]
 pub struct Spore {
     program: PathBuf,
@@ -106,15 +109,12 @@ impl Spore {
         self.command(args).args(["--format", "json"]).finish().succeeds().json()
     }
 
-    /// Bakes a recipe's folder, and gives what is printed.
+    /// Bakes a recipe's folder, and gives the snapshot.
     #[track_caller]
-    pub fn bake(&self, recipe: &Path) -> Value {
+    pub fn bake(&self, recipe: &Path) -> Digest {
         const BAKE_DEADLINE: Duration = Duration::from_secs(540);
-        self.command(["bake".as_ref(), recipe.as_os_str(), "--format".as_ref(), "json".as_ref()])
-            .deadline(BAKE_DEADLINE)
-            .finish()
-            .succeeds()
-            .json()
+        let bake = self.command(["bake".as_ref(), recipe.as_os_str(), "--format".as_ref(), "json".as_ref()]);
+        digest(&bake.deadline(BAKE_DEADLINE).finish().succeeds().json())
     }
 
     /// Forks, and gives the ids.
@@ -182,4 +182,11 @@ pub fn strings(list: &Value, field: &str) -> Vec<String> {
     let list = list.as_array().unwrap_or_else(|| panic!("expected a list, not {list}"));
     let string = |value: &Value| value[field].as_str().map(str::to_owned);
     list.iter().map(|value| string(value).unwrap_or_else(|| panic!("no {field:?} in {value}"))).collect()
+}
+
+/// The snapshot that a verb says it has made or fetched.
+#[track_caller]
+pub fn digest(said: &Value) -> Digest {
+    let digest = said["digest"].as_str().and_then(|digest| digest.parse().ok());
+    digest.unwrap_or_else(|| panic!("no digest in {said}"))
 }

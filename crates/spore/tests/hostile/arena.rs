@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::forge::{Draft, Original};
-use crate::harness::run::Run;
+use crate::harness::run::{Outcome, Run};
 use crate::harness::shared::Shared;
 use crate::harness::{Spore, files, processes, recipes};
 
@@ -122,11 +122,11 @@ impl Arena {
         self.leaves_nothing(|| {
             let pull = self.pull(FORGED).finish();
             if case.stage == Stage::Pull {
-                pull.exits_with(case.code).says(case.says);
+                assert_plain(&pull.exits_with(case.code).says(case.says));
                 return;
             }
             pull.succeeds();
-            self.fork(FORGED).finish().exits_with(case.code).says(case.says);
+            assert_plain(&self.fork(FORGED).finish().exits_with(case.code).says(case.says));
             self.command(["rm", FORGED]).finish().succeeds();
         });
     }
@@ -189,4 +189,12 @@ fn assert_same(before: &Listing, after: &Listing) {
         gone.is_empty() && come.is_empty(),
         "outside the store this was: {gone:#?}\nand this is: {come:#?}"
     );
+}
+
+/// Asserts that a terminal shows the output, and obeys none of it.
+#[track_caller]
+pub fn assert_plain(outcome: &Outcome) {
+    let is_plain = |byte: &u8| *byte == b'\n' || !byte.is_ascii_control();
+    let all = outcome.stdout.iter().chain(&outcome.stderr);
+    assert!(all.into_iter().all(is_plain), "a terminal would obey this: {:?}", outcome.to_string());
 }

@@ -27,6 +27,8 @@ fn blobs_that_are_not_what_they_are_called_are_not_stored() {
     let (draft, state) = with_its_own_state(&arena);
     let path = draft.blob_path(state);
     draft.publish(FORGED);
+    // All else is here, so that nothing else is begun when this one fails.
+    arena.pull("tiny").finish().succeeds();
     let bytes = fs::read(&path).unwrap();
     let name = state.to_string();
     let says = |code: i32, words: &[&str]| {
@@ -39,11 +41,11 @@ fn blobs_that_are_not_what_they_are_called_are_not_stored() {
     fs::write(&path, flipped).unwrap();
     says(5, &["engine state", &name, "corrupt", "not stored"]);
     fs::write(&path, &bytes[1..]).unwrap();
-    says(5, &["engine state", &name, "bytes there"]);
+    says(5, &[&name, "bytes there"]);
     fs::write(&path, [&bytes[..], b"more"].concat()).unwrap();
-    says(5, &["engine state", &name, "bytes there"]);
+    says(5, &[&name, "bytes there"]);
     fs::write(&path, b"").unwrap();
-    says(5, &["engine state", &name, "0 bytes there"]);
+    says(5, &[&name, "0 bytes there"]);
     fs::remove_file(&path).unwrap();
     says(3, &["missing", "engine state", &name]);
     Run::new("mkfifo").args([&path]).finish().succeeds();
@@ -109,7 +111,9 @@ fn an_index_chooses_nothing() {
         drop(arena.pull(FORGED).finish().exits_with(2).says(&words));
     });
     tag(json!([]));
-    arena.leaves_nothing(|| drop(arena.pull(FORGED).finish().exits_with(2).says(&["0 snapshots"])));
+    arena.leaves_nothing(|| {
+        drop(arena.pull(FORGED).finish().exits_with(2).says(&["an image index without snapshots"]))
+    });
     // An index that calls an index a manifest.
     let inner = tag(json!([entry(&one, manifest)]));
     tag(json!([entry(&inner, manifest)]));

@@ -33,6 +33,9 @@ pub fn cases() -> Vec<Case> {
         pull("an unknown field", &["unknown field", "subject"], |draft| {
             draft.manifest["subject"] = json!({})
         }),
+        pull("an unknown field that is a terminal's command", &["unknown field"], |draft| {
+            draft.manifest["\u{1b}]0;title\u{7}\u{1b}[2J"] = json!({});
+        }),
         pull("a field twice", &["duplicate field", "layers"], |draft| {
             let text = draft.manifest_bytes();
             draft.manifest_text(text.replacen("\"layers\":", "\"layers\":[],\"layers\":", 1));

@@ -184,4 +184,10 @@ impl RawBlob {
         }
         panic!("byte {offset} is beyond the {start} of the blob");
     }
+
+    /// Where `bytes` are in the plain stream, for the first time.
+    pub fn find(&self, bytes: &[u8]) -> usize {
+        let plain: Vec<u8> = self.frames.iter().flat_map(RawFrame::decode).collect();
+        plain.windows(bytes.len()).position(|window| window == bytes).expect("they are there")
+    }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::arena::{Arena, FORGED};
+use crate::arena::{Arena, FORGED, assert_plain};
 use crate::forge::digest;
 use crate::harness::files::random_word;
 use crate::harness::needs::{Need, skipped};
@@ -51,9 +51,7 @@ fn texts_are_neither_paths_nor_terminal_commands() {
             &["inspect", &id],
             &["prune", "--dry-run"],
         ] {
-            let outcome = arena.command(verb.iter().copied()).finish().succeeds();
-            let is_plain = |byte: &u8| *byte == b'\n' || !byte.is_ascii_control();
-            assert!(outcome.stdout.iter().all(is_plain), "a terminal would obey: {:?}", outcome.text());
+            assert_plain(&arena.command(verb.iter().copied()).finish().succeeds());
         }
         arena.command(["kill", &id]).finish().succeeds();
         // What is not known and not critical is kept, and the snapshot stays what it was.

@@ -16,7 +16,8 @@ fn sparse(pages: u64, filled: &[u64]) -> File {
     let file = tempfile::tempfile().unwrap();
     file.set_len(pages * PAGE_SIZE).unwrap();
     for page in filled {
-        let bytes: Vec<u8> = (0..PAGE_SIZE).map(|n| (n * (page + 1) % 251 + 1) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..PAGE_SIZE).map(|n| u8::try_from(n * (page + 1) % 251 + 1).unwrap()).collect();
         file.write_all_at(&bytes, page * PAGE_SIZE).unwrap();
     }
     file

@@ -1,0 +1,259 @@
+//! What is looked for. Looking and judging are apart: what judges takes what was found, and can be tested.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use engine::Engine;
+use engine::qemu::{Options as QemuOptions, Qemu};
+use format::config::Accelerator;
+use rootfs::{ToolStatus, tools};
+use store::Store;
+
+use super::{Check, State};
+use crate::cli::Options;
+use crate::error::CliError;
+use crate::{context, output};
+
+const FORKS: &str = "running forks";
+const USER_BAKES: &str = "bakes without root";
+
+/// Less free space than this is soon gone: a snapshot's flat files take about as much as its memory.
+const LITTLE_SPACE: u64 = 2 << 30;
+
+/// All requirements, those of forks first.
+pub(super) fn all(options: &Options) -> Vec<Check> {
+    let store = context::store(options);
+    let mut checks = engine(store.as_ref().ok());
+    checks.extend(root(store));
+    checks.extend(tools().iter().map(|tool| judge_tool(tool, is_root())));
+    if !is_root() {
+        checks.push(judge_subordinate_ids(&user(), &read("/etc/subuid"), &read("/etc/subgid")));
+        checks.push(judge_namespaces(namespaces()));
+    }
+    checks
+}
+
+/// The Debian packages of all that is missing.
+pub(super) fn packages() -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        tools().iter().filter(|tool| !is_fine(tool, is_root())).map(|tool| tool.package).collect();
+    if Qemu::discover(QemuOptions::default()).is_err() {
+        packages.push("qemu-system-x86");
+    }
+    packages.sort_unstable();
+    packages.dedup();
+    packages
+}
+
+/// The command that installs packages on Debian 12.
+pub(super) fn apt(packages: &[&str]) -> String {
+    let sudo = if is_root() { "" } else { "sudo " };
+    format!("{sudo}apt-get install -y --no-install-recommends {}", packages.join(" "))
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+fn engine(store: Option<&Store>) -> Vec<Check> {
+    let qemu = match store {
+        Some(store) => context::engine(store),
+        None => QemuOptions::from_environment().and_then(Qemu::discover).map_err(CliError::from),
+    };
+    let check = |state, found, remedy| Check {
+        name: "QEMU".into(),
+        state,
+        for_forks: true,
+        purpose: FORKS,
+        found,
+        remedy,
+    };
+    match qemu {
+        Ok(qemu) => {
+            let capabilities = qemu.capabilities();
+            let device = OpenOptions::new().read(true).write(true).open("/dev/kvm").map(drop);
+            let is_chosen = std::env::var_os("SPORE_ACCEL").is_some_and(|value| !value.is_empty());
+            vec![
+                check(State::Ok, format!("{} at {}", capabilities.version, qemu_path()), None),
+                judge_kvm(capabilities.accelerators.contains(&Accelerator::Kvm), is_chosen, device),
+            ]
+        }
+        Err(error) => vec![check(State::Missing, error.to_string(), Some(apt(&["qemu-system-x86"])))],
+    }
+}
+
+fn qemu_path() -> String {
+    let chosen = QemuOptions::from_environment().ok().and_then(|options| options.program);
+    let on_path = || {
+        let path = std::env::var_os("PATH")?;
+        std::env::split_paths(&path)
+            .map(|folder| folder.join("qemu-system-x86_64"))
+            .find(|file| file.is_file())
+    };
+    chosen.or_else(on_path).map_or_else(|| "an unknown place".to_owned(), |path| path.display().to_string())
+}
+
+fn judge_kvm(is_used: bool, is_chosen: bool, device: io::Result<()>) -> Check {
+    let (state, found, remedy) = match (is_used, is_chosen, device) {
+        (true, true, _) => (State::Ok, "KVM, because SPORE_ACCEL says so".to_owned(), None),
+        (true, false, _) => (State::Ok, "KVM: a guest ran on it".to_owned(), None),
+        (false, true, _) => (
+            State::Warning,
+            "software emulation, because SPORE_ACCEL says so".to_owned(),
+            Some("unset SPORE_ACCEL"),
+        ),
+        (false, false, Ok(())) => (
+            State::Warning,
+            "software emulation: /dev/kvm opens, but no guest has been seen to run on it".to_owned(),
+            Some("a bake tries one, once; where a bake was made already, KVM does not work for Linux guests"),
+        ),
+        (false, false, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => (
+            State::Warning,
+            "software emulation: this user may not open /dev/kvm".to_owned(),
+            Some("sudo usermod --append --groups kvm \"$USER\", then log in again"),
+        ),
+        (false, false, Err(error)) => (
+            State::Warning,
+            format!("software emulation: /dev/kvm cannot be opened: {error}"),
+            Some(
+                "enable virtualization in the firmware or, in a VM, nested virtualization; all works without, slower",
+            ),
+        ),
+    };
+    let remedy = remedy.map(str::to_owned);
+    Check { name: "accelerator".into(), state, for_forks: true, purpose: FORKS, found, remedy }
+}
+
+/// Whether the store can be written, and what fits.
+fn root(store: Result<Store, CliError>) -> Vec<Check> {
+    let check = |name: &str, state, found, remedy: Option<&str>| Check {
+        name: name.into(),
+        state,
+        for_forks: true,
+        purpose: FORKS,
+        found,
+        remedy: remedy.map(str::to_owned),
+    };
+    let elsewhere = Some("give another folder by --root or SPORE_ROOT");
+    // A lease is the smallest thing that every verb writes.
+    let opened = store.and_then(|store| Ok((store.lease().map(drop)?, store.free_space()?, store)));
+    match opened {
+        Err(error) => vec![check("root folder", State::Missing, error.to_string(), elsewhere)],
+        Ok(((), free, store)) => {
+            let found = format!("{}, one filesystem, writable", store.root().display());
+            let (state, remedy) = match free < LITTLE_SPACE {
+                true => {
+                    (State::Warning, Some("spore prune --all, or another folder by --root or SPORE_ROOT"))
+                }
+                false => (State::Ok, None),
+            };
+            vec![
+                check("root folder", State::Ok, found, None),
+                check("free space", state, output::size(free), remedy),
+            ]
+        }
+    }
+}
+
+/// Root needs no maps of ids.
+fn is_fine(tool: &ToolStatus, is_root: bool) -> bool {
+    tool.usable || (is_root && tool.program == "newuidmap")
+}
+
+fn judge_tool(tool: &ToolStatus, is_root: bool) -> Check {
+    let version = tool.version.as_deref().map(|version| format!("{version} at ")).unwrap_or_default();
+    let found = match (&tool.path, tool.needed) {
+        (Some(path), Some(needed)) if !tool.usable => {
+            format!("{version}{}: {needed} or later is needed", path.display())
+        }
+        (Some(path), _) => format!("{version}{}", path.display()),
+        (None, _) if is_fine(tool, is_root) => "not there; root does not need it".to_owned(),
+        (None, _) => "not there".to_owned(),
+    };
+    let is_fine = is_fine(tool, is_root);
+    Check {
+        name: tool.program.into(),
+        state: if is_fine { State::Ok } else { State::Missing },
+        for_forks: false,
+        purpose: tool.purpose,
+        found,
+        remedy: (!is_fine).then(|| apt(&[tool.package])),
+    }
+}
+
+/// This user, by name and number, as /etc/subuid may call it.
+struct User {
+    name: String,
+    id: u32,
+}
+
+fn user() -> User {
+    let id = fs::metadata("/proc/self").map_or(0, |me| me.uid());
+    let number = id.to_string();
+    let passwd = read("/etc/passwd");
+    let mut accounts = passwd.lines().map(|line| line.split(':'));
+    let name = accounts.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1) == Some(&number)).then(|| name.to_owned())
+    });
+    User { name: name.unwrap_or(number), id }
+}
+
+fn judge_subordinate_ids(user: &User, subuid: &str, subgid: &str) -> Check {
+    const NEEDED: u64 = 65_536;
+    let range = |text: &str| {
+        let of_user = |line: &&str| {
+            let owner = line.split(':').next().unwrap_or_default();
+            owner == user.name || owner == user.id.to_string()
+        };
+        let counts =
+            text.lines().filter(of_user).filter_map(|line| line.split(':').nth(2)?.parse::<u64>().ok());
+        counts.max().unwrap_or(0)
+    };
+    let count = range(subuid).min(range(subgid));
+    let is_enough = count >= NEEDED;
+    let name = &user.name;
+    Check {
+        name: "subordinate ids".into(),
+        state: if is_enough { State::Ok } else { State::Missing },
+        for_forks: false,
+        purpose: USER_BAKES,
+        found: format!("{count} for {name} in /etc/subuid and /etc/subgid; {NEEDED} are needed"),
+        remedy: (!is_enough)
+            .then(|| format!("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}")),
+    }
+}
+
+/// Whether an ordinary user can make a user namespace: tried, since several switches forbid it.
+fn namespaces() -> io::Result<bool> {
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
+    Ok(unshare.status()?.success())
+}
+
+fn judge_namespaces(made: io::Result<bool>) -> Check {
+    let (state, found) = match made {
+        Ok(true) => (State::Ok, "can be made".to_owned()),
+        Ok(false) => (State::Missing, "this user may not make one".to_owned()),
+        Err(error) => (State::Missing, format!("unshare cannot be run: {error}")),
+    };
+    Check {
+        name: "user namespaces".into(),
+        state,
+        for_forks: false,
+        purpose: USER_BAKES,
+        found,
+        remedy: (state != State::Ok).then(|| {
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000, or bake as root".into()
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! What is judged of what was found.
+
+use super::*;
+
+#[test]
+fn the_reason_why_kvm_is_not_used_is_told() {
+    let denied = || Err(io::ErrorKind::PermissionDenied.into());
+    for (used, chosen, device, state, words) in [
+        (true, false, Ok(()), State::Ok, "a guest ran"),
+        (true, true, denied(), State::Ok, "SPORE_ACCEL"),
+        (false, true, Ok(()), State::Warning, "SPORE_ACCEL"),
+        (false, false, Ok(()), State::Warning, "opens, but"),
+        (false, false, denied(), State::Warning, "may not open"),
+        (false, false, Err(io::ErrorKind::NotFound.into()), State::Warning, "cannot be opened"),
+    ] {
+        let check = judge_kvm(used, chosen, device);
+        assert_eq!(check.state, state, "{words}");
+        assert!(check.found.contains(words), "{} / {words}", check.found);
+        assert_eq!(check.remedy.is_some(), state != State::Ok);
+    }
+}
+
+#[test]
+fn tools_map_to_states() {
+    let tool = ToolStatus {
+        program: "mkfs.erofs",
+        path: Some("/usr/bin/mkfs.erofs".into()),
+        version: Some("1.4".into()),
+        needed: Some("1.5"),
+        package: "erofs-utils",
+        purpose: "making layers",
+        usable: false,
+    };
+    let old = judge_tool(&tool, true);
+    assert_eq!((old.state, old.for_forks), (State::Missing, false));
+    assert!(old.found.contains("1.5 or later"));
+    assert!(old.remedy.unwrap().contains("apt-get install -y --no-install-recommends erofs-utils"));
+    let newuidmap = ToolStatus { program: "newuidmap", path: None, version: None, needed: None, ..tool };
+    assert_eq!(judge_tool(&newuidmap, true).state, State::Ok);
+    assert_eq!(judge_tool(&newuidmap, false).state, State::Missing);
+}
+
+#[test]
+fn subordinate_ids_by_name_or_number() {
+    let user = User { name: "ann".into(), id: 1000 };
+    let state = |uid: &str, gid: &str| judge_subordinate_ids(&user, uid, gid).state;
+    let (by_name, by_number) = ("bob:1:9\nann:100000:65536\n", "1000:100000:65536");
+    assert_eq!(state(by_name, by_number), State::Ok);
+    assert_eq!(state(by_name, ""), State::Missing);
+    assert_eq!(state(by_name, "ann:100000:65535"), State::Missing);
+    assert_eq!(state("anna:100000:65536", by_name), State::Missing);
+}
