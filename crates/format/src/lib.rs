@@ -33,3 +33,6 @@ pub(crate) fn excerpt(text: &str) -> String {
     }
     short
 }
+
+#[cfg(test)]
+mod golden;
