@@ -90,6 +90,19 @@ pub fn bake(
     progress: &dyn Progress,
     interrupted: &AtomicBool,
 ) -> Result<Baked, Error> {
+    // A tool or a guest that was ended by the interruption fails in its own way: why is not its to know.
+    bake_stages(store, engine, recipe, options, progress, interrupted)
+        .map_err(|error| if interrupted.load(Ordering::Relaxed) { Error::Interrupted } else { error })
+}
+
+fn bake_stages(
+    store: &Store,
+    engine: &mut dyn Engine,
+    recipe: &Recipe,
+    options: &BakeOptions<'_>,
+    progress: &dyn Progress,
+    interrupted: &AtomicBool,
+) -> Result<Baked, Error> {
     let proceed = || if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
     let lease = store.lease()?;
     progress.stage("base", "looking for cached layers");
@@ -105,8 +118,17 @@ pub fn bake(
         (work.path().join(guest::KERNEL_FILE), work.path().join(guest::INITRD_FILE));
     probe(store, engine, &kernel_file, &initrd_file)?;
     proceed()?;
-    let vm =
-        machine::Frozen::make(&*engine, work.path(), recipe, &base, files.command_line, progress, &proceed)?;
+    // The guest may write to all of its memory, which is a file here: a full disk then ends the engine without a word.
+    store.ensure_space(recipe.machine.memory.bytes())?;
+    let vm = machine::Frozen::make(
+        &*engine,
+        work.path(),
+        recipe,
+        &base,
+        files.command_line,
+        progress,
+        interrupted,
+    )?;
     proceed()?;
     let captured =
         capture::Capture { store, lease: &lease, recipe, options, base: &base, kernel: &kernel, vm: &vm };

@@ -118,6 +118,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Ref(#[from] store::RefError),
+    /// There is no room for it.
+    #[error(transparent)]
+    Space(#[from] store::SpaceError),
     /// A process could not be looked up or ended.
     #[error(transparent)]
     Process(#[from] host::ProcessError),

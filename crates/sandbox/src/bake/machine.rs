@@ -2,6 +2,8 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use agent_protocol::{Exec, Reply, Request};
@@ -24,6 +26,8 @@ use crate::{Channel, Error, layout};
 const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 /// How long a guest may take to flush its disks, and an engine to write its state.
 const FREEZE_DEADLINE: Duration = Duration::from_secs(120);
+/// How often an interruption is looked for.
+const GLANCE: Duration = Duration::from_millis(100);
 /// How much of a build command's output is shown when it fails, in bytes.
 const OUTPUT_BYTES: usize = 4000;
 
@@ -44,15 +48,14 @@ impl Frozen {
         base: &Base,
         command_line: String,
         progress: &dyn Progress,
-        proceed: &dyn Fn() -> Result<(), Error>,
+        interrupted: &AtomicBool,
     ) -> Result<Self, Error> {
         let machine = machine(recipe, base.layers.len(), command_line);
         let description = engine.describe(accelerator(engine));
-        let bench =
-            Bench { engine, work, machine: &machine, description: &description, disks: disks(recipe, base)? };
+        let disks = disks(recipe, base)?;
+        let bench = Bench { engine, work, machine: &machine, description: &description, disks, interrupted };
         if !recipe.build.commands.is_empty() {
             bench.build(recipe, progress)?;
-            proceed()?;
         }
         bench.warm_and_freeze(recipe, progress)?;
         Ok(Self {
@@ -99,6 +102,7 @@ struct Bench<'a> {
     machine: &'a Machine,
     description: &'a Description,
     disks: Vec<Disk>,
+    interrupted: &'a AtomicBool,
 }
 
 /// A VM that is ended when this is dropped.
@@ -115,11 +119,36 @@ impl Drop for Guest {
 }
 
 impl Bench<'_> {
-    fn boot(&self, network: NetworkMode) -> Result<Guest, Error> {
+    /// Boots a guest, waits until its agent answers, and does `act` with it. An interruption ends the guest, so that whatever
+    /// is being waited for fails at once.
+    fn with_guest(
+        &self,
+        network: NetworkMode,
+        act: impl FnOnce(&mut Guest) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let deadline = Deadline::after(BOOT_DEADLINE);
+        let mut guest = self.boot(network, deadline)?;
+        let process = guest.vm.process();
+        let (working, done) = channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                while done.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
+                    if self.interrupted.load(Ordering::Relaxed) {
+                        // If it cannot be ended now, the next round, or the guest's drop, does it.
+                        process.kill().ok();
+                    }
+                }
+            });
+            let result = guest.greet(self.work, deadline).and_then(|()| act(&mut guest));
+            drop(working);
+            result
+        })
+    }
+
+    fn boot(&self, network: NetworkMode, deadline: Deadline) -> Result<Guest, Error> {
         let memory = self.work.join(MEMORY_FILE);
         let file = File::create(&memory).at("create", &memory)?;
         file.set_len(self.machine.memory_size()).at("size", &memory)?;
-        let deadline = Deadline::after(BOOT_DEADLINE);
         let setup = Setup {
             folder: self.work,
             machine: self.machine,
@@ -131,44 +160,44 @@ impl Bench<'_> {
         };
         let (kernel, initrd) = (FileName::new(guest::KERNEL_FILE)?, FileName::new(guest::INITRD_FILE)?);
         let vm = self.engine.boot(&BootSpec { setup, kernel: &kernel, initrd: &initrd })?;
-        let mut guest = Guest { vm, channel: None, console: self.work.join(CONSOLE_LOG) };
-        guest.greet(self.work, deadline)?;
-        Ok(guest)
+        Ok(Guest { vm, channel: None, console: self.work.join(CONSOLE_LOG) })
     }
 
     /// Runs the recipe's build commands in a guest that then shuts down, so that nothing but the disk remembers them.
     fn build(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
         progress.stage("build", "booting");
-        let mut guest = self.boot(network(recipe.build.network))?;
-        let deadline = Deadline::after(recipe.build.timeout.duration());
-        for command in &recipe.build.commands {
-            progress.stage("build", command);
-            guest.run(command, deadline)?;
-        }
-        guest.ask("building", &Request::Shutdown {}, Deadline::after(FREEZE_DEADLINE))?;
-        guest.vm.wait_exit(Deadline::after(FREEZE_DEADLINE))?;
-        Ok(())
+        self.with_guest(network(recipe.build.network), |guest| {
+            let deadline = Deadline::after(recipe.build.timeout.duration());
+            for command in &recipe.build.commands {
+                progress.stage("build", command);
+                guest.run(command, deadline)?;
+            }
+            guest.ask("building", &Request::Shutdown {}, Deadline::after(FREEZE_DEADLINE))?;
+            guest.vm.wait_exit(Deadline::after(FREEZE_DEADLINE))?;
+            Ok(())
+        })
     }
 
     fn warm_and_freeze(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
         progress.stage("boot", "booting the guest");
-        let mut guest = self.boot(NetworkMode::None)?;
-        if let Some(warm) = &recipe.warm {
-            progress.stage("warm", "waiting for the warm process to be ready");
-            let wait = warm.deadline.duration();
-            let deadline_ms = guest::milliseconds(wait);
-            guest.ask(
-                "warming",
-                &Request::Warm { deadline_ms },
-                Deadline::after(wait + Duration::from_secs(10)),
-            )?;
-        }
-        progress.stage("freeze", "freezing the guest");
-        let deadline = Deadline::after(FREEZE_DEADLINE);
-        guest.ask("freezing", &Request::Sync {}, deadline)?;
-        guest.vm.freeze(&FileName::new(layout::STATE_FILE)?, deadline)?;
-        guest.vm.kill(deadline)?;
-        Ok(())
+        self.with_guest(NetworkMode::None, |guest| {
+            if let Some(warm) = &recipe.warm {
+                progress.stage("warm", "waiting for the warm process to be ready");
+                let wait = warm.deadline.duration();
+                let deadline_ms = guest::milliseconds(wait);
+                guest.ask(
+                    "warming",
+                    &Request::Warm { deadline_ms },
+                    Deadline::after(wait + Duration::from_secs(10)),
+                )?;
+            }
+            progress.stage("freeze", "freezing the guest");
+            let deadline = Deadline::after(FREEZE_DEADLINE);
+            guest.ask("freezing", &Request::Sync {}, deadline)?;
+            guest.vm.freeze(&FileName::new(layout::STATE_FILE)?, deadline)?;
+            guest.vm.kill(deadline)?;
+            Ok(())
+        })
     }
 }
 

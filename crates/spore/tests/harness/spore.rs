@@ -161,17 +161,14 @@ impl Spore {
 
 impl Drop for Spore {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            // The test has failed already. What can be ended is; by force, what cannot.
-            if let Some(outcome) = self.command(["kill", "--all"]).start().wait(DEADLINE)
-                && !outcome.status.success()
-            {
-                eprintln!("{outcome}");
-            }
-            processes::kill(&processes::in_folder(&self.root));
-        } else {
-            self.run(["kill", "--all"]).succeeds();
-            self.assert_no_sandboxes();
+        let killed = self.command(["kill", "--all"]).start().wait(DEADLINE);
+        // Whatever is said of it below: what `kill` has left must not outlive the test.
+        let left = processes::in_folder(&self.root);
+        processes::kill(&left);
+        if !std::thread::panicking() {
+            killed.expect("kill ends in time").succeeds();
+            assert!(left.is_empty(), "left behind: {left:?}");
+            assert_eq!(self.sandboxes(), Vec::<String>::new());
         }
     }
 }

@@ -21,7 +21,26 @@ pub fn cases() -> Vec<Case> {
         }),
     ];
     cases.extend(states());
+    cases.extend(sizes());
     cases
+}
+
+/// What the format allows and no host has.
+fn sizes() -> Vec<Case> {
+    vec![
+        fork("a tebibyte of memory", 1, &["memory"], |draft| {
+            let (low, high) = (2048_u64 << 20, (1_u64 << 40) - (2048 << 20));
+            draft.config["machine"]["memory"] = json!([
+                { "guest_address": 0, "size": low, "offset": 0 },
+                { "guest_address": 4_u64 << 30, "size": high, "offset": low },
+            ]);
+            draft.edit_map("memory", |map| map.pages = 1 << 28);
+        }),
+        fork("a disk of 16 TiB", 1, &["disk"], |draft| {
+            draft.config["disks"][2]["size"] = json!((16_u64 << 40) - 4096);
+            draft.edit_map("writable", |map| map.pages = (1 << 32) - 1);
+        }),
+    ]
 }
 
 fn states() -> Vec<Case> {

@@ -1,0 +1,145 @@
+//! A disk that is full: the command says so, by name and number, and leaves nothing but what a pull can resume.
+
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use crate::aftermath;
+use crate::harness::needs::{Need, say_skipped, skipped};
+use crate::harness::run::Run;
+use crate::harness::shared::{Shared, seed_cache};
+use crate::harness::{Spore, files, processes, recipes};
+
+/// A root on a filesystem of its own, in memory.
+struct SmallDisk {
+    spore: Spore,
+    mount: PathBuf,
+}
+
+impl SmallDisk {
+    /// `None` if it cannot be mounted: that is said.
+    fn new(test: &str, options: &str) -> Option<Self> {
+        let folder = files::scratch("disk");
+        let mount = folder.path().join("mount");
+        fs::create_dir(&mount).unwrap();
+        let path = mount.to_str().unwrap();
+        let mounted = Run::new("mount").args(["-t", "tmpfs", "-o", options, "spore-test", path]).finish();
+        if !mounted.status.success() {
+            say_skipped(test, &format!("a small disk cannot be mounted: {}", mounted.error().trim()));
+            return None;
+        }
+        let spore = Spore::in_folder(folder, Path::new("mount/root")).env("SPORE_ACCEL", "tcg");
+        Some(Self { spore, mount })
+    }
+
+    fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        Run::new("mount").args(["-o".as_ref(), options.as_ref(), self.mount.as_os_str()]).finish().succeeds();
+    }
+
+    fn free(&self) -> u64 {
+        let stat = rustix::fs::statvfs(&self.mount).unwrap();
+        stat.f_bavail * stat.f_frsize
+    }
+
+    /// Leaves `free` bytes.
+    fn fill(&self, free: u64) {
+        let ballast = vec![0; usize::try_from(self.free() - free).unwrap()];
+        fs::write(self.mount.join("ballast"), ballast).unwrap();
+    }
+
+    fn empty(&self) {
+        fs::remove_file(self.mount.join("ballast")).unwrap();
+    }
+
+    #[track_caller]
+    fn assert_nothing_left(&self) {
+        aftermath::assert_no_leftovers(self.spore.root());
+        assert_eq!(aftermath::tags(&self.spore), Vec::<PathBuf>::new());
+        let processes = processes::in_folder(&self.mount);
+        assert!(processes.is_empty(), "left behind: {processes:?}");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        self.spore.command(["kill", "--all"]).start().wait(crate::DEADLINE);
+        // Lazily, so that it goes even if this test has failed and something still uses it.
+        Run::new("umount").args(["--lazy".as_ref(), self.mount.as_os_str()]).finish();
+    }
+}
+
+impl Deref for SmallDisk {
+    type Target = Spore;
+
+    fn deref(&self) -> &Spore {
+        &self.spore
+    }
+}
+
+#[test]
+fn a_pull_on_a_full_disk() {
+    const TEST: &str = "killed_anywhere::a_pull_on_a_full_disk";
+    if skipped(TEST, &[Need::Bake]) {
+        return;
+    }
+    let shared = Shared::of(&recipes::shipped("tiny"));
+    let Some(disk) = SmallDisk::new(TEST, "size=256m,mode=700") else { return };
+    let pull = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
+    let plan = disk.json([&pull[..], &["--dry-run"]].concat());
+    let missing = plan["missing"].as_array().unwrap();
+    let needed: u64 = missing.iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    // Known before anything is fetched; found out by what is written, the names of files included.
+    for (free, says) in [
+        (needed / 2, ["bytes are needed", &needed.to_string()]),
+        (needed - 4096, ["bytes are needed", &needed.to_string()]),
+        (needed + 8192, ["no space left", disk.root().to_str().unwrap()]),
+    ] {
+        disk.fill(free);
+        disk.run(pull).exits_with(1).says(&says);
+        disk.assert_nothing_left();
+        // Room is made on a disk that is full.
+        disk.run(["prune"]).succeeds();
+        assert_eq!(files::entries(&disk.root().join("partial")), Vec::<PathBuf>::new());
+        disk.empty();
+        disk.fsck();
+    }
+    let stat = rustix::fs::statvfs(&disk.mount).unwrap();
+    for more in [2, 5, 9] {
+        disk.remount(&format!("nr_inodes={}", stat.f_files - stat.f_ffree + more));
+        disk.run(pull).exits_with(1).says(&["no space left"]);
+        disk.assert_nothing_left();
+        disk.remount("nr_inodes=100000");
+        disk.run(["prune"]).succeeds();
+        disk.fsck();
+    }
+    disk.run(pull).succeeds();
+    disk.fsck();
+}
+
+#[test]
+fn a_bake_on_a_full_disk() {
+    const TEST: &str = "killed_anywhere::a_bake_on_a_full_disk";
+    const MIB: u64 = 1 << 20;
+    if skipped(TEST, &[Need::Bake]) {
+        return;
+    }
+    Shared::of(&recipes::shipped("tiny"));
+    let Some(disk) = SmallDisk::new(TEST, "size=1g,mode=700") else { return };
+    seed_cache(disk.root());
+    let recipe = recipes::shipped("tiny");
+    let bake = || disk.command(["bake".as_ref(), recipe.as_os_str()]).deadline(crate::DEADLINE);
+    // The guest's kernel, its memory, and what is stored of it in the end do not fit.
+    for (free, says) in
+        [(8 * MIB, "space left"), (100 * MIB, "134217728 bytes are needed"), (150 * MIB, "no space left")]
+    {
+        disk.fill(free);
+        bake().finish().exits_with(1).says(&[says]);
+        disk.assert_nothing_left();
+        disk.run(["prune"]).succeeds();
+        disk.empty();
+        disk.fsck();
+    }
+    bake().finish().succeeds();
+    disk.fsck();
+}

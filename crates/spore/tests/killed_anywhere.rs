@@ -1,0 +1,234 @@
+//! Whatever is killed, whenever: the store is whole, the same command then succeeds, and nothing runs on unseen.
+//!
+//! The moments are random and printed; `SPORE_TEST_SEED` repeats them as far as a clock can, `SPORE_TEST_KILLS` says how
+//! many there are.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+#[path = "killed/aftermath.rs"]
+mod aftermath;
+#[path = "killed/chance.rs"]
+mod chance;
+mod harness;
+#[path = "killed/interrupted.rs"]
+mod interrupted;
+#[path = "killed/small_disk.rs"]
+mod small_disk;
+#[path = "killed/victim.rs"]
+mod victim;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use chance::{Chance, moments};
+use harness::needs::{Need, skipped};
+use harness::run::Run;
+use harness::shared::{Shared, seed_cache};
+use harness::{Spore, recipes};
+use victim::{Victim, Whom};
+
+/// How long a command may take that nobody disturbs.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+/// A host on which one thing after another is killed.
+struct Scene {
+    test: &'static str,
+    chance: Chance,
+    spore: Spore,
+    output: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new(test: &'static str) -> Self {
+        let folder = harness::files::scratch("killed");
+        let output = folder.path().join("output");
+        // Whether KVM works is found out by a guest with ten seconds to boot, once for each root: not what is tested here.
+        let spore = Spore::new().env("SPORE_ACCEL", "tcg");
+        Self { test, chance: Chance::new(test), spore, output, _folder: folder }
+    }
+
+    fn root(&self) -> &Path {
+        self.spore.root()
+    }
+
+    /// Runs a command undisturbed, and says how long it took.
+    #[track_caller]
+    fn measure(&self, command: Run) -> Duration {
+        let started = Instant::now();
+        command.deadline(DEADLINE).finish().succeeds();
+        started.elapsed()
+    }
+
+    /// Starts the command, kills `whom` at a random moment of the time that it takes, and asserts that the store is whole.
+    /// Says whether the command was done before.
+    #[track_caller]
+    fn kill(&mut self, command: Run, whole: Duration, whom: &[Whom]) -> bool {
+        let (moment, whom) = (self.chance.moment(whole), self.chance.one_of(whom));
+        let mut victim = Victim::start(command, &self.output);
+        victim.until(moment);
+        victim.kill(whom, self.root());
+        let ending = victim.wait(DEADLINE);
+        println!("{}: {whom:?} killed after {moment:?} of {whole:?}: {}", self.test, ending.status);
+        if whom != Whom::Detached {
+            assert!(ending.status.success() || ending.was_killed(), "{}", ending.output);
+        }
+        if whom == Whom::Detached && !ending.status.success() {
+            // The command has lived to see it, and to tidy up.
+            self.spore.assert_no_sandboxes();
+        }
+        self.spore.fsck();
+        ending.status.success()
+    }
+}
+
+/// Those who are killed where nothing is left running on purpose.
+const ANYBODY: &[Whom] = &[Whom::Command, Whom::Group, Whom::Everything];
+
+#[test]
+fn a_killed_bake() {
+    if skipped("killed_anywhere::a_killed_bake", &[Need::Bake]) {
+        return;
+    }
+    Shared::of(&recipes::shipped("tiny"));
+    let mut scene = Scene::new("killed_anywhere::a_killed_bake");
+    seed_cache(scene.root());
+    let recipe = recipes::shipped("tiny");
+    let bake = |spore: &Spore| {
+        spore.command(["bake".as_ref(), recipe.as_os_str(), "--name".as_ref(), "baked:latest".as_ref()])
+    };
+    let whole = scene.measure(bake(&scene.spore));
+    // The longest of the commands: a part of the moments is enough for the budget of the whole.
+    for _ in 0..moments().div_ceil(3) {
+        scene.spore.run(["rm", "baked"]).succeeds();
+        scene.spore.run(["prune"]).succeeds();
+        let command = bake(&scene.spore);
+        if !scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat()) {
+            assert!(aftermath::tags(&scene.spore).len() <= 1);
+            bake(&scene.spore).deadline(DEADLINE).finish().succeeds();
+        }
+        aftermath::assert_all_ends(&scene.spore);
+    }
+    scene.spore.fork("baked", 1);
+    aftermath::assert_all_ends(&scene.spore);
+}
+
+#[test]
+fn a_killed_push() {
+    if skipped("killed_anywhere::a_killed_push", &[Need::Bake]) {
+        return;
+    }
+    let mut scene = Scene::new("killed_anywhere::a_killed_push");
+    let (name, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&scene.spore);
+    let hub = scene.root().with_file_name("hub");
+    let args = ["push", &name, "--hub", hub.to_str().unwrap()];
+    let whole = scene.measure(scene.spore.command(args));
+    for _ in 0..moments() {
+        fs::remove_dir_all(&hub).unwrap();
+        let command = scene.spore.command(args);
+        scene.kill(command, whole, ANYBODY);
+        aftermath::assert_hub_is_whole(&hub);
+        scene.spore.run(args).succeeds();
+        aftermath::assert_hub_is_whole(&hub);
+        aftermath::assert_all_ends(&scene.spore);
+    }
+    let other = Spore::new();
+    other.run(["pull", "--hub", hub.to_str().unwrap(), &name]).succeeds();
+    other.fsck();
+}
+
+#[test]
+fn a_killed_pull() {
+    if skipped("killed_anywhere::a_killed_pull", &[Need::Bake]) {
+        return;
+    }
+    let mut scene = Scene::new("killed_anywhere::a_killed_pull");
+    let shared = Shared::of(&recipes::shipped("tiny"));
+    let args = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
+    let whole = scene.measure(scene.spore.command(args));
+    for _ in 0..moments() {
+        scene.spore.run(["rm", &shared.name]).succeeds();
+        scene.spore.run(["prune"]).succeeds();
+        let command = scene.spore.command(args);
+        let done = scene.kill(command, whole, ANYBODY);
+        if !done && aftermath::tags(&scene.spore).is_empty() {
+            scene.spore.run(["fork", &shared.name]).exits_with(3);
+        }
+        scene.spore.run(args).succeeds();
+        aftermath::assert_all_ends(&scene.spore);
+        let partial = harness::files::entries(&scene.root().join("partial"));
+        assert_eq!(partial, Vec::<PathBuf>::new(), "what was resumed is there twice");
+    }
+    scene.spore.fork(&shared.name, 1);
+    aftermath::assert_all_ends(&scene.spore);
+}
+
+#[test]
+fn a_killed_fork() {
+    const COUNT: usize = 3;
+    if skipped("killed_anywhere::a_killed_fork", &[Need::Bake]) {
+        return;
+    }
+    let mut scene = Scene::new("killed_anywhere::a_killed_fork");
+    let (name, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&scene.spore);
+    let args = ["fork", &name, "-n", &COUNT.to_string()];
+    // What is laid out at the first fork is there for the others.
+    scene.measure(scene.spore.command(args));
+    aftermath::assert_all_ends(&scene.spore);
+    let whole = scene.measure(scene.spore.command(args));
+    aftermath::assert_all_ends(&scene.spore);
+    for number in 0..moments() {
+        if number % 4 == 0 {
+            // With what is to be laid out gone again.
+            let flat = scene.root().join("flat");
+            harness::files::entries(&flat).iter().for_each(|file| fs::remove_file(file).unwrap());
+        }
+        let command = scene.spore.command(args);
+        scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat());
+        assert_eq!(scene.spore.fork(&name, COUNT).len(), COUNT);
+        aftermath::assert_all_ends(&scene.spore);
+    }
+}
+
+#[test]
+fn a_killed_rm_and_prune() {
+    if skipped("killed_anywhere::a_killed_rm_and_prune", &[Need::Bake]) {
+        return;
+    }
+    let mut scene = Scene::new("killed_anywhere::a_killed_rm_and_prune");
+    let recipe = recipes::changed("tiny", "other", "");
+    let (kept, other) = (Shared::of(&recipes::shipped("tiny")), Shared::of(recipe.path()));
+    let (kept, _) = kept.pull_into(&scene.spore);
+    let running = scene.spore.fork(&kept, 1);
+    let (rm, prune) = (["rm", other.name.as_str()], ["prune"]);
+    let make_garbage = |spore: &Spore| {
+        other.pull_into(spore);
+        let ids = spore.fork(&other.name, 1);
+        spore.run(["kill", &ids[0]]).succeeds();
+    };
+    make_garbage(&scene.spore);
+    let rm_time = scene.measure(scene.spore.command(rm));
+    let prune_time = scene.measure(scene.spore.command(prune));
+    for _ in 0..moments() {
+        make_garbage(&scene.spore);
+        let command = scene.spore.command(rm);
+        scene.kill(command, rm_time, &[Whom::Command]);
+        let again = scene.spore.run(rm);
+        // It may have been done already: that is said.
+        assert!(matches!(again.status.code(), Some(0 | 3)), "{again}");
+        assert_eq!(aftermath::tags(&scene.spore).len(), 1);
+        let command = scene.spore.command(prune);
+        scene.kill(command, prune_time, &[Whom::Command]);
+        scene.spore.run(prune).succeeds();
+        let left = scene.spore.json(["prune", "--dry-run"]);
+        assert_eq!(left["plan"]["items"], serde_json::json!([]));
+        aftermath::assert_no_leftovers(scene.root());
+        // What is in use, and shares nearly all with what went, was left alone.
+        assert_eq!(scene.spore.sh(&running[0], "echo here"), "here");
+    }
+    scene.spore.fork(&kept, 1);
+    aftermath::assert_all_ends(&scene.spore);
+}
