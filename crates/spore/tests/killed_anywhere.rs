@@ -63,10 +63,18 @@ impl Scene {
         started.elapsed()
     }
 
-    /// Starts the command, kills `whom` at a random moment of the time that it takes, and asserts that the store is whole.
-    /// Says whether the command was done before.
+    /// The same for a command that takes so little time that its first run, with all files cold, says too much.
     #[track_caller]
-    fn kill(&mut self, command: Run, whole: Duration, whom: &[Whom]) -> bool {
+    fn measure_twice(&self, command: impl Fn(&Spore) -> Run, undo: impl Fn(&Spore)) -> Duration {
+        let first = self.measure(command(&self.spore));
+        undo(&self.spore);
+        first.min(self.measure(command(&self.spore)))
+    }
+
+    /// Starts the command, kills one of `whom` at a random moment of the time that it takes, and asserts that the store is
+    /// whole.
+    #[track_caller]
+    fn kill(&mut self, command: Run, whole: Duration, whom: &[Whom]) -> Killed {
         let (moment, whom) = (self.chance.moment(whole), self.chance.one_of(whom));
         let mut victim = Victim::start(command, &self.output);
         victim.until(moment);
@@ -81,8 +89,14 @@ impl Scene {
             self.spore.assert_no_sandboxes();
         }
         self.spore.fsck();
-        ending.status.success()
+        Killed { whom, was_done: ending.status.success() }
     }
+}
+
+/// Who was killed, and whether the command had succeeded before, or in spite of it.
+struct Killed {
+    whom: Whom,
+    was_done: bool,
 }
 
 /// Those who are killed where nothing is left running on purpose.
@@ -106,7 +120,7 @@ fn a_killed_bake() {
         scene.spore.run(["rm", "baked"]).succeeds();
         scene.spore.run(["prune"]).succeeds();
         let command = bake(&scene.spore);
-        if !scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat()) {
+        if !scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat()).was_done {
             assert!(aftermath::tags(&scene.spore).len() <= 1);
             bake(&scene.spore).deadline(DEADLINE).finish().succeeds();
         }
@@ -125,7 +139,7 @@ fn a_killed_push() {
     let (name, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&scene.spore);
     let hub = scene.root().with_file_name("hub");
     let args = ["push", &name, "--hub", hub.to_str().unwrap()];
-    let whole = scene.measure(scene.spore.command(args));
+    let whole = scene.measure_twice(|spore| spore.command(args), |_| fs::remove_dir_all(&hub).unwrap());
     for _ in 0..moments() {
         fs::remove_dir_all(&hub).unwrap();
         let command = scene.spore.command(args);
@@ -148,13 +162,16 @@ fn a_killed_pull() {
     let mut scene = Scene::new("killed_anywhere::a_killed_pull");
     let shared = Shared::of(&recipes::shipped("tiny"));
     let args = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
-    let whole = scene.measure(scene.spore.command(args));
+    let forget = |spore: &Spore| {
+        spore.run(["rm", &shared.name]).succeeds();
+        spore.run(["prune"]).succeeds();
+    };
+    let whole = scene.measure_twice(|spore| spore.command(args), forget);
     for _ in 0..moments() {
-        scene.spore.run(["rm", &shared.name]).succeeds();
-        scene.spore.run(["prune"]).succeeds();
+        forget(&scene.spore);
         let command = scene.spore.command(args);
-        let done = scene.kill(command, whole, ANYBODY);
-        if !done && aftermath::tags(&scene.spore).is_empty() {
+        let killed = scene.kill(command, whole, ANYBODY);
+        if !killed.was_done && aftermath::tags(&scene.spore).is_empty() {
             scene.spore.run(["fork", &shared.name]).exits_with(3);
         }
         scene.spore.run(args).succeeds();
@@ -175,10 +192,7 @@ fn a_killed_fork() {
     let mut scene = Scene::new("killed_anywhere::a_killed_fork");
     let (name, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&scene.spore);
     let args = ["fork", &name, "-n", &COUNT.to_string()];
-    // What is laid out at the first fork is there for the others.
-    scene.measure(scene.spore.command(args));
-    aftermath::assert_all_ends(&scene.spore);
-    let whole = scene.measure(scene.spore.command(args));
+    let whole = scene.measure_twice(|spore| spore.command(args), aftermath::assert_all_ends);
     aftermath::assert_all_ends(&scene.spore);
     for number in 0..moments() {
         if number % 4 == 0 {
@@ -187,7 +201,12 @@ fn a_killed_fork() {
             harness::files::entries(&flat).iter().for_each(|file| fs::remove_file(file).unwrap());
         }
         let command = scene.spore.command(args);
-        scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat());
+        let killed = scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat());
+        if matches!(killed.whom, Whom::Command | Whom::Group) && !killed.was_done {
+            // Nobody has seen their names: they end by themselves, unless it had just let go of all of them.
+            aftermath::assert_none_or(&scene.spore, COUNT);
+            aftermath::assert_all_ends(&scene.spore);
+        }
         assert_eq!(scene.spore.fork(&name, COUNT).len(), COUNT);
         aftermath::assert_all_ends(&scene.spore);
     }

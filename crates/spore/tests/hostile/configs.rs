@@ -107,7 +107,7 @@ fn engines() -> Vec<Case> {
             engine(draft)["machine_type"] = json!("pc-q35-7.2,kernel=/etc/shadow");
         }),
         pull("an empty machine type", &["engine.machine_type"], |draft| {
-            engine(draft)["machine_type"] = json!("")
+            engine(draft)["machine_type"] = json!("");
         }),
         pull("a CPU model with features", &["engine.cpu.model"], |draft| {
             engine(draft)["cpu"]["model"] = json!("Haswell-noTSX,+vmx");

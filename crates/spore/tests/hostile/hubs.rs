@@ -112,13 +112,13 @@ fn an_index_chooses_nothing() {
     });
     tag(json!([]));
     arena.leaves_nothing(|| {
-        drop(arena.pull(FORGED).finish().exits_with(2).says(&["an image index without snapshots"]))
+        drop(arena.pull(FORGED).finish().exits_with(2).says(&["an image index without snapshots"]));
     });
     // An index that calls an index a manifest.
     let inner = tag(json!([entry(&one, manifest)]));
     tag(json!([entry(&inner, manifest)]));
     arena.leaves_nothing(|| {
-        drop(arena.pull(FORGED).finish().exits_with(5).says(&["not that of a Spore snapshot"]))
+        drop(arena.pull(FORGED).finish().exits_with(5).says(&["not that of a Spore snapshot"]));
     });
     arena.assert_clean();
 }

@@ -13,7 +13,7 @@ pub fn cases() -> Vec<Case> {
             draft.manifest_text(&text.as_bytes()[..text.len() / 2]);
         }),
         pull("a manifest of random bytes", &["manifest is not valid"], |draft| {
-            draft.manifest_text([0xFF; 500])
+            draft.manifest_text([0xFF; 500]);
         }),
         pull("a manifest of more than 4 MiB", &["4194304"], |draft| {
             let text = draft.manifest_bytes();
@@ -31,7 +31,7 @@ pub fn cases() -> Vec<Case> {
         }),
         pull("another schema", &["schemaVersion"], |draft| draft.manifest["schemaVersion"] = json!(1)),
         pull("an unknown field", &["unknown field", "subject"], |draft| {
-            draft.manifest["subject"] = json!({})
+            draft.manifest["subject"] = json!({});
         }),
         pull("an unknown field that is a terminal's command", &["unknown field"], |draft| {
             draft.manifest["\u{1b}]0;title\u{7}\u{1b}[2J"] = json!({});
@@ -70,7 +70,7 @@ fn closures() -> Vec<Case> {
             blobs(draft).push(entry);
         }),
         pull("frames that are not declared", &["frames of", "is not declared"], |draft| {
-            drop(blobs(draft).pop())
+            drop(blobs(draft).pop());
         }),
         pull("an engine state that is not declared", &["engine state", "is not declared"], |draft| {
             drop(blobs(draft).remove(0));
@@ -95,7 +95,7 @@ fn sizes() -> Vec<Case> {
             draft.manifest["layers"][4]["size"] = json!(u64::MAX);
         }),
         pull("a blob of 2^64 bytes", &["manifest is not valid"], |draft| {
-            size_text(draft, "18446744073709551616")
+            size_text(draft, "18446744073709551616");
         }),
         pull("a blob of -1 bytes", &["manifest is not valid"], |draft| size_text(draft, "-1")),
         pull("a blob of half a byte", &["manifest is not valid"], |draft| size_text(draft, "0.5")),

@@ -20,7 +20,7 @@ pub fn cases() -> Vec<Case> {
             draft.edit_map_bytes("writable", |plain| plain.truncate(12));
         }),
         pull("another kind of file", &["does not begin as a map"], |draft| {
-            set(draft, b"\0QFI\xFB\0\0\0\x03\0\0\0\0")
+            set(draft, b"\0QFI\xFB\0\0\0\x03\0\0\0\0");
         }),
         pull("another version", &["does not begin as a map"], |draft| {
             draft.edit_map_bytes("writable", |plain| plain[8] = 1);
@@ -93,12 +93,12 @@ fn extents() -> Vec<Case> {
         pull("an extent before the one before it", &["too large"], |draft| {
             // A gap of -1, were gaps signed.
             draft.edit_map("writable", |map| {
-                map.extents.last_mut().expect("extents").gap = (-1_i64).cast_unsigned()
+                map.extents.last_mut().expect("extents").gap = (-1_i64).cast_unsigned();
             });
         }),
         pull("an extent that wraps around", &["too large"], |draft| {
             draft.edit_map("writable", |map| {
-                map.extents.last_mut().expect("extents").pages = u64::from(u32::MAX)
+                map.extents.last_mut().expect("extents").pages = u64::from(u32::MAX);
             });
         }),
         pull("an extent without pages", &["extent is empty"], |draft| {
@@ -165,7 +165,7 @@ fn sources() -> Vec<Case> {
             draft.edit_map("writable", |map| map.counts[0] = Some(65_537));
         }),
         pull("13 layers", &["layers", "12"], |draft| {
-            draft.edit_map("memory", |map| map.counts[1] = Some(13))
+            draft.edit_map("memory", |map| map.counts[1] = Some(13));
         }),
         pull("a blob of 2^63 bytes", &["cannot be"], |draft| {
             draft.edit_map("writable", |map| map.blobs[0].size = 1 << 63);

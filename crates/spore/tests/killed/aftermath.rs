@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::{Spore, files, processes};
 
 /// How long what was left may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Asserts that sandboxes which are said to run do run, ends all of them, and asserts that nothing else is left.
 #[track_caller]
@@ -34,6 +34,18 @@ pub fn assert_all_ends(spore: &Spore) {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert_no_leftovers(spore.root());
+}
+
+/// Asserts that before long there is no sandbox, or else that there are `count`.
+#[track_caller]
+pub fn assert_none_or(spore: &Spore, count: usize) {
+    let end = Instant::now() + PATIENCE;
+    let mut left = spore.sandboxes();
+    while !left.is_empty() && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(20));
+        left = spore.sandboxes();
+    }
+    assert!(left.is_empty() || left.len() == count, "left behind: {left:?}");
 }
 
 /// Asserts that there is nothing unfinished, but what a pull can resume.

@@ -8,7 +8,7 @@ use crate::aftermath;
 use crate::harness::needs::{Need, skipped};
 use crate::harness::run::Run;
 use crate::harness::shared::{Shared, seed_cache};
-use crate::harness::{files, processes, recipes};
+use crate::harness::{Spore, files, processes, recipes};
 use crate::victim::Victim;
 
 /// How long one may have to wait after Ctrl-C.
@@ -73,10 +73,13 @@ fn an_interrupted_pull() {
     let mut scene = Scene::new(TEST);
     let shared = Shared::of(&recipes::shipped("tiny"));
     let args = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
-    let whole = scene.measure(scene.spore.command(args));
+    let forget = |spore: &Spore| {
+        spore.run(["rm", &shared.name]).succeeds();
+        spore.run(["prune"]).succeeds();
+    };
+    let whole = scene.measure_twice(|spore| spore.command(args), forget);
     for _ in 0..2 * MOMENTS {
-        scene.spore.run(["rm", &shared.name]).succeeds();
-        scene.spore.run(["prune"]).succeeds();
+        forget(&scene.spore);
         let command = scene.spore.command(args);
         scene.interrupt(command, whole);
         // The tag is there only if all that it leads to is: an interruption may come when all was done but the goodbye.

@@ -185,7 +185,7 @@ fn only_sessions_are_passed_on() {
         client.send(|out| encode_request(out, SessionId::CONTROL, &Request::Shutdown {}).unwrap()).await;
         match client.expect().await {
             Got::Control(SessionId::CONTROL, text) => {
-                assert!(text.contains("does not pass this on"), "{text}")
+                assert!(text.contains("does not pass this on"), "{text}");
             }
             other => panic!("{other:?}"),
         }
