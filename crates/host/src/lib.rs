@@ -12,5 +12,5 @@ mod usage;
 
 pub use deadline::Deadline;
 pub use process::{ProcessError, ProcessId, detached_in};
-pub use spawn::{Spawn, inherited_stream, spawn};
+pub use spawn::{Spawn, inherited_pipe, inherited_stream, spawn};
 pub use usage::{Usage, usage};

@@ -3,12 +3,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::fs::FileType;
 use rustix::io::{Errno, FdFlags};
 use rustix::process::Signal;
 
@@ -62,20 +63,31 @@ pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
 /// # Errors
 /// If the descriptor is not an open socket, or one of the standard three.
 pub fn inherited_stream(fd: RawFd) -> io::Result<UnixStream> {
+    Ok(inherited(fd, FileType::Socket)?.into())
+}
+
+/// The pipe that this process was given as descriptor `fd` by [`Spawn::inherit`]. It is not inherited further.
+///
+/// # Errors
+/// If the descriptor is not an open pipe, or one of the standard three.
+pub fn inherited_pipe(fd: RawFd) -> io::Result<File> {
+    Ok(inherited(fd, FileType::Fifo)?.into())
+}
+
+fn inherited(fd: RawFd, wanted: FileType) -> io::Result<OwnedFd> {
+    let wrong =
+        || io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {fd} is no inherited {wanted:?}"));
     if fd <= 2 {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            format!("descriptor {fd} was not inherited"),
-        ));
+        return Err(wrong());
     }
     // SAFETY: only looked at, and not kept; a number that is not open is an error of the call.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
-    if !rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(borrowed)?.st_mode).is_socket() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("descriptor {fd} is not a socket")));
+    if FileType::from_raw_mode(rustix::fs::fstat(borrowed)?.st_mode) != wanted {
+        return Err(wrong());
     }
     rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC)?;
     // SAFETY: it is open, and the caller, which was told its number by its parent, is the only one to take it.
-    Ok(unsafe { UnixStream::from_raw_fd(fd) })
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// What the child does before it becomes the program.

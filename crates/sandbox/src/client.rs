@@ -35,7 +35,7 @@ pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) ->
     match &sandbox.status {
         Status::Running => {}
         Status::Unsupervised => {
-            let supervisor = fork::start_supervisor(store, program, &sandbox.id, &["--adopt"])?;
+            let supervisor = fork::start_supervisor(store, program, &sandbox.id, fork::Task::Adopt)?;
             supervisor.wait(Deadline::after(GREETING_DEADLINE), &AtomicBool::new(false))?;
         }
         Status::Starting => {

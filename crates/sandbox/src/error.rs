@@ -20,6 +20,12 @@ pub enum Error {
         /// Each reason, with what to do.
         mismatches: Vec<Mismatch>,
     },
+    /// More sandboxes than one act makes.
+    #[error("{count} sandboxes are more than the {max} that are forked at once: fork again for more", max = crate::MAX_COUNT)]
+    TooMany {
+        /// How many were asked for.
+        count: usize,
+    },
     /// A fork did not become ready and was removed.
     #[error("a fork did not become ready and was removed: {reason}")]
     NotReady {

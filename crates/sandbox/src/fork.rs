@@ -9,12 +9,13 @@
 //!    keep ────────────────────────────────▶ serves until its engine ends
 //! ```
 //!
-//! Until it hears `keep`, a supervisor takes the end of its connection for the end of the forking command, and
-//! removes its sandbox. So an interrupted or killed `fork -n 100` leaves no sandbox whose name nobody has seen.
+//! `keep` is one pipe for all siblings, into which the forking command writes a byte for each in one system call. A supervisor
+//! that finds the pipe's end instead, because the command was interrupted or killed, removes its sandbox. So a
+//! `fork -n 100` leaves a hundred sandboxes or none, wherever it is killed.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -23,6 +24,7 @@ use std::time::Duration;
 use engine::NetworkMode;
 use format::FullName;
 use host::{Deadline, ProcessId};
+use rustix::pipe::PipeFlags;
 use store::{Flats, Lease, SandboxId, Snapshot, Store};
 
 use crate::error::At;
@@ -34,7 +36,7 @@ use crate::{Context, Error, SUPERVISOR_LOG, SupervisorProgram, layout};
 /// How to fork.
 #[derive(Debug, Clone)]
 pub struct ForkOptions {
-    /// How many sandboxes.
+    /// How many sandboxes: at most [`MAX_COUNT`].
     pub count: usize,
     /// After how long each is ended.
     pub ttl: Option<Duration>,
@@ -78,6 +80,8 @@ impl Supervisor {
     }
 }
 
+/// Most sandboxes that one act forks: well below what an empty pipe takes.
+pub const MAX_COUNT: usize = 10_000;
 /// Longest announcement of a supervisor, in bytes.
 const ANNOUNCEMENT_BYTES: u64 = 64 << 10;
 
@@ -93,13 +97,18 @@ pub fn fork(
     on_ready: &(dyn Fn(&Forked) + Sync),
     interrupted: &AtomicBool,
 ) -> Result<Vec<Forked>, Error> {
+    if options.count > MAX_COUNT {
+        return Err(Error::TooMany { count: options.count });
+    }
     let mismatches = context.engine.compatibility(&snapshot.config);
     if !mismatches.is_empty() {
         return Err(Error::Incompatible { snapshot: snapshot.digest, mismatches });
     }
     let flats = context.store.lay_out(lease, snapshot, &mut || ())?;
     let state = layout::read_state(context.store, &snapshot.config)?;
-    let job = Job { context, snapshot, flats, state, options };
+    let (kept, keep) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at("make a pipe in", context.store.root())?;
+    let job = Job { context, snapshot, flats, state, options, kept };
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let ready = Mutex::new(Vec::new());
     let work = || -> Result<(), Error> {
@@ -126,8 +135,8 @@ pub fn fork(
             .collect();
         results.into_iter().collect::<Result<(), Error>>()
     });
-    let mut ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = result.and_then(|()| keep(&mut ready, interrupted)) {
+    let ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Err(error) = result.and_then(|()| keep_all(keep, ready.len(), interrupted)) {
         for one in ready {
             one.supervisor.remove(context, &one.forked.id);
         }
@@ -137,14 +146,16 @@ pub fn fork(
 }
 
 /// Tells all supervisors that they stay.
-fn keep(ready: &mut [Ready], interrupted: &AtomicBool) -> Result<(), Error> {
+fn keep_all(keep: OwnedFd, count: usize, interrupted: &AtomicBool) -> Result<(), Error> {
     if interrupted.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
-    ready.iter_mut().try_for_each(|one| {
-        let told = one.supervisor.connection.write_all(b"keep\n");
-        told.map_err(|_| Error::NotReady { reason: "its supervisor has ended".to_owned() })
-    })
+    // An empty pipe takes MAX_COUNT bytes at once: nothing can come between the first and the last.
+    let told = File::from(keep).write(&vec![1; count]);
+    match told {
+        Ok(written) if written == count => Ok(()),
+        _ => Err(Error::NotReady { reason: "its supervisor has ended".to_owned() }),
+    }
 }
 
 struct Job<'a> {
@@ -153,22 +164,26 @@ struct Job<'a> {
     flats: Flats,
     state: Vec<u8>,
     options: &'a ForkOptions,
+    /// The supervisors' end of the pipe.
+    kept: OwnedFd,
 }
 
 impl Job<'_> {
     /// Makes one sandbox and waits until it is ready. When this fails, nothing of it is left.
     fn start(&self, interrupted: &AtomicBool) -> Result<Ready, Error> {
-        let Self { context, snapshot, flats, state, options } = self;
+        let Self { context, snapshot, flats, state, options, kept } = self;
         let draft = context.store.draft_sandbox(&snapshot.digest)?;
         let id = draft.id().clone();
         layout::populate(context.store, draft.path(), snapshot, flats, state)?;
         Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?
             .write(draft.path())?;
         let folder = draft.commit()?;
-        let supervisor = start_supervisor(context.store, context.supervisor, &id, &[]).inspect_err(|_| {
-            // Nothing runs in it yet.
-            context.store.remove_sandbox(&id).ok();
-        })?;
+        let task = Task::Restore { kept: kept.as_fd() };
+        let supervisor =
+            start_supervisor(context.store, context.supervisor, &id, task).inspect_err(|_| {
+                // Nothing runs in it yet.
+                context.store.remove_sandbox(&id).ok();
+            })?;
         let ready = supervisor
             .wait(Deadline::after(options.deadline), interrupted)
             .and_then(|()| Record::read(&folder));
@@ -182,12 +197,24 @@ impl Job<'_> {
     }
 }
 
+/// What a supervisor is started for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Task<'a> {
+    /// To restore the VM, and to serve it if a byte comes through this pipe.
+    Restore {
+        /// The end to read from.
+        kept: BorrowedFd<'a>,
+    },
+    /// To serve a VM whose supervisor has died.
+    Adopt,
+}
+
 /// Starts a supervisor for the sandbox `id`, and gives the connection on which it announces itself.
 pub(crate) fn start_supervisor(
     store: &Store,
     program: &SupervisorProgram,
     id: &SandboxId,
-    more: &[&str],
+    task: Task<'_>,
 ) -> Result<Supervisor, Error> {
     let folder = store.sandbox_path(id);
     let log_path = folder.join(SUPERVISOR_LOG);
@@ -196,13 +223,20 @@ pub(crate) fn start_supervisor(
     let mut arguments = program.arguments.clone();
     arguments.push(id.to_string());
     arguments.push(theirs.as_raw_fd().to_string());
-    arguments.extend(more.iter().map(ToString::to_string));
+    let mut inherit = vec![theirs.as_fd()];
+    match task {
+        Task::Restore { kept } => {
+            arguments.extend(["--restore".to_owned(), kept.as_raw_fd().to_string()]);
+            inherit.push(kept);
+        }
+        Task::Adopt => arguments.push("--adopt".to_owned()),
+    }
     let process = host::spawn(&host::Spawn {
         program: &program.program,
         arguments: &arguments,
         folder: &folder,
         output: &log,
-        inherit: &[theirs.as_fd()],
+        inherit: &inherit,
         die_with_parent: false,
     })
     .at("start the supervisor", &program.program)?;

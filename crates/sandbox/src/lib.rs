@@ -33,7 +33,7 @@ pub mod supervisor;
 pub use channel::{Channel, ChannelError};
 pub use client::{Event, Session, SessionInput, connect};
 pub use error::Error;
-pub use fork::{ForkOptions, Forked, fork};
+pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
 pub use manage::{Sandbox, find, kill, list};
 pub use probe::probe_for;
 pub use record::{Record, Status};
@@ -54,7 +54,7 @@ pub struct Context<'a> {
     pub supervisor: &'a SupervisorProgram,
 }
 
-/// How a supervisor is started: `program arguments… ID FD [--adopt]`, which is to call [`supervisor::run`].
+/// How a supervisor is started: `program arguments… ID FD --restore FD | --adopt`, which is to call [`supervisor::run`].
 #[derive(Debug, Clone)]
 pub struct SupervisorProgram {
     /// The executable.

@@ -45,10 +45,14 @@ pub(crate) enum Announcement {
 }
 
 /// Whether the VM is to be restored or runs already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Start {
-    /// Nothing runs yet.
-    Restore,
+    /// Nothing runs yet. The pipe is shared by all siblings: the forking command, once all are ready, writes one byte
+    /// for each; if it ends before, they end too.
+    Restore {
+        /// The pipe's end to read from.
+        keep: File,
+    },
     /// An earlier supervisor has died.
     Adopt,
 }
@@ -62,7 +66,7 @@ struct Supervised {
     agent: Channel,
 }
 
-/// Supervises the sandbox `id` until its engine ends. `parent` is the connection to the command that started this process.
+/// Supervises the sandbox `id` until its engine ends. What becomes of the start is announced on `parent`.
 ///
 /// # Errors
 /// If the sandbox does not become ready: `parent` was told, and nothing of the sandbox is left, unless it was to be adopted.
@@ -80,15 +84,15 @@ pub fn run(
         // Another one was faster.
         return announce(&mut parent, &Announcement::Ready, &folder);
     }
-    let ready = match start {
-        Start::Restore => restore(store, engine, id, folder.clone()),
+    let ready = match &start {
+        Start::Restore { .. } => restore(store, engine, id, folder.clone()),
         Start::Adopt => adopt(store, id, folder.clone()),
     };
     let supervised = match ready {
         Ok(supervised) => supervised,
         Err(error) => {
             announce(&mut parent, &Announcement::Failed { reason: error.to_string() }, &folder).ok();
-            if start == Start::Restore {
+            if matches!(start, Start::Restore { .. }) {
                 store.remove_sandbox(id)?;
             }
             return Err(error);
@@ -97,9 +101,13 @@ pub fn run(
     let handle = host::socket::folder(&folder).at("open", &folder)?;
     let control = host::socket::bind(std::os::fd::AsFd::as_fd(&handle), CONTROL_SOCKET)
         .at("bind a socket in", &folder)?;
-    announce(&mut parent, &Announcement::Ready, &folder)?;
-    let awaits_keep = (start == Start::Restore).then_some(parent);
-    serve::until_end(store, id, supervised, control, awaits_keep)
+    // If the command that waits for this has ended meanwhile, its end is seen where `keep` is awaited.
+    announce(&mut parent, &Announcement::Ready, &folder).ok();
+    let keep = match start {
+        Start::Restore { keep } => Some(keep),
+        Start::Adopt => None,
+    };
+    serve::until_end(store, id, supervised, control, keep)
 }
 
 fn announce(parent: &mut UnixStream, announcement: &Announcement, folder: &Path) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Results on standard output, errors on standard error: tables for people, one JSON document for scripts.
 
+use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use hub::PlannedBlob;
@@ -17,10 +18,20 @@ pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce()
         Format::Text => {
             let text = text();
             if !text.is_empty() {
-                print(text.trim_end_matches('\n'));
+                print(&plain(text.trim_end_matches('\n')));
             }
         }
     }
+}
+
+/// `text` without what a terminal would obey: names and messages may come from a foreign snapshot, hub or guest.
+fn plain(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// Prints a line.
@@ -56,14 +67,14 @@ fn or_end(written: &io::Result<()>) {
 pub(crate) fn error(message: &str, kind: &str, format: Format) {
     let line = match format {
         Format::Json => serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string(),
-        Format::Text => format!("spore: {message}"),
+        Format::Text => format!("spore: {}", plain(message)),
     };
     say(&line);
 }
 
 /// Prints what somebody should know about a result that stands all the same.
 pub(crate) fn warn(message: &str) {
-    say(&format!("spore: warning: {message}"));
+    say(&format!("spore: warning: {}", plain(message)));
 }
 
 /// A line on standard error, where nobody may be there to read it.
@@ -128,6 +139,12 @@ pub(crate) fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        assert_eq!(plain("a\tb\nc é"), "a\tb\nc é");
+        assert_eq!(plain("a\u{1b}]0;t\u{7}\r\u{9b}2J"), "a\\u{1b}]0;t\\u{7}\\r\\u{9b}2J");
+    }
 
     #[test]
     fn tables_line_up() {

@@ -204,7 +204,7 @@ fn a_killed_fork() {
         let killed = scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat());
         if matches!(killed.whom, Whom::Command | Whom::Group) && !killed.was_done {
             // Nobody has seen their names: they end by themselves, unless it had just let go of all of them.
-            aftermath::assert_none_or(&scene.spore, COUNT);
+            aftermath::assert_none_runs_or(&scene.spore, COUNT);
             aftermath::assert_all_ends(&scene.spore);
         }
         assert_eq!(scene.spore.fork(&name, COUNT).len(), COUNT);

@@ -1,6 +1,7 @@
 //! What a supervisor waits for, all at once, on one thread.
 
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::fs::File;
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use engine::CONSOLE_LOG;
 use host::{Deadline, ProcessId};
 use store::{SandboxId, Store};
 use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::mux::{Mux, read_agent, serve_client};
@@ -38,7 +40,7 @@ pub(super) fn until_end(
     id: &SandboxId,
     supervised: Supervised,
     control: StdListener,
-    awaits_keep: Option<StdStream>,
+    keep: Option<File>,
 ) -> Result<(), Error> {
     let Supervised { folder, mut record, config, engine, agent } = supervised;
     let runtime =
@@ -58,7 +60,7 @@ pub(super) fn until_end(
         Ok::<_, Error>(tokio::select! {
             () = sleep(left) => End::TimeLimit,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
-            () = abandoned(awaits_keep) => End::Abandoned,
+            () = abandoned(keep) => End::Abandoned,
             never = trim(&console) => match never {},
         })
     })?;
@@ -102,16 +104,13 @@ async fn sleep(left: Option<Duration>) {
     }
 }
 
-/// Returns when the forking command has ended without having said `keep`.
-async fn abandoned(parent: Option<StdStream>) {
-    let connection = parent.and_then(|parent| {
-        parent.set_nonblocking(true).ok()?;
-        UnixStream::from_std(parent).ok()
-    });
-    let Some(mut parent) = connection else { return std::future::pending().await };
-    if let Ok(length) = parent.read(&mut [0; 8]).await
-        && length > 0
-    {
+/// Returns when the forking command has ended before it wrote a byte for each of the siblings.
+async fn abandoned(keep: Option<File>) {
+    let Some(mut keep) = keep.and_then(|pipe| pipe::Receiver::from_file(pipe).ok()) else {
+        return std::future::pending().await;
+    };
+    // One byte and no more: the others are the siblings'.
+    if let Ok(1) = keep.read(&mut [0]).await {
         std::future::pending::<()>().await;
     }
 }

@@ -15,6 +15,9 @@ pub(crate) struct SuperviseArgs {
     id: String,
     /// The inherited connection to the command that started this
     connection: i32,
+    /// Restore the engine, and go on if a byte comes through this inherited pipe
+    #[arg(long, value_name = "FD", conflicts_with = "adopt", required_unless_present = "adopt")]
+    restore: Option<i32>,
     /// Take up an engine whose supervisor has died
     #[arg(long)]
     adopt: bool,
@@ -25,7 +28,10 @@ pub(crate) fn run(options: &Options, args: &SuperviseArgs) -> Result<ExitCode, C
     let store = store::Store::attach(&context::root(options)?);
     let id = args.id.parse()?;
     let engine = context::engine(&store)?;
-    let start = if args.adopt { Start::Adopt } else { Start::Restore };
+    let start = match args.restore {
+        Some(fd) => Start::Restore { keep: host::inherited_pipe(fd).doing("use the inherited pipe")? },
+        None => Start::Adopt,
+    };
     supervisor::run(&store, &engine, &id, start, parent)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -39,8 +39,8 @@ fn sizes() -> Vec<Case> {
 
 fn states() -> Vec<Case> {
     vec![
-        fork("a state that is not zstd", 1, &["engine state", "zstd"], |draft| set(draft, b"garbage")),
-        fork("a state of 65 MiB of zeros", 1, &["engine state", "67108864"], |draft| {
+        fork("a state that is not zstd", 5, &["engine state", "zstd"], |draft| set(draft, b"garbage")),
+        fork("a state of 65 MiB of zeros", 5, &["engine state", "67108864"], |draft| {
             set(draft, &zstd::bulk::compress(&vec![0; 65 << 20], 3).expect("zstd compresses"));
         }),
         fork("an empty state", 1, &["engine state", "does not begin as a QEMU state"], |draft| {

@@ -36,16 +36,23 @@ pub fn assert_all_ends(spore: &Spore) {
     assert_no_leftovers(spore.root());
 }
 
-/// Asserts that before long there is no sandbox, or else that there are `count`.
+/// Asserts that before long no sandbox runs, or else that `count` do. Folders in which nothing runs yet are dead, and say so.
 #[track_caller]
-pub fn assert_none_or(spore: &Spore, count: usize) {
+pub fn assert_none_runs_or(spore: &Spore, count: usize) {
     let end = Instant::now() + PATIENCE;
-    let mut left = spore.sandboxes();
+    let mut left = alive(spore);
     while !left.is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
-        left = spore.sandboxes();
+        left = alive(spore);
     }
-    assert!(left.is_empty() || left.len() == count, "left behind: {left:?}");
+    assert!(left.is_empty() || left.len() == count, "left behind: {left:#?}");
+}
+
+/// The sandboxes that are not dead.
+#[track_caller]
+fn alive(spore: &Spore) -> Vec<Value> {
+    let listed = spore.json(["ps"]);
+    listed["sandboxes"].as_array().expect("a list").clone()
 }
 
 /// Asserts that there is nothing unfinished, but what a pull can resume.
