@@ -10,8 +10,8 @@ from lib import processes, report
 from lib.spore import each
 
 NAME = "idle"
-# Seconds.
-SETTLE = 5
+# Seconds. The bare guests started last: what a start leaves to do must be over for them too.
+SETTLE = 15
 
 
 def run(world, section):

@@ -108,11 +108,13 @@ fn bake_stages(
     progress.stage("base", "looking for cached layers");
     let base = base::layers(store, &lease, recipe, options.refresh, progress)?;
     proceed()?;
-    let kernel = base::kernel(store, recipe, options, progress)?;
+    let held = base::kernel(store, recipe, options, progress)?;
     proceed()?;
     let work = store.work_folder()?;
     progress.stage("guest", "packing the initrd");
-    let files = GuestFiles::write(work.path(), recipe, options, &kernel, base.layers.len())?;
+    let files = GuestFiles::write(work.path(), recipe, options, &held.kernel, base.layers.len())?;
+    // It is copied: other bakes need not wait any longer.
+    let kernel = held.release();
     base::link_layers(store, &base, work.path())?;
     let (kernel_file, initrd_file) =
         (work.path().join(guest::KERNEL_FILE), work.path().join(guest::INITRD_FILE));

@@ -95,6 +95,15 @@ impl Channel {
         self.send(&bytes, deadline)
     }
 
+    /// Waits until the greeting is answered.
+    ///
+    /// # Errors
+    /// If it is not by then.
+    pub fn greeted(&mut self, deadline: Deadline) -> Result<(), ChannelError> {
+        while !self.receive(deadline, |incoming| matches!(incoming, Incoming::HelloReply(_)))? {}
+        Ok(())
+    }
+
     /// Asks the agent itself, and waits for the answer.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,14 +47,30 @@ pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) ->
             return Err(Error::NotRunning { id: sandbox.id.clone(), reason: reason.clone() });
         }
     }
-    let stream =
-        host::socket::connect_in(&folder, CONTROL_SOCKET).at("connect to the supervisor in", &folder)?;
-    let mut channel = Channel::new(stream).at("connect to the supervisor in", &folder)?;
     let deadline = Deadline::after(GREETING_DEADLINE);
+    let stream = reach(&folder, deadline).at("connect to the supervisor in", &folder)?;
+    let mut channel = Channel::new(stream).at("connect to the supervisor in", &folder)?;
     let agent = |source| Error::Agent { what: format!("sandbox {} was not reached", sandbox.id), source };
     channel.greet(Peer::Waiting, Some(&Request::Ping {}), deadline).map_err(agent)?;
     channel.answer(deadline).map_err(agent)?;
     Ok(channel)
+}
+
+/// Connects to the control socket. A supervisor that another command has just started may not have bound it yet.
+fn reach(folder: &Path, deadline: Deadline) -> io::Result<UnixStream> {
+    const INTERVAL: Duration = Duration::from_millis(20);
+    loop {
+        match host::socket::connect_in(folder, CONTROL_SOCKET) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+                    && folder.exists()
+                    && deadline.remaining().is_some() =>
+            {
+                std::thread::sleep(INTERVAL);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// What comes from a session.

@@ -17,6 +17,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -136,7 +137,7 @@ pub fn fork(
         results.into_iter().collect::<Result<(), Error>>()
     });
     let ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Err(error) = result.and_then(|()| keep_all(keep, ready.len(), interrupted)) {
+    if let Err(error) = result.and_then(|()| keep_all(keep, &ready, interrupted)) {
         for one in ready {
             one.supervisor.remove(context, &one.forked.id);
         }
@@ -146,15 +147,25 @@ pub fn fork(
 }
 
 /// Tells all supervisors that they stay.
-fn keep_all(keep: OwnedFd, count: usize, interrupted: &AtomicBool) -> Result<(), Error> {
+fn keep_all(keep: OwnedFd, ready: &[Ready], interrupted: &AtomicBool) -> Result<(), Error> {
+    let ended = || Error::NotReady { reason: "its supervisor has ended".to_owned() };
     if interrupted.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
-    // An empty pipe takes MAX_COUNT bytes at once: nothing can come between the first and the last.
+    if !ready.iter().all(|one| one.supervisor.process.is_alive()) {
+        return Err(ended());
+    }
+    let count = ready.len();
+    // A new pipe is small for a user who has many: then it must be made to hold all at once.
+    if rustix::pipe::fcntl_getpipe_size(&keep).is_ok_and(|size| size < count) {
+        rustix::pipe::fcntl_setpipe_size(&keep, count)
+            .at("make room in", Path::new("the pipe of the forks"))?;
+    }
+    // They go into the empty pipe in one system call: nothing can come between the first and the last.
     let told = File::from(keep).write(&vec![1; count]);
     match told {
         Ok(written) if written == count => Ok(()),
-        _ => Err(Error::NotReady { reason: "its supervisor has ended".to_owned() }),
+        _ => Err(ended()),
     }
 }
 
@@ -178,7 +189,7 @@ impl Job<'_> {
         Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?
             .write(draft.path())?;
         let folder = draft.commit()?;
-        let task = Task::Restore { kept: kept.as_fd() };
+        let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline };
         let supervisor =
             start_supervisor(context.store, context.supervisor, &id, task).inspect_err(|_| {
                 // Nothing runs in it yet.
@@ -204,6 +215,8 @@ pub(crate) enum Task<'a> {
     Restore {
         /// The end to read from.
         kept: BorrowedFd<'a>,
+        /// How long the guest may take.
+        deadline: Duration,
     },
     /// To serve a VM whose supervisor has died.
     Adopt,
@@ -225,8 +238,9 @@ pub(crate) fn start_supervisor(
     arguments.push(theirs.as_raw_fd().to_string());
     let mut inherit = vec![theirs.as_fd()];
     match task {
-        Task::Restore { kept } => {
+        Task::Restore { kept, deadline } => {
             arguments.extend(["--restore".to_owned(), kept.as_raw_fd().to_string()]);
+            arguments.extend(["--deadline-ms".to_owned(), deadline.as_millis().to_string()]);
             inherit.push(kept);
         }
         Task::Adopt => arguments.push("--adopt".to_owned()),

@@ -34,7 +34,7 @@ pub use channel::{Channel, ChannelError};
 pub use client::{Event, Session, SessionInput, connect};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
-pub use manage::{Sandbox, find, kill, list};
+pub use manage::{Sandbox, find, kill, kill_all, list};
 pub use probe::probe_for;
 pub use record::{Record, Status};
 

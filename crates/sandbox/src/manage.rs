@@ -32,6 +32,8 @@ pub struct Sandbox {
 /// If the store cannot be read.
 pub fn list(store: &Store) -> Result<Vec<Sandbox>, Error> {
     let mut sandboxes: Vec<_> = store.sandboxes()?.into_iter().map(|id| look(store, id)).collect();
+    // One that another command has removed meanwhile is none.
+    sandboxes.retain(|sandbox| sandbox.record.is_some() || store.sandbox_path(&sandbox.id).exists());
     sandboxes
         .sort_by_key(|sandbox| (sandbox.record.as_ref().map(|record| record.created_at), sandbox.id.clone()));
     Ok(sandboxes)
@@ -84,10 +86,26 @@ pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
     }
     // A supervisor that was killed between starting its engine and noting it leaves one that no record names.
     let folder = store.sandbox_path(&sandbox.id);
-    for process in host::detached_in(&folder).at("look for processes in", &folder)? {
-        end(Some(process))?;
+    match host::detached_in(&folder) {
+        Ok(processes) => processes.into_iter().try_for_each(|process| end(Some(process)))?,
+        // Another command has removed it meanwhile, which the store says below.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).at("look for processes in", &folder),
     }
     Ok(store.remove_sandbox(&sandbox.id)?)
+}
+
+/// Ends all of these, as far as nobody else does it at the same time. Goes on after a failure.
+///
+/// # Errors
+/// The first failure.
+pub fn kill_all<'a>(store: &Store, sandboxes: impl IntoIterator<Item = &'a Sandbox>) -> Result<(), Error> {
+    let gone = |error: &Error| matches!(error, Error::Sandbox(store::SandboxError::NotFound { .. }));
+    let kill = |sandbox| match kill(store, sandbox) {
+        Err(error) if gone(&error) => Ok(()),
+        result => result,
+    };
+    sandboxes.into_iter().map(kill).fold(Ok(()), Result::and)
 }
 
 fn end(process: Option<ProcessId>) -> Result<(), Error> {

@@ -120,7 +120,9 @@ impl Record {
 
     /// Replaces the record in a sandbox's folder. A crash leaves the old one or the new one.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
-        let (path, temp) = (folder.join(RECORD_FILE), folder.join("record.json.new"));
+        // A name of our own: a supervisor and a command that ends an overdue sandbox may both be at it.
+        let temp = folder.join(format!("{RECORD_FILE}.{}", std::process::id()));
+        let path = folder.join(RECORD_FILE);
         let bytes = serde_json::to_vec_pretty(self).at("write", &path)?;
         fs::write(&temp, bytes).at("write", &temp)?;
         fs::rename(&temp, &path).at("replace", &path)

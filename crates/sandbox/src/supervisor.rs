@@ -9,8 +9,10 @@ mod mux;
 mod serve;
 
 use std::fs::File;
+use std::io;
 use std::io::Write;
-use std::os::unix::net::UnixStream;
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,8 +28,6 @@ use crate::error::At;
 use crate::record::Record;
 use crate::{CONTROL_SOCKET, Error, LOCK_FILE, identity, layout};
 
-/// How long a restored guest may take to take its identity; its forking command may allow less.
-const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -52,6 +52,8 @@ pub enum Start {
     Restore {
         /// The pipe's end to read from.
         keep: File,
+        /// How long the guest may take to take its identity, the recipe's hook included.
+        deadline: Duration,
     },
     /// An earlier supervisor has died.
     Adopt,
@@ -84,12 +86,16 @@ pub fn run(
         // Another one was faster.
         return announce(&mut parent, &Announcement::Ready, &folder);
     }
-    let ready = match &start {
-        Start::Restore { .. } => restore(store, engine, id, folder.clone()),
-        Start::Adopt => adopt(store, id, folder.clone()),
-    };
-    let supervised = match ready {
-        Ok(supervised) => supervised,
+    // Bound before anything runs: what cannot be served is not started, and a client that comes early waits.
+    let ready = bind(&folder).and_then(|control| {
+        let supervised = match &start {
+            Start::Restore { deadline, .. } => restore(store, engine, id, folder.clone(), *deadline),
+            Start::Adopt => adopt(store, id, folder.clone()),
+        };
+        Ok((control, supervised?))
+    });
+    let (control, supervised) = match ready {
+        Ok(ready) => ready,
         Err(error) => {
             announce(&mut parent, &Announcement::Failed { reason: error.to_string() }, &folder).ok();
             if matches!(start, Start::Restore { .. }) {
@@ -98,16 +104,18 @@ pub fn run(
             return Err(error);
         }
     };
-    let handle = host::socket::folder(&folder).at("open", &folder)?;
-    let control = host::socket::bind(std::os::fd::AsFd::as_fd(&handle), CONTROL_SOCKET)
-        .at("bind a socket in", &folder)?;
     // If the command that waits for this has ended meanwhile, its end is seen where `keep` is awaited.
     announce(&mut parent, &Announcement::Ready, &folder).ok();
     let keep = match start {
-        Start::Restore { keep } => Some(keep),
+        Start::Restore { keep, .. } => Some(keep),
         Start::Adopt => None,
     };
     serve::until_end(store, id, supervised, control, keep)
+}
+
+fn bind(folder: &Path) -> Result<UnixListener, Error> {
+    let handle = host::socket::folder(folder).at("open", folder)?;
+    host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)
 }
 
 fn announce(parent: &mut UnixStream, announcement: &Announcement, folder: &Path) -> Result<(), Error> {
@@ -122,12 +130,18 @@ fn read_config(store: &Store, record: &Record) -> Result<Config, Error> {
 }
 
 /// Restores the VM and gives it its identity. On an error the engine has been ended.
-fn restore(store: &Store, engine: &dyn Engine, id: &SandboxId, folder: PathBuf) -> Result<Supervised, Error> {
+fn restore(
+    store: &Store,
+    engine: &dyn Engine,
+    id: &SandboxId,
+    folder: PathBuf,
+    allowed: Duration,
+) -> Result<Supervised, Error> {
     let mut record = Record::read(&folder)?;
     record.set_supervisor(ProcessId::current()?);
     record.write(&folder)?;
     let config = read_config(store, &record)?;
-    let deadline = Deadline::after(READY_DEADLINE);
+    let deadline = Deadline::after(allowed);
     let disks = layout::disks(&config)?;
     let network = record.network_mode();
     let setup = Setup {
@@ -143,18 +157,21 @@ fn restore(store: &Store, engine: &dyn Engine, id: &SandboxId, folder: PathBuf) 
     let process = vm.process();
     record.set_engine(process);
     let ready = record.write(&folder).and_then(|()| {
-        let link = network == NetworkMode::User;
         // Connected before it runs: the guest then sees a port that stays open, and does nothing about it.
         let connection = connect(&folder)?;
         vm.resume(deadline)?;
-        let identity = identity::fresh(id, link, READY_DEADLINE).at("make an identity for", &folder)?;
-        acknowledge(&folder, connection, &Request::Identity(identity), deadline)
+        let identity = || {
+            let left = deadline.remaining().unwrap_or_default();
+            identity::fresh(id, network == NetworkMode::User, left).map(Request::Identity)
+        };
+        let agent = acknowledge(&folder, connection, &identity, deadline)?;
+        record.ready = true;
+        record.write(&folder)?;
+        Ok(agent)
     });
     let agent = ready.inspect_err(|_| {
         vm.kill(Deadline::after(crate::manage::KILL_DEADLINE)).ok();
     })?;
-    record.ready = true;
-    record.write(&folder)?;
     // The state was read, and its name is not needed again.
     std::fs::remove_file(folder.join(layout::STATE_FILE)).ok();
     Ok(Supervised { folder, record, config, engine: process, agent })
@@ -164,23 +181,23 @@ fn restore(store: &Store, engine: &dyn Engine, id: &SandboxId, folder: PathBuf) 
 fn acknowledge(
     folder: &Path,
     connection: UnixStream,
-    identity: &Request,
+    identity: &dyn Fn() -> io::Result<Request>,
     deadline: Deadline,
 ) -> Result<Channel, Error> {
     let agent = |source| Error::Agent { what: "the new identity was not acknowledged".to_owned(), source };
+    let make = || identity().at("make an identity for", folder);
     let mut channel = Channel::new(connection).at("greet the agent in", folder)?;
-    channel.greet(Peer::Waiting, Some(identity), deadline).map_err(agent)?;
-    let answer = match channel.answer(deadline.within(GREETING_DEADLINE)) {
+    channel.greet(Peer::Waiting, Some(&make()?), deadline).map_err(agent)?;
+    match channel.greeted(deadline.within(GREETING_DEADLINE)) {
         // Frozen in another state than a sync leaves: by another Spore, or with the port blocked.
         Err(ChannelError::Timeout | ChannelError::Protocol(_)) => {
             drop(channel);
             channel = Channel::new(connect(folder)?).at("greet the agent in", folder)?;
-            channel.greet(Peer::Unknown, Some(identity), deadline).map_err(agent)?;
-            channel.answer(deadline)
+            channel.greet(Peer::Unknown, Some(&make()?), deadline).map_err(agent)?;
         }
-        answer => answer,
-    };
-    match answer.map_err(agent)? {
+        greeted => greeted.map_err(agent)?,
+    }
+    match channel.answer(deadline).map_err(agent)? {
         Reply::IdentityDone {} => Ok(channel),
         other => Err(agent(ChannelError::Unexpected(format!("{other:?}")))),
     }

@@ -115,7 +115,7 @@ impl CliError {
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
             Self::Resolve(error) => resolve_kind(error),
-            Self::Ref(store::RefError::NotFound { .. }) => Kind::NotFound,
+            Self::Ref(error) => ref_kind(error),
             Self::SandboxId(error) => sandbox_id_kind(error),
             Self::Blob(error) => blob_kind(error),
             Self::Load(error) => load_kind(error),
@@ -135,10 +135,19 @@ fn resolve_kind(error: &store::ResolveError) -> Kind {
     }
 }
 
+fn ref_kind(error: &store::RefError) -> Kind {
+    match error {
+        store::RefError::NotFound { .. } => Kind::NotFound,
+        store::RefError::Load(error) => load_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
 fn sandbox_id_kind(error: &store::SandboxError) -> Kind {
     match error {
         store::SandboxError::Id { .. } | store::SandboxError::Ambiguous { .. } => Kind::Usage,
         store::SandboxError::NotFound { .. } => Kind::NotFound,
+        store::SandboxError::Load(error) => load_kind(error),
         _ => Kind::Failed,
     }
 }
@@ -166,6 +175,7 @@ fn sandbox_kind(error: &sandbox::Error) -> Kind {
         sandbox::Error::Blob(error) => blob_kind(error),
         sandbox::Error::Load(error) => load_kind(error),
         sandbox::Error::Sandbox(error) => sandbox_id_kind(error),
+        sandbox::Error::Ref(error) => ref_kind(error),
         sandbox::Error::Layout(error) => match error {
             store::LayoutError::Blob(error) => blob_kind(error),
             store::LayoutError::Frame { .. }

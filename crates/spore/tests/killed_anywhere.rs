@@ -81,10 +81,11 @@ impl Scene {
         victim.kill(whom, self.root());
         let ending = victim.wait(DEADLINE);
         println!("{}: {whom:?} killed after {moment:?} of {whole:?}: {}", self.test, ending.status);
-        if whom != Whom::Detached {
+        let lives = matches!(whom, Whom::Detached | Whom::Supervisors);
+        if !lives {
             assert!(ending.status.success() || ending.was_killed(), "{}", ending.output);
         }
-        if whom == Whom::Detached && !ending.status.success() {
+        if lives && !ending.status.success() {
             // The command has lived to see it, and to tidy up.
             self.spore.assert_no_sandboxes();
         }
@@ -201,7 +202,7 @@ fn a_killed_fork() {
             harness::files::entries(&flat).iter().for_each(|file| fs::remove_file(file).unwrap());
         }
         let command = scene.spore.command(args);
-        let killed = scene.kill(command, whole, &[ANYBODY, &[Whom::Detached]].concat());
+        let killed = scene.kill(command, whole, &[ANYBODY, &[Whom::Detached, Whom::Supervisors]].concat());
         if matches!(killed.whom, Whom::Command | Whom::Group) && !killed.was_done {
             // Nobody has seen their names: they end by themselves, unless it had just let go of all of them.
             aftermath::assert_none_runs_or(&scene.spore, COUNT);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use format::Digest;
 use rootfs::{BaseImage, Kernel, Mirrors, Package, Progress, Recipe};
 use serde::{Deserialize, Serialize};
-use store::{FlatKey, Lease, LockKey, Store};
+use store::{FlatKey, Lease, Lock, LockKey, Store};
 
 use super::BakeOptions;
 use crate::Error;
@@ -95,23 +95,47 @@ const KERNEL_IMAGE: &str = "vmlinuz";
 const KERNEL_MODULES: &str = "modules";
 const KERNEL_ENTRY: &str = "kernel.json";
 
+/// A kernel that stays where it is until this is dropped.
+pub(super) struct HeldKernel {
+    pub(super) kernel: Kernel,
+    _held: Option<Lock>,
+}
+
+impl HeldKernel {
+    /// What is known of the kernel, whose files may go now.
+    pub(super) fn release(self) -> Kernel {
+        self.kernel
+    }
+}
+
 /// The guest's kernel: the user's, a cached one, or Debian's.
 pub(super) fn kernel(
     store: &Store,
     recipe: &Recipe,
     options: &BakeOptions<'_>,
     progress: &dyn Progress,
-) -> Result<Kernel, Error> {
+) -> Result<HeldKernel, Error> {
     if let Some((image, modules)) = &options.kernel {
-        return Ok(Kernel::from_files(image, modules.as_deref())?);
+        return Ok(HeldKernel { kernel: Kernel::from_files(image, modules.as_deref())?, _held: None });
     }
     let key = rootfs::kernel_key(recipe)?;
-    let _held =
-        store.lock(LockKey::Object(key), &mut || progress.stage("kernel", "another bake fetches it"))?;
+    let held = store.lock(LockKey::Object(key), &mut || progress.stage("kernel", "another bake uses it"))?;
+    Ok(HeldKernel {
+        kernel: cached_kernel(store, recipe, options.refresh, &key, progress)?,
+        _held: Some(held),
+    })
+}
+
+/// Debian's kernel, from the cache if it is there. The caller holds the lock of `key`.
+fn cached_kernel(
+    store: &Store,
+    recipe: &Recipe,
+    refresh: bool,
+    key: &Digest,
+    progress: &dyn Progress,
+) -> Result<Kernel, Error> {
     let folder = group(store, "kernels")?.join(key.hex());
-    if !options.refresh
-        && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))?
-    {
+    if !refresh && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))? {
         progress.stage("kernel", &format!("cached: {}", entry.version));
         return Ok(Kernel {
             image: folder.join(KERNEL_IMAGE),
@@ -125,6 +149,8 @@ pub(super) fn kernel(
     let entry = KernelEntry { version: fetched.version.clone(), package: fetched.package.clone() };
     write(&work.path().join(KERNEL_ENTRY), work.path(), &entry)?;
     if folder.exists() {
+        // The entry goes first and comes last: without it the rest counts as nothing.
+        fs::remove_file(folder.join(KERNEL_ENTRY)).ok();
         fs::remove_dir_all(&folder).at("remove", &folder)?;
     }
     // The work folder is locked by name, so its content moves and not itself.
@@ -162,5 +188,9 @@ fn write(path: &Path, work: &Path, value: &impl Serialize) -> Result<(), Error> 
     let bytes = serde_json::to_vec_pretty(value).at("write", path)?;
     let file = fs::File::create(&temp).at("create", &temp)?;
     std::io::Write::write_all(&mut &file, &bytes).and_then(|()| file.sync_all()).at("write", &temp)?;
+    // A collection of caches may have removed the group while it was empty.
+    if let Some(group) = path.parent() {
+        fs::create_dir_all(group).at("create", group)?;
+    }
     fs::rename(&temp, path).at("write", path)
 }

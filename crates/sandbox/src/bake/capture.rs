@@ -60,8 +60,7 @@ impl Capture<'_> {
     }
 
     fn layer(&self, number: u8, content: &Digest) -> Result<(Disk, Map), Error> {
-        let gone = || Error::Format(format!("layer {content} was removed while it was in use"));
-        let file = self.store.open_flat(FlatKey::Layer(*content))?.ok_or_else(gone)?;
+        let file = self.open_layer(content)?;
         let size = file.metadata().at("examine", Path::new("a layer"))?.len();
         let (digest, map) = match self.known_framing(content, size)? {
             Some(known) => known,
@@ -76,6 +75,11 @@ impl Capture<'_> {
             Disk { id: layer_id(number), role: DiskRole::Layer, size, map: digest, content: Some(*content) },
             map,
         ))
+    }
+
+    fn open_layer(&self, content: &Digest) -> Result<File, Error> {
+        let gone = || Error::Format(format!("layer {content} was removed while it was in use"));
+        self.store.open_flat(FlatKey::Layer(*content))?.ok_or_else(gone)
     }
 
     /// How this store has framed the layer before, if all of that is still there: equal layers then share blobs.
@@ -111,7 +115,7 @@ impl Capture<'_> {
         let file = File::open(path).at("open", path)?;
         let mut layers = Vec::new();
         for content in &self.base.layers {
-            layers.extend(self.store.open_flat(FlatKey::Layer(*content))?);
+            layers.push(self.open_layer(content)?);
         }
         let index = LayerPages::index(layers.iter().collect()).at("read the layers of", path)?;
         let runs = memory::scan(&file, Some(&index))?;

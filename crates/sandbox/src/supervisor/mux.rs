@@ -43,9 +43,43 @@ struct Session {
     /// What the client calls it.
     client_id: SessionId,
     to_client: UnboundedSender<Vec<u8>>,
-    /// Bytes that the agent may still send.
+    /// Bytes that the agent may still send; nothing after a stream's end.
     stdout: u32,
     stderr: u32,
+    ended: [bool; 2],
+    /// Bytes of input that it may still grant again.
+    stdin: u32,
+    /// Whether it has said that the program runs.
+    started: bool,
+}
+
+impl Session {
+    fn new(client_id: SessionId, to_client: UnboundedSender<Vec<u8>>) -> Self {
+        let (stdout, stderr) = (INITIAL_CREDIT, INITIAL_CREDIT);
+        Self { client_id, to_client, stdout, stderr, ended: [false; 2], stdin: 0, started: false }
+    }
+
+    /// Takes what the agent sends into account: whatever costs it nothing may come once.
+    fn account(&mut self, incoming: &Incoming<'_>) -> Result<(), &'static str> {
+        const TOO_MUCH: &str = "its agent sent more than it was allowed to";
+        match incoming {
+            Incoming::Data(_, stream, bytes) => {
+                let is_error = *stream == Stream::Stderr;
+                let left = if is_error { &mut self.stderr } else { &mut self.stdout };
+                let length = u32::try_from(bytes.len()).map_err(|_| TOO_MUCH)?;
+                *left = left.checked_sub(length).ok_or(TOO_MUCH)?;
+                let [out, error] = &mut self.ended;
+                let ended = if is_error { error } else { out };
+                if std::mem::replace(ended, *ended || bytes.is_empty()) { Err(TOO_MUCH) } else { Ok(()) }
+            }
+            Incoming::Credit(_, credit) => {
+                let fits = credit.stream == Stream::Stdin && credit.bytes > 0;
+                self.stdin = self.stdin.checked_sub(credit.bytes).filter(|_| fits).ok_or(TOO_MUCH)?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Mux {
@@ -65,8 +99,7 @@ impl Mux {
         }
         let id = SessionId(self.next.get());
         self.next.set(self.next.get().checked_add(1)?);
-        let (stdout, stderr) = (INITIAL_CREDIT, INITIAL_CREDIT);
-        sessions.insert(id, Session { client_id, to_client: to_client.clone(), stdout, stderr });
+        sessions.insert(id, Session::new(client_id, to_client.clone()));
         Some(id)
     }
 
@@ -83,21 +116,18 @@ impl Mux {
         let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
         let client_id = session.client_id;
         let mut last = false;
+        session.account(&incoming)?;
         match incoming {
             Incoming::Control(_, payload) => {
                 let reply =
                     parse_reply(payload).map_err(|error| format!("its agent broke the protocol: {error}"))?;
                 last = matches!(reply, Reply::Exit(_) | Reply::Failed(_));
+                if !last && std::mem::replace(&mut session.started, true) {
+                    return Err("its agent answered one request twice".to_owned());
+                }
                 encode_reply(&mut out, client_id, &reply).map_err(|error| error.to_string())?;
             }
-            Incoming::Data(_, stream, bytes) => {
-                let left = if stream == Stream::Stderr { &mut session.stderr } else { &mut session.stdout };
-                *left = u32::try_from(bytes.len())
-                    .ok()
-                    .and_then(|length| left.checked_sub(length))
-                    .ok_or("its agent sent more than it was allowed to")?;
-                forward(&mut out, client_id, stream, bytes);
-            }
+            Incoming::Data(_, stream, bytes) => forward(&mut out, client_id, stream, bytes),
             Incoming::Credit(_, credit) => encode_credit(&mut out, client_id, credit),
             Incoming::Hello(_) | Incoming::HelloReply(_) | Incoming::Resume | Incoming::Lost(_) => {}
         }
@@ -116,6 +146,13 @@ impl Mux {
                 Stream::Stderr => session.stderr = session.stderr.saturating_add(credit.bytes),
                 Stream::Stdin => {}
             }
+        }
+    }
+
+    /// Notes input that is on its way to the agent, which may grant as much again.
+    fn sent(&self, id: SessionId, bytes: usize) {
+        if let Some(session) = self.sessions.borrow_mut().get_mut(&id) {
+            session.stdin = session.stdin.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
 
@@ -214,6 +251,7 @@ impl Client {
             Incoming::Data(id, stream, bytes) => {
                 // A session that has ended meanwhile.
                 let Some(agent_id) = self.sessions.get(id) else { return Some(()) };
+                self.mux.sent(*agent_id, bytes.len());
                 forward(out, *agent_id, *stream, bytes);
                 Some(())
             }

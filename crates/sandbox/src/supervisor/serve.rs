@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::Path;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use engine::CONSOLE_LOG;
+use engine::{CONSOLE_LOG, ENGINE_LOG};
 use host::{Deadline, ProcessId};
 use store::{SandboxId, Store};
 use tokio::io::AsyncReadExt;
@@ -19,10 +19,10 @@ use crate::error::At;
 use crate::manage::KILL_DEADLINE;
 use crate::{layout, record};
 
-/// How often the console's log is looked at.
-const TRIM_INTERVAL: Duration = Duration::from_secs(60);
-/// Bytes of the console's log above which it is emptied: what a guest writes must not fill the host's disk.
-const CONSOLE_BYTES: u64 = 8 << 20;
+/// How often the logs are looked at.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
+/// Bytes of a log above which it is emptied: what a guest writes, or makes its engine write, must not fill the host's disk.
+const LOG_BYTES: u64 = 8 << 20;
 
 /// Why a supervisor's work ends.
 enum End {
@@ -47,7 +47,7 @@ pub(super) fn until_end(
         tokio::runtime::Builder::new_current_thread().enable_all().build().at("supervise", &folder)?;
     let left = record.ends_at.map(|end| Duration::from_secs(end.saturating_sub(record::now())));
     let local = tokio::task::LocalSet::new();
-    let console = folder.join(CONSOLE_LOG);
+    let logs = [CONSOLE_LOG, ENGINE_LOG].map(|name| folder.join(name));
     let end = local.block_on(&runtime, async {
         control.set_nonblocking(true).at("listen in", &folder)?;
         let control = UnixListener::from_std(control).at("listen in", &folder)?;
@@ -61,7 +61,7 @@ pub(super) fn until_end(
             () = sleep(left) => End::TimeLimit,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
             () = abandoned(keep) => End::Abandoned,
-            never = trim(&console) => match never {},
+            never = trim(&logs) => match never {},
         })
     })?;
     let reason = match end {
@@ -115,13 +115,14 @@ async fn abandoned(keep: Option<File>) {
     }
 }
 
-async fn trim(console: &Path) -> std::convert::Infallible {
+async fn trim(logs: &[PathBuf]) -> std::convert::Infallible {
     loop {
         tokio::time::sleep(TRIM_INTERVAL).await;
-        let long = std::fs::metadata(console).is_ok_and(|metadata| metadata.len() > CONSOLE_BYTES);
-        if long {
-            // A file that cannot be emptied now is looked at again.
-            std::fs::File::options().write(true).open(console).and_then(|file| file.set_len(0)).ok();
+        for log in logs {
+            if std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > LOG_BYTES) {
+                // Both are written to by appending. One that cannot be emptied now is looked at again.
+                std::fs::File::options().write(true).open(log).and_then(|file| file.set_len(0)).ok();
+            }
         }
     }
 }

@@ -161,9 +161,14 @@ fn forward_signals(input: SessionInput, mut give_up: impl FnMut() + Send + 'stat
     const SIGINT: i32 = 2;
     const SIGKILL: i32 = 9;
     let count = std::sync::atomic::AtomicU8::new(0);
+    // Sent from threads of their own: a guest that does not read must not keep the third one from coming through.
+    let send = move |number| {
+        let input = input.clone();
+        std::thread::spawn(move || input.signal(number).ok());
+    };
     interrupt::on_interrupt(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-        0 => input.signal(SIGINT).unwrap_or(()),
-        1 => input.signal(SIGKILL).unwrap_or(()),
+        0 => send(SIGINT),
+        1 => send(SIGKILL),
         _ => {
             give_up();
             std::process::exit(INTERRUPTED.into())

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use sandbox::{find, kill, list};
+use sandbox::{find, kill, kill_all, list};
 use serde_json::json;
 
 use crate::cli::Options;
@@ -31,8 +31,10 @@ pub(crate) fn run(options: &Options, args: &KillArgs) -> Result<ExitCode, CliErr
     } else {
         args.ids.iter().map(|id| find(&store, id)).collect::<Result<Vec<_>, _>>()?
     };
-    for sandbox in &sandboxes {
-        kill(&store, sandbox)?;
+    if args.all {
+        kill_all(&store, &sandboxes)?;
+    } else {
+        sandboxes.iter().try_for_each(|sandbox| kill(&store, sandbox))?;
     }
     let ids: Vec<_> = sandboxes.iter().map(|sandbox| sandbox.id.to_string()).collect();
     output::result(options.format, &json!({ "killed": ids }), || ids.join("\n"));

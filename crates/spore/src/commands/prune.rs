@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use sandbox::{Sandbox, Status, kill, list};
+use sandbox::{Sandbox, Status, kill_all, list};
 use serde_json::json;
 use store::prune::PrunePlan;
 
@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, args: &PruneArgs) -> Result<ExitCode, CliEr
     dead.retain(|sandbox| matches!(sandbox.status, Status::Dead { .. }));
     if !args.dry_run {
         // Before the plan: what only they needed can go too.
-        dead.iter().try_for_each(|sandbox| kill(&store, sandbox))?;
+        kill_all(&store, &dead)?;
     }
     let plan = store.plan_prune(args.all)?;
     let mut document = json!({

@@ -1,6 +1,7 @@
 //! `spore supervise`: what `fork` starts for each sandbox. Not for people.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use sandbox::supervisor::{self, Start};
@@ -18,6 +19,9 @@ pub(crate) struct SuperviseArgs {
     /// Restore the engine, and go on if a byte comes through this inherited pipe
     #[arg(long, value_name = "FD", conflicts_with = "adopt", required_unless_present = "adopt")]
     restore: Option<i32>,
+    /// How many milliseconds the guest may take then
+    #[arg(long, default_value_t = 120_000)]
+    deadline_ms: u64,
     /// Take up an engine whose supervisor has died
     #[arg(long)]
     adopt: bool,
@@ -29,7 +33,10 @@ pub(crate) fn run(options: &Options, args: &SuperviseArgs) -> Result<ExitCode, C
     let id = args.id.parse()?;
     let engine = context::engine(&store)?;
     let start = match args.restore {
-        Some(fd) => Start::Restore { keep: host::inherited_pipe(fd).doing("use the inherited pipe")? },
+        Some(fd) => Start::Restore {
+            keep: host::inherited_pipe(fd).doing("use the inherited pipe")?,
+            deadline: Duration::from_millis(args.deadline_ms),
+        },
         None => Start::Adopt,
     };
     supervisor::run(&store, &engine, &id, start, parent)?;

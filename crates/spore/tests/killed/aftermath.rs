@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub fn assert_all_ends(spore: &Spore) {
     let listed = spore.json(["ps", "--all"]);
     for sandbox in listed["sandboxes"].as_array().unwrap() {
-        if sandbox["status"] == "running" {
+        if sandbox["status"] == "running" || sandbox["status"] == "unsupervised" {
             assert_eq!(spore.sh(sandbox["id"].as_str().unwrap(), "echo here"), "here");
         }
     }

@@ -23,6 +23,8 @@ pub enum Whom {
     Everything,
     /// Engines and supervisors, but not the command.
     Detached,
+    /// Supervisors alone, whose engines know nothing of it.
+    Supervisors,
 }
 
 /// A command in a process group of its own.
@@ -88,6 +90,11 @@ impl Victim {
             Whom::Command => drop(kill_process(pid, Signal::KILL)),
             Whom::Group => drop(kill_process_group(pid, Signal::KILL)),
             Whom::Detached => processes::kill(&processes::in_folder(root)),
+            Whom::Supervisors => {
+                let mut supervisors = processes::in_folder(root);
+                supervisors.retain(|process| !process.arguments.contains("memory-backend-file"));
+                processes::kill(&supervisors);
+            }
             Whom::Everything => {
                 kill_process_group(pid, Signal::KILL).ok();
                 // One that was being started when the others were listed is killed in the next round.
