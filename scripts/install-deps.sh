@@ -76,13 +76,14 @@ collect_packages() {
   need util-linux have unshare
   need e2fsprogs have mkfs.ext4
   need xz-utils have xz
+  need zstd have zstd
+  need python3 have python3
   need ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
   # The agent is linked statically: the C library's archive counts, not only its headers.
   need gcc have gcc
   need libc6-dev test -e "/usr/lib/$(uname -m)-linux-gnu/libc.a"
   if ! cargo_usable; then collect_rust; fi
   if $tests; then
-    need zstd have zstd
     need shellcheck have shellcheck
     need busybox-static test -x /bin/busybox
     collect_linters

@@ -192,10 +192,18 @@ def reseed(seed):
         numpy_random.seed([int.from_bytes(seed[at : at + 4], "little") for at in range(0, len(seed), 4)])
 
 
+def rehearse():
+    """Does once what each fork does first, so that its code and files are in the memory that is frozen."""
+    reseed(os.urandom(64))
+    remember_source("[0.0]")
+    repr(run("[0.0]", {"__builtins__": __builtins__}))
+
+
 def serve(channel, namespace):
     """Answers the agent until it is gone."""
     outputs = [Output(channel, "stdout", sys.stdout), Output(channel, "stderr", sys.stderr)]
     owner = os.getpid()
+    rehearse()
     channel.send(type="ready")
     while True:
         message = channel.receive()

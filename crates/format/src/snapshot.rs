@@ -143,6 +143,21 @@ pub fn check(manifest: &Manifest, config: &Config, maps: &Maps) -> Result<(), Sn
     Ok(())
 }
 
+/// Small blobs must not be able to fill a disk by being pointed at again and again.
+fn check_bulk(map: &Map) -> Result<(), SnapshotError> {
+    const REPEATS: u64 = 4;
+    let stored: u64 = map.blobs().iter().map(|blob| blob.plain_pages).sum();
+    let from_blobs = |extent: &&crate::map::Extent| matches!(extent.source(), crate::map::Source::Blob(_));
+    let laid_out: u64 = map.extents().iter().filter(from_blobs).map(crate::map::Extent::pages).sum();
+    if laid_out <= stored.saturating_mul(REPEATS) {
+        return Ok(());
+    }
+    let reason = format!(
+        "it lays out {laid_out} pages of {stored} stored ones: at most {REPEATS} times as many are allowed"
+    );
+    Err(SnapshotError::Map { role: "a map".to_owned(), reason })
+}
+
 fn check_maps(config: &Config, maps: &Maps) -> Result<(), SnapshotError> {
     let error = |role: &str, reason: String| SnapshotError::Map { role: role.to_owned(), reason };
     if maps.memory.pages() != config.machine.memory_pages() {
@@ -163,6 +178,7 @@ fn check_maps(config: &Config, maps: &Maps) -> Result<(), SnapshotError> {
             ));
         }
     }
+    std::iter::once(&maps.memory).chain(&maps.disks).try_for_each(check_bulk)?;
     if maps.disks.len() != config.disks.len() {
         return Err(error("maps", format!("{} maps for {} disks", maps.disks.len(), config.disks.len())));
     }

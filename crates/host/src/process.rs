@@ -57,7 +57,8 @@ pub enum ProcessError {
 /// The fields of `/proc/PID/stat` that matter here.
 pub(crate) struct Stat {
     pub(crate) state: char,
-    session: u32,
+    /// -1 once it has let go of it, as a zombie does that nobody waits for.
+    session: i64,
     /// 0 if it has none.
     terminal: i32,
     pub(crate) user_ticks: u64,
@@ -235,7 +236,7 @@ pub fn detached_in(folder: &Path) -> io::Result<Vec<ProcessId>> {
     let detached = |pid: u32| {
         let stat = Stat::read(pid)
             .ok()
-            .filter(|stat| !stat.has_ended() && stat.terminal == 0 && stat.session == pid)?;
+            .filter(|stat| !stat.has_ended() && stat.terminal == 0 && stat.session == i64::from(pid))?;
         Some(ProcessId { pid, start_time: stat.start_time })
     };
     Ok(pids.filter(|pid| *pid != own && is_there(pid)).filter_map(detached).collect())
@@ -256,4 +257,19 @@ pub(crate) fn read_proc(pid: u32, file: &'static str) -> Result<String, ProcessE
 
 pub(crate) fn not_understood(pid: u32, file: &'static str, text: &str) -> ProcessError {
     ProcessError::Proc { pid, file, text: text.chars().take(200).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zombie_that_has_let_go_of_its_session_is_understood() {
+        let zeros = "0 ".repeat(30);
+        let line =
+            format!("8170 (qemu) x) Z 0 -1 -1 0 -1 138446220 11567 0 0 0 68 14 0 0 20 0 0 0 869804 {zeros}");
+        let stat = Stat::parse(&line).unwrap();
+        assert!(stat.has_ended());
+        assert_eq!((stat.session, stat.terminal, stat.user_ticks, stat.start_time), (-1, 0, 68, 869_804));
+    }
 }

@@ -52,10 +52,17 @@ pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
     // SAFETY: the closure runs between fork and exec of a possibly multi-threaded process; it makes system calls
     // only, and neither allocates nor takes a lock.
     unsafe { command.pre_exec(move || prepare(&inherit, parent)) };
-    let child = command.spawn()?;
+    let mut child = command.spawn()?;
     // Nobody has waited for the child, so that the pid is its own even if it has ended already.
-    let stat = Stat::read(child.id()).map_err(io::Error::other)?;
-    Ok(ProcessId { pid: child.id(), start_time: stat.start_time })
+    match Stat::read(child.id()) {
+        Ok(stat) => Ok(ProcessId { pid: child.id(), start_time: stat.start_time }),
+        Err(error) => {
+            // Nobody could end it later.
+            child.kill()?;
+            child.wait()?;
+            Err(io::Error::other(error))
+        }
+    }
 }
 
 /// The socket that this process was given as descriptor `fd` by [`Spawn::inherit`]. It is not inherited further.

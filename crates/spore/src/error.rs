@@ -172,6 +172,7 @@ fn sandbox_kind(error: &sandbox::Error) -> Kind {
     match error {
         sandbox::Error::Incompatible { .. } => Kind::Incompatible,
         sandbox::Error::Interrupted => Kind::Interrupted,
+        sandbox::Error::State { .. } => Kind::Verification,
         sandbox::Error::Blob(error) => blob_kind(error),
         sandbox::Error::Load(error) => load_kind(error),
         sandbox::Error::Sandbox(error) => sandbox_id_kind(error),

@@ -3,6 +3,8 @@
 //! This crate is what people and scripts touch: arguments, output, progress, exit codes, and the wiring of the libraries
 //! to each other. It decides nothing about snapshots. One file per verb in [`commands`].
 
+#![allow(rustdoc::broken_intra_doc_links, reason = "the documentation of arguments is the text of --help")]
+
 mod agent;
 mod cli;
 mod commands;

@@ -1,7 +1,7 @@
 //! Forks share one frozen disk and never see each other's writes, nor does the frozen disk.
 //!
-//! The file that all of them write lies on the frozen disk already and is overwritten in place, so every write goes
-//! to blocks that all of them share.
+//! The file that all of them write lies on the frozen disk already and is overwritten in place, so every
+//! write goes to blocks that all of them share.
 
 #![allow(
     clippy::expect_used,

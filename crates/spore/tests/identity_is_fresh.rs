@@ -1,5 +1,5 @@
-//! No two forks are the same machine: names, ids, random numbers of kernel and interpreter, and a clock that is
-//! right. A fork whose agent does not acknowledge its new identity does not come to be.
+//! No two forks are the same machine: names, ids, random numbers of kernel and interpreter, and a clock that
+//! is right. A fork whose agent does not acknowledge its new identity does not come to be.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, reason = "what a test says is its output")]
@@ -71,8 +71,8 @@ fn a_fork_whose_hook_fails_is_none() {
     assert_no_fork("on-fork-fails", r#"command = ["/bin/false"]"#, &["on_fork"]);
 }
 
-/// The hook freezes the agent, process 1, which can then neither acknowledge nor enforce the hook's own deadline: it
-/// is for the host to notice.
+/// The hook freezes the agent, process 1, which can then neither acknowledge nor enforce the hook's own
+/// deadline: it is for the host to notice.
 #[test]
 fn a_fork_whose_agent_is_silent_is_none() {
     const FREEZE_AGENT: &str = r#"

@@ -16,6 +16,8 @@ mod harness;
 mod interrupted;
 #[path = "killed/small_disk.rs"]
 mod small_disk;
+#[path = "killed/supervisors.rs"]
+mod supervisors;
 #[path = "killed/victim.rs"]
 mod victim;
 
@@ -27,7 +29,7 @@ use chance::{Chance, moments};
 use harness::needs::{Need, skipped};
 use harness::run::Run;
 use harness::shared::{Shared, seed_cache};
-use harness::{Spore, recipes};
+use harness::{Spore, processes, recipes};
 use victim::{Victim, Whom};
 
 /// How long a command may take that nobody disturbs.
@@ -88,6 +90,8 @@ impl Scene {
         if lives && !ending.status.success() {
             // The command has lived to see it, and to tidy up.
             self.spore.assert_no_sandboxes();
+            let left = processes::in_folder(self.root());
+            assert!(left.is_empty(), "left behind: {left:#?}");
         }
         self.spore.fsck();
         Killed { whom, was_done: ending.status.success() }

@@ -1,12 +1,12 @@
-//! A snapshot restores on a host that shares nothing with the one that baked it: another user, another root under
-//! another path, another QEMU release, and a mount namespace in which nothing of the baking host exists. And it holds
-//! no trace of the baking host: each name that it knows itself by is a random word, and no byte of the snapshot has
-//! one.
+//! A snapshot restores on a host that shares nothing with the one that baked it: another user, another root
+//! under another path, another QEMU release, and a mount namespace in which nothing of the baking host
+//! exists. And it holds no trace of the baking host: each name that it knows itself by is a random word, and
+//! no byte of the snapshot has one.
 //!
 //! ```text
 //!  baking host                                       second host
 //!    root                                              nobody
-//!    root, HOME, working directory: …/WORD             root: /mnt/home/root; an empty tmpfs hides …
+//!    root, HOME, working directory: …/WORD             root: /mnt/home/NAME; an empty tmpfs hides …
 //!    host name, in /etc too: WORD                      host name: the machine's own
 //!    bake, push ──▶ hub ─────────────────────────────▶ pull, fork, eval; QEMU as installed, then 7.2
 //! ```
@@ -94,9 +94,8 @@ impl BakingHost {
         let path = folder.path().to_owned();
         let [root, home, current] = [0, 1, 2].map(|number| path.join(&words[number]));
         let recipe = current.join("recipe");
-        let build = format!(
-            "[build]\ncommands = [\"seq 1 {FROZEN_LINES} >{FROZEN_FILE}\", \"echo {planted} >/planted; sync\"]\n"
-        );
+        let commands = [format!("seq 1 {FROZEN_LINES} >{FROZEN_FILE}"), format!("echo {planted} >/planted")];
+        let build = format!("[build]\ncommands = {commands:?}\n");
         recipes::write_changed("python-numpy", NAME, &build, &recipe);
         fs::create_dir(&home).expect("a home can be made");
         let enter = ["unshare", "--uts", "--mount", "sh", "-euc", ENTER_BAKING, "sh", &words[3]];
@@ -128,8 +127,8 @@ impl BakingHost {
     }
 }
 
-/// Makes `$1` the host's name, which its files in `/etc` say too, since tools copy those into what they install; the
-/// working directory is `$2`.
+/// Makes `$1` the host's name, which its files in `/etc` say too, since tools copy those into what they
+/// install; the working directory is `$2`.
 const ENTER_BAKING: &str = r#"
     name=$1 folder=$2
     shift 2
@@ -149,7 +148,9 @@ struct SecondHost {
     spore: Spore,
     /// What it has as `/mnt`: an executable, a hub, a home with the root in it.
     folder: PathBuf,
-    /// Where its engine lies, if not in the system.
+    /// Where its sandboxes lie, from outside.
+    sandboxes: PathBuf,
+    /// What its engine's command has.
     engine: &'static str,
 }
 
@@ -163,15 +164,23 @@ impl SecondHost {
             fs::create_dir(path.join(name)).expect("a folder can be made");
         }
         chown(path.join("home"), Some(NOBODY), Some(NOBODY)).expect("a home can be given away");
-        let words = ["unshare", "--mount", "sh", "-euc", ENTER_SECOND, "sh"].map(OsString::from);
+        // Its processes are told from those of another run of this test by the root's name.
+        let root = Path::new("home").join(path.file_name().expect("a scratch folder has a name"));
+        let enter = ["unshare", "--mount", "sh", "-euc", ENTER_SECOND, "sh"].map(OsString::from);
         let folders = [&path, files::workspace_temp(), &baking.folder, qemu.unwrap_or(Path::new(""))];
-        let spore = Spore::in_folder(folder, Path::new("home/root"))
+        let user = OsString::from(NOBODY.to_string());
+        let spore = Spore::in_folder(folder, &root)
             .env("HOME", "/mnt/home")
             .env("XDG_CONFIG_HOME", "/mnt/home/config")
             .program("/mnt/spore")
-            .seen_at("/mnt/home/root")
-            .within([words.to_vec(), folders.map(OsString::from).to_vec()].concat());
-        Self { spore, folder: path, engine: "qemu-system-x86_64" }
+            .seen_at(Path::new("/mnt").join(&root))
+            .within([enter.to_vec(), folders.map(OsString::from).to_vec(), vec![user]].concat());
+        Self {
+            spore,
+            sandboxes: path.join(root).join("sandboxes"),
+            folder: path,
+            engine: "qemu-system-x86_64",
+        }
     }
 
     fn on_qemu_7_2(self) -> Self {
@@ -189,34 +198,31 @@ impl SecondHost {
         let children = spore.fork(NAME, 2);
         let lines: String = (1..=FROZEN_LINES).map(|line| format!("{line}\n")).collect();
         let file = format!("{}  {FROZEN_FILE}", Digest::of(lines.as_bytes()).hex());
+        let frozen_disk = frozen.writable_disk();
         for id in &children {
             let processes = processes::in_folder(&spore.root().join("sandboxes").join(id));
             assert!(processes.iter().any(|process| process.arguments.contains(self.engine)), "{processes:?}");
             assert_eq!(spore.eval(id, "numpy.zeros(5).tolist()"), "[0.0, 0.0, 0.0, 0.0, 0.0]");
             assert_eq!(spore.sh(id, &format!("sha256sum {FROZEN_FILE}")), file);
-            let disk = self.folder.join("home/root/sandboxes").join(id).join("writable.base");
-            assert_eq!(
-                files::digest(&disk),
-                frozen.writable_disk(),
-                "the disk is not the one that was frozen"
-            );
+            let disk = files::digest(&self.sandboxes.join(id).join("writable.base"));
+            assert_eq!(disk, frozen_disk, "the disk is not the one that was frozen");
         }
         spore.run([&["kill".to_owned()], &children[..]].concat()).succeeds();
     }
 }
 
-/// Makes `$1` `/mnt`, with QEMU from `$4` if that is not empty; hides `$2`, in which both hosts lie, and sees to it
-/// that `$3`, the baking one, is gone. The rest is run by nobody.
+/// Makes `$1` `/mnt`, with QEMU from `$4` if that is not empty; hides `$2`, in which both hosts lie, and sees
+/// to it that `$3`, the baking one, is gone. The rest is run by the user `$5`.
 const ENTER_SECOND: &str = r#"
-    folder=$1 hidden=$2 baking=$3 qemu=$4
-    shift 4
+    folder=$1 hidden=$2 baking=$3 qemu=$4 user=$5
+    shift 5
     [ -e "$baking" ]
-    mount --bind "$folder" /mnt
-    if [ -n "$qemu" ]; then mount --bind "$qemu" /mnt/qemu; fi
-    mount -t tmpfs none "$hidden"
+    if [ -n "$qemu" ]; then mount --bind "$qemu" "$folder/qemu"; fi
+    mount --rbind "$folder" /mnt
+    if [ -e "$hidden" ]; then mount -t tmpfs none "$hidden"; fi
     if [ -e "$baking" ]; then echo "$baking is in reach" >&2; exit 99; fi
     cd /mnt/home
-    exec setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs "$@"
+    exec setpriv --reuid="$user" --regid="$user" --clear-groups --no-new-privs "$@"
 "#;
 
 fn installed_qemu_is_7_2() -> bool {

@@ -1,6 +1,10 @@
 //! A killed supervisor takes nothing with it: the VM runs on, the next command takes it up, and its time limit still holds.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking, its helpers too")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
 mod harness;
 

@@ -159,10 +159,12 @@ impl TempFile {
 
     /// Makes it durable under the name `target` with these permissions, in place of what had that name.
     pub(crate) fn place(mut self, target: &Path, mode: u32) -> Result<(), FileError> {
-        self.file.set_permissions(Permissions::from_mode(mode)).at(self.action, &self.shown)?;
         self.file.sync_all().at(self.action, &self.shown)?;
         fs::rename(&self.path, target).at("write", target)?;
         self.placed = true;
+        // Last: whoever is killed before it leaves a file that its owner can write, which harms nobody. The other
+        // way round, one with a temporary name could be left that its owner cannot go on with.
+        self.file.set_permissions(Permissions::from_mode(mode)).at("write", target)?;
         sync_parent(target)
     }
 

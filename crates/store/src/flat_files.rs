@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use format::Digest;
 
 use crate::file::{At, FileError, TempFile, allocated, found, names};
+use crate::prune::Item;
 use crate::{Folder, Lease, Store};
 
 /// What a flat file holds.
@@ -121,8 +122,7 @@ impl Store {
     /// # Errors
     /// If it cannot be opened.
     pub fn open_flat(&self, key: FlatKey) -> Result<Option<File>, FileError> {
-        let path = self.flat_path(key);
-        found(File::open(&path).at("open", &path))
+        self.find_flat(key, |path| File::open(path).at("open", path))
     }
 
     /// Makes `to`, in the store's filesystem, a hard link to a flat file; `false` if the flat file is not there.
@@ -130,8 +130,24 @@ impl Store {
     /// # Errors
     /// If the link cannot be made for another reason, for instance because `to` exists.
     pub fn link_flat(&self, key: FlatKey, to: &Path) -> Result<bool, FileError> {
-        found(fs::hard_link(self.flat_path(key), to).at("link a flat file as", to))
+        self.find_flat(key, |path| fs::hard_link(path, to).at("link a flat file as", to))
             .map(|linked| linked.is_some())
+    }
+
+    /// Does `act` with a flat file wherever it is: one that a lease protects can lie in the trash for a moment, until
+    /// the collector has read the lease.
+    fn find_flat<T>(
+        &self,
+        key: FlatKey,
+        act: impl Fn(&Path) -> Result<T, FileError>,
+    ) -> Result<Option<T>, FileError> {
+        let (path, trash) = (self.flat_path(key), self.trash_path(&Item::Flat(key)));
+        for path in [&path, &trash, &path] {
+            if let Some(done) = found(act(path))? {
+                return Ok(Some(done));
+            }
+        }
+        Ok(None)
     }
 
     /// All flat files.
@@ -161,3 +177,6 @@ impl Store {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests;

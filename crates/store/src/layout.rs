@@ -6,18 +6,18 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use format::frame::{FrameError, Index, Reader};
+use format::frame::{FrameError, Index};
 use format::map::{Extent, MapBlob, Source};
 use format::{Digest, Hasher, Map, PAGE_SIZE};
 
 use crate::{BlobError, FileError, Store};
 
+mod frames;
 mod snapshot;
 
+use frames::write_blob;
 pub use snapshot::Flats;
 
 /// Why a map could not be laid out.
@@ -85,17 +85,6 @@ pub struct LayerFile {
     pub file: File,
 }
 
-/// Part of an extent that lies in one frame.
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    frame: usize,
-    /// First page in the frame.
-    page: u64,
-    pages: u64,
-    /// First page in the address space.
-    start: u64,
-}
-
 /// Writes what `map` describes to `out`, an empty file; pages that are not covered, or are zero, stay holes.
 ///
 /// # Errors
@@ -158,51 +147,6 @@ fn copy_layer<'a>(layer: &File, extents: impl Iterator<Item = &'a Extent>, out: 
     Ok(())
 }
 
-/// Writes all pages that `extents`, sorted by page, want from `blob`.
-fn write_blob<'a>(
-    store: &Store,
-    blob: &MapBlob,
-    extents: impl Iterator<Item = &'a Extent>,
-    out: &File,
-) -> Result<(), LayoutError> {
-    let file = store.open_blob(&blob.digest)?;
-    let index = read_index(&file, blob)?;
-    let pieces =
-        pieces(&index, extents).map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
-    let groups: Vec<Range<usize>> = group(&pieces);
-    let next = AtomicUsize::new(0);
-    let work = || -> Result<(), LayoutError> {
-        let (mut reader, mut compressed, mut plain) = (Reader::new()?, Vec::new(), Vec::new());
-        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let pieces = pieces.get(group.clone()).unwrap_or_default();
-            let Some(frame) = pieces.first().map(|piece| piece.frame) else { continue };
-            let Some(entry) = index.frames().get(frame) else { continue };
-            compressed.resize(entry.compressed as usize, 0);
-            file.read_exact_at(&mut compressed, entry.offset)?;
-            reader
-                .decode(&index, frame, &compressed, &mut plain)
-                .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
-            for piece in pieces {
-                let from = bytes(piece.page);
-                write_sparse(
-                    out,
-                    plain.get(from..from + bytes(piece.pages)).unwrap_or_default(),
-                    piece.start,
-                )?;
-            }
-        }
-        Ok(())
-    };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        tasks
-            .into_iter()
-            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .fold(Ok(()), Result::and)
-    })
-}
-
 /// The index of a blob, if it is the one that the map says.
 pub(crate) fn read_index(file: &File, blob: &MapBlob) -> Result<Index, LayoutError> {
     // A map's lengths are in bounds, so this is at most `frame::INDEX_MAX_BYTES`.
@@ -219,51 +163,6 @@ pub(crate) fn read_index(file: &File, blob: &MapBlob) -> Result<Index, LayoutErr
         return Err(LayoutError::Pages { blob: blob.digest, found, expected });
     }
     Ok(index)
-}
-
-/// The extents cut at the frames' borders, sorted by frame.
-fn pieces<'a>(index: &Index, extents: impl Iterator<Item = &'a Extent>) -> Result<Vec<Piece>, FrameError> {
-    let mut pieces = Vec::new();
-    for extent in extents {
-        let mut done = 0;
-        while done < extent.pages() {
-            let frame = index.frame_of(extent.page() + done)?;
-            let Some(entry) = index.frames().get(frame) else { break };
-            let page = extent.page() + done - entry.first_page;
-            let pages = (entry.pages() - page).min(extent.pages() - done);
-            pieces.push(Piece { frame, page, pages, start: extent.start() + done });
-            done += pages;
-        }
-    }
-    pieces.sort_unstable_by_key(|piece| (piece.frame, piece.page));
-    Ok(pieces)
-}
-
-/// The ranges of pieces that lie in one frame.
-fn group(pieces: &[Piece]) -> Vec<Range<usize>> {
-    let mut end = 0;
-    pieces
-        .chunk_by(|a, b| a.frame == b.frame)
-        .map(|group| {
-            end += group.len();
-            end - group.len()..end
-        })
-        .collect()
-}
-
-/// Writes whole pages, leaving holes where they are zero.
-fn write_sparse(out: &File, plain: &[u8], start: u64) -> io::Result<()> {
-    let page = bytes(1);
-    let zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
-    let mut at = start;
-    for run in plain.chunks(page).collect::<Vec<_>>().chunk_by(|a, b| zero(a) == zero(b)) {
-        let (from, length) = (bytes(at - start), run.iter().map(|page| page.len()).sum::<usize>());
-        if !run.first().is_some_and(|page| zero(page)) {
-            out.write_all_at(plain.get(from..from + length).unwrap_or_default(), at * PAGE_SIZE)?;
-        }
-        at += run.len() as u64;
-    }
-    Ok(())
 }
 
 /// Checks that a laid out layer has the content that its config declares.

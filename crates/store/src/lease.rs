@@ -95,12 +95,3 @@ fn read(path: &Path) -> Result<Vec<Digest>, FileError> {
     let whole = text.rfind('\n').and_then(|end| text.get(..end)).unwrap_or_default();
     whole.lines().map(|line| line.parse().map_err(|error| FileError::content(path, &error))).collect()
 }
-
-/// Removes leases of dead commands.
-pub(crate) fn sweep(store: &Store) -> Result<(), FileError> {
-    let folder = store.folder(Folder::Leases);
-    for name in names(&folder)? {
-        lock::remove_unlocked(&folder.join(name))?;
-    }
-    Ok(())
-}

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use format::config::ConfigError;
+use format::config::{ConfigError, DiskRole};
 use format::{Config, Digest, Manifest, ManifestError, Map, MapError, Maps, SnapshotError, limits, snapshot};
 
 use crate::{BlobError, FileError, Lease, Store};
@@ -175,7 +175,16 @@ impl Store {
         }
         let config = self.read_config(&manifest.config.digest)?;
         let memory = self.read_map(&config.memory.map)?;
-        let disks = config.disks.iter().map(|disk| self.read_map(&disk.map)).collect::<Result<_, _>>()?;
+        let mut disks = Vec::new();
+        for disk in &config.disks {
+            let map = self.read_map(&disk.map)?;
+            if disk.role == DiskRole::Layer {
+                // Before the next one is read: a layer's map is small, and many maps of millions of extents are not
+                // to be in memory together.
+                map.check_layer().map_err(|source| LoadError::Map { digest: disk.map, source })?;
+            }
+            disks.push(map);
+        }
         let maps = Maps { memory, disks };
         snapshot::check(&manifest, &config, &maps)
             .map_err(|source| LoadError::Inconsistent { digest: *digest, source })?;

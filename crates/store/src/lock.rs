@@ -4,14 +4,14 @@
 //! is safe without them, for nothing becomes visible but by a rename. Lock files are removed by the collector: a
 //! lock counts only while its name still leads to the locked file, so whoever waited on a removed one tries again.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use format::Digest;
 
-use crate::file::{At, FileError, found, remove_file, still_names};
+use crate::file::{At, FileError, found, remove_file, remove_tree, still_names};
 use crate::{FlatKey, Folder, Store};
 
 /// What a lock is for.
@@ -59,8 +59,9 @@ impl Store {
     /// If the lock's file cannot be made or locked.
     pub fn try_lock(&self, key: LockKey) -> Result<Option<Lock>, FileError> {
         let path = self.folder(Folder::Locks).join(key.file_name());
-        let file = try_acquire(&path, OpenOptions::new().create(true))?;
-        Ok(file.map(|file| Lock { _file: file }))
+        let file = open_or_create(&path)?;
+        let ours = lock_now(&file, &path)? && still_names(&path, &file)?;
+        Ok(ours.then_some(Lock { _file: file }))
     }
 }
 
@@ -68,7 +69,7 @@ impl Store {
 pub(crate) fn acquire(path: &Path, on_wait: &mut dyn FnMut()) -> Result<File, FileError> {
     let mut told = false;
     loop {
-        let file = open(path, OpenOptions::new().create(true))?;
+        let file = open_or_create(path)?;
         if !lock_now(&file, path)? {
             if !told {
                 on_wait();
@@ -82,28 +83,30 @@ pub(crate) fn acquire(path: &Path, on_wait: &mut dyn FnMut()) -> Result<File, Fi
     }
 }
 
-/// Opens and locks `path`, or nothing if it is locked or not there.
-pub(crate) fn try_acquire(path: &Path, options: &mut OpenOptions) -> Result<Option<File>, FileError> {
-    let Some(file) = found(open(path, options))? else { return Ok(None) };
+/// Locks the file or folder `path`, or nothing if it is locked or not there. Opened for reading only: that is enough
+/// for a lock, and what is read-only can be locked too.
+pub(crate) fn lock_existing(path: &Path) -> Result<Option<File>, FileError> {
+    let Some(file) = found(File::open(path).at("open", path))? else { return Ok(None) };
     let ours = lock_now(&file, path)? && still_names(path, &file)?;
     Ok(ours.then_some(file))
 }
 
-/// Whether nobody holds the lock of a folder.
-pub(crate) fn is_free_folder(path: &Path) -> Result<bool, FileError> {
-    let Some(folder) = found(File::open(path).at("open", path))? else { return Ok(false) };
-    lock_now(&folder, path)
-}
-
 /// Removes a file that nobody holds the lock of; says whether it did.
 pub(crate) fn remove_unlocked(path: &Path) -> Result<bool, FileError> {
-    let Some(_held) = try_acquire(path, &mut OpenOptions::new())? else { return Ok(false) };
+    let Some(_held) = lock_existing(path)? else { return Ok(false) };
     remove_file(path)?;
     Ok(true)
 }
 
-fn open(path: &Path, options: &mut OpenOptions) -> Result<File, FileError> {
-    options.read(true).append(true).mode(0o600).open(path).at("open", path)
+/// Removes a folder that nobody holds the lock of, and all in it. The lock is held until the folder is gone, so that
+/// nobody begins to work in it meanwhile.
+pub(crate) fn remove_unlocked_folder(path: &Path) -> Result<(), FileError> {
+    let Some(_held) = lock_existing(path)? else { return Ok(()) };
+    remove_tree(path)
+}
+
+fn open_or_create(path: &Path) -> Result<File, FileError> {
+    File::options().read(true).append(true).create(true).mode(0o600).open(path).at("open", path)
 }
 
 /// Takes the lock of an open file, unless somebody else holds it.

@@ -187,26 +187,24 @@ fn check_owner(path: &Path) -> Result<(), OpenError> {
 
 /// Refuses a folder that holds something else; says whether there is no store in it yet.
 fn check_kind(root: &Path) -> Result<bool, OpenError> {
+    let layout = || read_small(&root.join(LAYOUT_FILE));
+    if let Some(layout) = layout()? {
+        return check_made(root, &layout).map(|()| false);
+    }
+    match check_unmade(root) {
+        Ok(()) => Ok(true),
+        // Another command may have made the store between the two looks.
+        Err(refusal) => match layout()? {
+            Some(layout) => check_made(root, &layout).map(|()| false),
+            None => Err(refusal),
+        },
+    }
+}
+
+/// Refuses a folder with a layout that is not a store's.
+fn check_made(root: &Path, layout: &[u8]) -> Result<(), OpenError> {
     let foreign = |reason: String| OpenError::Foreign { root: root.to_owned(), reason };
-    let Some(layout) = read_small(&root.join(LAYOUT_FILE))? else {
-        // Nothing, or folders of a store whose making was interrupted.
-        let is_foreign = |name: &String| !belongs_in_root(name) || ROOT_FILES.contains(&name.as_str());
-        let other = names(root)?.into_iter().find(is_foreign);
-        let filled = [Folder::Blobs, Folder::Refs, Folder::Sandboxes].map(|folder| root.join(folder.name()));
-        if let Some(other) = other {
-            return Err(foreign(format!("it holds {other:?}")));
-        }
-        for folder in filled {
-            if !names(&folder)?.is_empty() {
-                return Err(foreign(format!(
-                    "{} is not empty, and there is no {LAYOUT_FILE}",
-                    folder.display()
-                )));
-            }
-        }
-        return Ok(true);
-    };
-    let version = serde_json::from_slice::<serde_json::Value>(&layout).ok();
+    let version = serde_json::from_slice::<serde_json::Value>(layout).ok();
     if version != serde_json::from_slice(LAYOUT).ok() {
         return Err(foreign(format!("its {LAYOUT_FILE} is not {}", String::from_utf8_lossy(LAYOUT))));
     }
@@ -215,7 +213,22 @@ fn check_kind(root: &Path) -> Result<bool, OpenError> {
             return Err(foreign(format!("it is an OCI layout without {}/", folder.name())));
         }
     }
-    Ok(false)
+    Ok(())
+}
+
+/// Refuses a folder without a layout unless it has nothing, or folders of a store whose making was interrupted.
+fn check_unmade(root: &Path) -> Result<(), OpenError> {
+    let foreign = |reason: String| OpenError::Foreign { root: root.to_owned(), reason };
+    let is_foreign = |name: &String| !belongs_in_root(name) || ROOT_FILES.contains(&name.as_str());
+    if let Some(other) = names(root)?.into_iter().find(is_foreign) {
+        return Err(foreign(format!("it holds {other:?}")));
+    }
+    for folder in [Folder::Blobs, Folder::Refs, Folder::Sandboxes].map(|folder| root.join(folder.name())) {
+        if !names(&folder)?.is_empty() {
+            return Err(foreign(format!("{} is not empty, and there is no {LAYOUT_FILE}", folder.display())));
+        }
+    }
+    Ok(())
 }
 
 fn check_one_filesystem(root: &Path) -> Result<(), OpenError> {

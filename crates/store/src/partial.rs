@@ -3,9 +3,10 @@
 //! What a partial file holds is never believed: it is hashed again when the transfer goes on. While one process
 //! receives a blob, others that need it wait, and find it in the store then.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Read;
-use std::path::PathBuf;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use format::{Digest, Hasher};
@@ -55,7 +56,7 @@ impl Partial {
             return Ok(Started::Complete);
         }
         let path = store.partial_path(digest);
-        let file = lock::acquire(&path, on_wait)?;
+        let file = acquire(&path, on_wait)?;
         let mut partial = Self {
             store: store.clone(),
             digest: *digest,
@@ -147,6 +148,17 @@ impl Partial {
     }
 }
 
+/// Opens and locks a partial file for writing, also one that was made read-only.
+fn acquire(path: &Path, on_wait: &mut dyn FnMut()) -> Result<File, FileError> {
+    match lock::acquire(path, on_wait) {
+        Err(FileError::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            found(fs::set_permissions(path, Permissions::from_mode(0o600)).at("open", path))?;
+            lock::acquire(path, on_wait)
+        }
+        result => result,
+    }
+}
+
 impl Store {
     pub(crate) fn partial_path(&self, digest: &Digest) -> PathBuf {
         self.folder(Folder::Partial).join(digest.hex())
@@ -162,7 +174,7 @@ impl Store {
             let Some(metadata) = found(fs::metadata(&path).at("examine", &path))? else { continue };
             let modified = metadata.modified().at("examine", &path)?;
             let old = SystemTime::now().duration_since(modified).is_ok_and(|past| past >= age);
-            if (old || age.is_zero()) && lock::try_acquire(&path, &mut OpenOptions::new())?.is_some() {
+            if (old || age.is_zero()) && lock::lock_existing(&path)?.is_some() {
                 broken.push((digest, metadata.len()));
             }
         }

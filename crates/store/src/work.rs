@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use format::Digest;
 
-use crate::file::{At, FileError, TempFile, random_name, still_names};
+use crate::file::{At, FileError, TempFile, found, random_name, still_names};
 use crate::{FlatKey, Folder, Lease, Store};
 
 /// A folder below `tmp/`. Dropped, it goes with all that is in it; if its process is killed, the next sweep
@@ -45,9 +45,9 @@ impl Store {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 result => result.at("create", &path)?,
             }
-            let folder = File::open(&path).at("open", &path)?;
+            // A sweep may take it between its making and its locking.
+            let Some(folder) = found(File::open(&path).at("open", &path))? else { continue };
             folder.lock().at("lock", &path)?;
-            // A sweep may have taken it between its making and its locking.
             if still_names(&path, &folder)? {
                 return Ok(WorkFolder { path, _folder: folder });
             }

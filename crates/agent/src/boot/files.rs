@@ -9,6 +9,9 @@ use agent_protocol::GuestConfig;
 use super::{BootError, Context};
 use crate::identity::rewrite;
 
+/// Until the first identity.
+const NO_MACHINE_ID: &str = "00000000000000000000000000000000";
+
 /// Copies the runners of the initrd to where programs of the guest find them.
 pub(super) fn copy_runners(from: &str, to: &str) -> Result<(), BootError> {
     fs::create_dir_all(to).context(format!("make the folder {to}"))?;
@@ -31,6 +34,8 @@ pub(super) fn copy_runners(from: &str, to: &str) -> Result<(), BootError> {
 pub(super) fn prepare_etc(config: &GuestConfig) -> Result<(), BootError> {
     fs::create_dir_all("/etc").context("make the folder /etc")?;
     rewrite("/etc/hostname", config.hostname.as_str()).context("write /etc/hostname")?;
+    // Brought to the writable disk, in its full length, before the freeze: each fork then only replaces the digits.
+    rewrite("/etc/machine-id", NO_MACHINE_ID).context("write /etc/machine-id")?;
     name_localhost().context("write /etc/hosts")?;
     let Some(network) = &config.network else { return Ok(()) };
     const RESOLV_CONF: &str = "/etc/resolv.conf";

@@ -123,7 +123,7 @@ impl Engine for Qemu {
     fn restore(&self, spec: &RestoreSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
         let setup = &spec.setup;
         self.check(setup)?;
-        let state = open_state(spec)?;
+        let state = open_state(spec, self.found.version)?;
         let inherited_state = (!self.found.version.reads_state_files()).then(|| state.as_fd());
         let arguments = |inherited| command::restore(self.found.version, setup, spec.state, inherited);
         let started =
@@ -154,7 +154,7 @@ impl Engine for Qemu {
 }
 
 /// Opens a state after what its header says was compared with what the config says.
-fn open_state(spec: &RestoreSpec<'_>) -> Result<File, EngineError> {
+fn open_state(spec: &RestoreSpec<'_>, version: version::Version) -> Result<File, EngineError> {
     let name = spec.state.as_str();
     let refused = |source| EngineError::State { file: name.to_owned(), source };
     let mut file = File::open(spec.setup.folder.join(name)).map_err(EngineError::io(name))?;
@@ -165,6 +165,10 @@ fn open_state(spec: &RestoreSpec<'_>) -> Result<File, EngineError> {
     let mut start = Vec::new();
     file.by_ref().take(state::CHECKED).read_to_end(&mut start).map_err(EngineError::io(name))?;
     state::check(&start, &spec.setup.engine.machine_type).map_err(refused)?;
+    if !version.maps_memory_read_only() {
+        file.read_to_end(&mut start).map_err(EngineError::io(name))?;
+        state::check_commands(&start).map_err(refused)?;
+    }
     // QEMU reads on from where its descriptor stands.
     file.rewind().map_err(EngineError::io(name))?;
     Ok(file)

@@ -46,6 +46,9 @@ pub enum StateError {
     /// The section of the user-mode network can't be told from what surrounds it.
     #[error("the user network's part of it has no clear bounds: freeze again, or without that network")]
     UserNetwork,
+    /// It may make an engine that can write to the memory file drop parts of it, for all that share it.
+    #[error("it holds what may be a command to discard memory: QEMU 8.2 or newer is safe from that")]
+    Command,
 }
 
 /// Makes what QEMU wrote into a `qemu-devices-v1`.
@@ -79,6 +82,18 @@ pub(super) fn check(start: &[u8], machine_type: &str) -> Result<(), StateError> 
     }
     let found = String::from_utf8_lossy(found).into_owned();
     Err(StateError::Machine { expected: machine_type.to_owned(), found })
+}
+
+/// Checks that no command in a state can discard guest memory. QEMU before 8.2 opens the memory file for writing, and would
+/// punch holes into it although it is mapped privately.
+///
+/// It obeys `RAM_DISCARD` only after `POSTCOPY_ADVISE` (`migration/savevm.c`), which must lie in the stream as it is, in one of
+/// its two forms: command byte, number and length of its argument, both big-endian. A section's length is not said, so the
+/// whole state is searched.
+pub(super) fn check_commands(state: &[u8]) -> Result<(), StateError> {
+    const POSTCOPY_ADVISE: [[u8; 5]; 2] = [[8, 0, 3, 0, 0], [8, 0, 3, 0, 16]];
+    let armed = state.windows(5).any(|bytes| POSTCOPY_ADVISE.iter().any(|command| bytes == command));
+    if armed { Err(StateError::Command) } else { Ok(()) }
 }
 
 /// How much of a state [`check`] needs to see, in bytes.
@@ -193,5 +208,19 @@ mod tests {
         let end_later = section(4, "cpu_common", b"\x7e\0\0\0\x01\x04\0\0\0\x05\x01x");
         let slirp = section(1, "slirp", b"packets");
         assert_eq!(complete(&stream(&[slirp, end_later]), "m"), Err(StateError::UserNetwork));
+    }
+
+    #[test]
+    fn what_could_discard_memory_is_found_wherever_it_is() {
+        let raw = [&HEADER[..], &section(1, "timer", &[8, 0, 3, 0, 1])].concat();
+        let state = complete(&raw, "pc-q35-7.2").unwrap();
+        assert_eq!(check_commands(&state), Ok(()));
+        for argument in [0, 16] {
+            for at in [0, 9, state.len() - 1, state.len()] {
+                let mut hostile = state.clone();
+                hostile.splice(at..at, [8, 0, 3, 0, argument]);
+                assert_eq!(check_commands(&hostile), Err(StateError::Command), "{argument} at {at}");
+            }
+        }
     }
 }

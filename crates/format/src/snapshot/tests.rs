@@ -105,4 +105,12 @@ fn maps_that_do_not_fit_are_refused() {
         },
         "only memory may point into layers",
     );
+    refused(
+        |_, m| {
+            let mut memory = MapBuilder::new(1024);
+            (0..5).for_each(|n| memory.blob(n, 1, &blob("memory", 1), 0).unwrap());
+            m.memory = memory.finish().unwrap();
+        },
+        "lays out 5 pages of 1 stored",
+    );
 }

@@ -18,8 +18,8 @@ pub fn workspace_temp() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// A folder that goes with the value. Its name begins with `purpose`, for whoever finds one that a killed test has
-/// left.
+/// A folder that goes with the value. Its name begins with `purpose`, for whoever finds one that a killed
+/// test has left.
 pub fn scratch(purpose: &str) -> TempDir {
     fs::create_dir_all(workspace_temp()).expect("the folder for tests can be made");
     tempfile::Builder::new()
@@ -72,8 +72,8 @@ pub fn files_below(folder: &Path) -> Vec<PathBuf> {
     entries(folder).into_iter().flat_map(below).collect()
 }
 
-/// Makes `to` a copy of a file or folder: sparse files as such, with permissions and times. Into a folder that is
-/// there already goes what it lacks.
+/// Makes `to` a copy of a file or folder: sparse files as such, with permissions and times. Into a folder
+/// that is there already goes what it lacks.
 ///
 /// # Errors
 /// If `cp` fails.

@@ -1,5 +1,5 @@
-//! A snapshot's blobs, read by what docs/format.md says and not by the code under test: without store and decoder of
-//! frames, by zstd alone. What this says was frozen is what a test compares with.
+//! A snapshot's blobs, read by what docs/format.md says and not by the code under test: without store and
+//! decoder of frames, by zstd alone. What this says was frozen is what a test compares with.
 
 use std::collections::HashMap;
 use std::fs;

@@ -69,8 +69,8 @@ pub fn find_program(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// QEMU 7.2 beside a newer one: the folder that its packages were unpacked to, from `SPORE_TEST_QEMU72`, or where
-/// `scripts/install-deps.sh --tests` puts it.
+/// QEMU 7.2 beside a newer one: the folder that its packages were unpacked to, from `SPORE_TEST_QEMU72`, or
+/// where `scripts/install-deps.sh --tests` puts it.
 pub fn qemu_7_2() -> Option<PathBuf> {
     let set = std::env::var_os("SPORE_TEST_QEMU72").map(PathBuf::from);
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/qemu-7.2");

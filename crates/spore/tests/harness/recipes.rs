@@ -12,8 +12,8 @@ pub fn shipped(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes").join(name)
 }
 
-/// A recipe that ships with Spore, in `folder`, under another name and with more in its `recipe.toml`. Its layers are
-/// the same, so that they need not be made again.
+/// A recipe that ships with Spore, in `folder`, under another name and with more in its `recipe.toml`. Its
+/// layers are the same, so that they need not be made again.
 #[track_caller]
 pub fn write_changed(shipped_name: &str, name: &str, more: &str, folder: &Path) {
     files::copy_tree(&shipped(shipped_name), folder).expect("a recipe can be copied");

@@ -86,7 +86,8 @@ impl Run {
     }
 }
 
-/// Calls `act` for all items, a few at a time, as several users of one host would; gives the results in any order.
+/// Calls `act` for all items, a few at a time, as several users of one host would; gives the results in any
+/// order.
 pub fn in_parallel<'a, T: Sync, R: Send>(items: &'a [T], act: impl Fn(&'a T) -> R + Sync) -> Vec<R> {
     const AT_ONCE: usize = 4;
     let next = AtomicUsize::new(0);
@@ -113,8 +114,8 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits for its end; `None` if it has not come by then. The end has come when its output is closed too: a
-    /// process that it leaves behind with its output open would make whoever reads that wait for ever.
+    /// Waits for its end; `None` if it has not come by then. The end has come when its output is closed too:
+    /// a process that it leaves behind with its output open would make whoever reads that wait for ever.
     pub fn wait(&mut self, within: Duration) -> Option<Outcome> {
         let end = Instant::now() + within;
         let (stdout, stderr) = (self.stdout.until(end)?, self.stderr.until(end)?);

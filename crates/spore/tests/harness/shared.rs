@@ -1,5 +1,5 @@
-//! Snapshots that all tests share. A bake costs from ten seconds to minutes, so each recipe is baked once for each build
-//! of the executable, and pushed to a hub in `target/tmp/shared`, from which tests pull.
+//! Snapshots that all tests share. A bake costs from ten seconds to minutes, so each recipe is baked once for
+//! each build of the executable, and pushed to a hub in `target/tmp/shared`, from which tests pull.
 //!
 //! ```text
 //! target/tmp/shared/lock             held while something is baked
@@ -85,8 +85,8 @@ fn keep_cache(root: &Path) {
     copy_cache(root, &files::workspace_temp().join("shared/cache"));
 }
 
-/// Copies what is missing, since a hard link would look like a user of the file. What appears is complete, wherever
-/// this is killed.
+/// Copies what is missing, since a hard link would look like a user of the file. What appears is complete,
+/// wherever this is killed.
 #[track_caller]
 fn copy_cache(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("a cache can be made");

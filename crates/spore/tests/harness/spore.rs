@@ -22,13 +22,14 @@ const PASSED_ON: &[&str] = &[
     "SPORE_LOG",
 ];
 
-/// An installed `spore`, as one user of one host sees it: a root, a home, an environment. Dropped, it ends its
-/// sandboxes.
+/// An installed `spore`, as one user of one host sees it: a root, a home, an environment. Dropped, it ends
+/// its sandboxes.
 #[derive(Debug)]
 pub struct Spore {
     program: PathBuf,
     root: PathBuf,
-    /// A command that the arguments of `spore` are appended to: one that changes namespace or user, for instance.
+    /// A command that the arguments of `spore` are appended to: one that changes namespace or user, for
+    /// instance.
     within: Vec<OsString>,
     environment: Vec<(OsString, OsString)>,
     /// Goes last, after the sandboxes in it.

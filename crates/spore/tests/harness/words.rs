@@ -1,8 +1,8 @@
 //! Finds words in all that a folder's files hold, compressed or not.
 //!
-//! A word is [`LENGTH`] random letters, so eight of its bytes in a row come from nowhere else. Wherever a word begins,
-//! it covers eight bytes that lie at a multiple of eight: it is enough to look at those, which also finds half a
-//! word, at the end of a memory page, whose other half is elsewhere.
+//! A word is [`LENGTH`] random letters, so eight of its bytes in a row come from nowhere else. Wherever a
+//! word begins, it covers eight bytes that lie at a multiple of eight: it is enough to look at those, which
+//! also finds half a word, at the end of a memory page, whose other half is elsewhere.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -53,8 +53,8 @@ impl<'a> Words<'a> {
         Self { words, windows }
     }
 
-    /// Looks through all files below `folder`: their bytes, and what they are when decompressed. A file's zstd frames
-    /// begin at its first byte, or behind a byte that says so, as in maps.
+    /// Looks through all files below `folder`: their bytes, and what they are when decompressed. A file's
+    /// zstd frames begin at its first byte, or behind a byte that says so, as in maps.
     #[track_caller]
     pub fn find_below(&self, folder: &Path) -> Found {
         let mut found = Found::default();

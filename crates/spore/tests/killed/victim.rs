@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::harness::processes;
+use crate::harness::processes::{self, Process};
 use crate::harness::run::Run;
 
 /// Who is killed.
@@ -25,6 +25,11 @@ pub enum Whom {
     Detached,
     /// Supervisors alone, whose engines know nothing of it.
     Supervisors,
+}
+
+/// Whether a process of a root is an engine, and not a supervisor.
+pub fn is_engine(process: &Process) -> bool {
+    process.arguments.contains("memory-backend-file")
 }
 
 /// A command in a process group of its own.
@@ -92,7 +97,7 @@ impl Victim {
             Whom::Detached => processes::kill(&processes::in_folder(root)),
             Whom::Supervisors => {
                 let mut supervisors = processes::in_folder(root);
-                supervisors.retain(|process| !process.arguments.contains("memory-backend-file"));
+                supervisors.retain(|process| !is_engine(process));
                 processes::kill(&supervisors);
             }
             Whom::Everything => {

@@ -94,3 +94,26 @@ fn a_folder_on_another_filesystem_is_refused() {
     let error = Store::open(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::SpansFilesystems { .. }), "{error}");
 }
+
+#[test]
+fn two_first_commands_make_one_store() {
+    let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+    for round in 0..50 {
+        let root = folder.path().join(round.to_string());
+        std::thread::scope(|scope| {
+            let both = [0, 1].map(|_| scope.spawn(|| Store::open(&root).map(drop)));
+            both.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        });
+    }
+}
+
+#[test]
+fn read_only_leftovers_do_not_close_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path()).unwrap();
+    let path = folder.path().join("tmp/leftover");
+    fs::write(&path, b"x").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    Store::open(folder.path()).unwrap();
+    assert!(!path.exists());
+}

@@ -1,0 +1,151 @@
+//! Writes what a map's extents want from one blob.
+//!
+//! The extents are cut at the frames' borders, and a bounded number of pieces is in memory at a time: how many a map
+//! makes is up to who wrote it. They come sorted by page, so that few frames are decoded for more than one batch.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use format::PAGE_SIZE;
+use format::frame::{FrameError, Index, Reader};
+use format::map::{Extent, MapBlob};
+
+use super::{LayoutError, bytes, read_index};
+use crate::Store;
+
+/// Pieces in memory at a time: 4 MiB of them. Tests have small maps, and are to see more than one batch.
+const BATCH_PIECES: usize = if cfg!(test) { 50 } else { 1 << 18 };
+
+/// Part of an extent that lies in one frame. A map, a blob and a frame have fewer than 2^32 pages each.
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    frame: u32,
+    /// First page in the frame.
+    page: u32,
+    pages: u32,
+    /// First page in the address space.
+    start: u32,
+}
+
+/// Writes all pages that `extents`, sorted by page, want from `blob`.
+pub(super) fn write_blob<'a>(
+    store: &Store,
+    blob: &MapBlob,
+    extents: impl Iterator<Item = &'a Extent>,
+    out: &File,
+) -> Result<(), LayoutError> {
+    let file = store.open_blob(&blob.digest)?;
+    let index = read_index(&file, blob)?;
+    let at_blob = |source| LayoutError::Frame { blob: blob.digest, source };
+    let mut pieces = extents.flat_map(|extent| cut(&index, extent));
+    loop {
+        let mut batch = pieces.by_ref().take(BATCH_PIECES).collect::<Result<Vec<_>, _>>().map_err(at_blob)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
+        write_batch(blob, &file, &index, &batch, out)?;
+    }
+}
+
+/// Writes pieces, sorted by frame, on all cores.
+fn write_batch(
+    blob: &MapBlob,
+    file: &File,
+    index: &Index,
+    pieces: &[Piece],
+    out: &File,
+) -> Result<(), LayoutError> {
+    let groups = group(pieces);
+    let next = AtomicUsize::new(0);
+    let work = || -> Result<(), LayoutError> {
+        let (mut reader, mut compressed, mut plain) = (Reader::new()?, Vec::new(), Vec::new());
+        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let pieces = pieces.get(group.clone()).unwrap_or_default();
+            let Some(frame) = pieces.first().map(|piece| piece.frame as usize) else { continue };
+            let Some(entry) = index.frames().get(frame) else { continue };
+            compressed.resize(entry.compressed as usize, 0);
+            file.read_exact_at(&mut compressed, entry.offset)?;
+            reader
+                .decode(index, frame, &compressed, &mut plain)
+                .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
+            for piece in pieces {
+                let from = bytes(piece.page.into());
+                let to = from + bytes(piece.pages.into());
+                write_sparse(out, plain.get(from..to).unwrap_or_default(), piece.start.into())?;
+            }
+        }
+        Ok(())
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(groups.len());
+    std::thread::scope(|scope| {
+        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        tasks
+            .into_iter()
+            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .fold(Ok(()), Result::and)
+    })
+}
+
+/// An extent cut at the frames' borders.
+fn cut(index: &Index, extent: &Extent) -> impl Iterator<Item = Result<Piece, FrameError>> {
+    let mut done = 0;
+    std::iter::from_fn(move || {
+        if done >= extent.pages() {
+            return None;
+        }
+        let first = extent.page() + done;
+        let frame = match index.frame_of(first) {
+            Ok(frame) => frame,
+            Err(error) => {
+                done = extent.pages();
+                return Some(Err(error));
+            }
+        };
+        let entry = index.frames().get(frame)?;
+        let page = first - entry.first_page;
+        let pages = (entry.pages() - page).min(extent.pages() - done);
+        let start = extent.start() + done;
+        done += pages;
+        Some(Ok(Piece {
+            frame: narrow(frame as u64),
+            page: narrow(page),
+            pages: narrow(pages),
+            start: narrow(start),
+        }))
+    })
+}
+
+fn narrow(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// The ranges of pieces that lie in one frame.
+fn group(pieces: &[Piece]) -> Vec<Range<usize>> {
+    let mut end = 0;
+    pieces
+        .chunk_by(|a, b| a.frame == b.frame)
+        .map(|group| {
+            end += group.len();
+            end - group.len()..end
+        })
+        .collect()
+}
+
+/// Writes whole pages, leaving holes where they are zero.
+fn write_sparse(out: &File, plain: &[u8], start: u64) -> io::Result<()> {
+    let page = bytes(1);
+    let zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
+    let mut at = start;
+    for run in plain.chunks(page).collect::<Vec<_>>().chunk_by(|a, b| zero(a) == zero(b)) {
+        let (from, length) = (bytes(at - start), run.iter().map(|page| page.len()).sum::<usize>());
+        if !run.first().is_some_and(|page| zero(page)) {
+            out.write_all_at(plain.get(from..from + length).unwrap_or_default(), at * PAGE_SIZE)?;
+        }
+        at += run.len() as u64;
+    }
+    Ok(())
+}
