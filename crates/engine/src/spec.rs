@@ -43,7 +43,7 @@ pub struct BootSpec<'a> {
 pub struct RestoreSpec<'a> {
     /// The machine.
     pub setup: Setup<'a>,
-    /// The engine state, as [`Vm::freeze`] wrote it.
+    /// The engine state, as [`crate::Vm::freeze`] wrote it.
     pub state: &'a FileName,
 }
 
