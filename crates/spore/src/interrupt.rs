@@ -3,7 +3,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::error::{CliError, INTERRUPTED};
 
@@ -26,16 +26,20 @@ pub(crate) fn on_interrupt(action: impl FnMut() + Send + 'static) -> Result<(), 
     installed.clone().map_err(|error| CliError::Failed(format!("cannot handle Ctrl-C: {error}")))
 }
 
-/// A flag that the first interruption sets. A second one ends the process at once; what it leaves is swept later.
-pub(crate) fn flag() -> Result<Arc<AtomicBool>, CliError> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let set = Arc::clone(&flag);
-    on_interrupt(move || {
-        if set.swap(true, Ordering::SeqCst) {
-            std::process::exit(INTERRUPTED.into());
-        }
-    })?;
-    Ok(flag)
+/// Whether there was an interruption, at which no act may have been listening: the next one then does not begin.
+static INTERRUPTION: AtomicBool = AtomicBool::new(false);
+
+/// Remembers an interruption. A second one ends the process at once; what it leaves is swept later.
+fn note() {
+    if INTERRUPTION.swap(true, Ordering::SeqCst) {
+        std::process::exit(INTERRUPTED.into());
+    }
+}
+
+/// A flag that the first interruption sets. A second one ends the process at once.
+pub(crate) fn flag() -> Result<&'static AtomicBool, CliError> {
+    on_interrupt(note)?;
+    Ok(&INTERRUPTION)
 }
 
 /// Runs a future to its end, or drops it at the first interruption. A second one ends the process at once.
@@ -49,11 +53,13 @@ where
         .map_err(|source| CliError::Io { what: "start the threads of a transfer".into(), source })?;
     let (interrupt, mut interrupted) = tokio::sync::watch::channel(());
     on_interrupt(move || {
-        // Nobody listens any more: the future was dropped and its last step is slow to end.
-        if interrupt.send(()).is_err() {
-            std::process::exit(INTERRUPTED.into());
-        }
+        note();
+        // That nobody listens any more is no error: the act has ended, and the next one sees what was noted.
+        interrupt.send(()).ok();
     })?;
+    if INTERRUPTION.load(Ordering::SeqCst) {
+        return Err(CliError::Interrupted);
+    }
     runtime.block_on(async {
         tokio::select! {
             result = future => Ok(result?),

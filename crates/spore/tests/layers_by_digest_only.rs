@@ -105,61 +105,78 @@ fn tags_decide_nothing(world: &World) {
 
 fn an_engine_that_attaches_something_else_is_ended(world: &World) {
     let World { user, long, .. } = world;
-    let folder = world.folder();
     let fork = |liar: &Liar| {
         user.command(["fork", &format!("cocoon@{}", long.digest)]).env("SPORE_QEMU", &liar.program)
     };
     let size = |number: usize| long.frozen.config.disks[number].size;
-    let (swapped, other) = (r#""filename":"layer3""#, r#""filename":"layer4""#);
-    let cases = [
-        // Two layers in each other's place.
-        (
-            format!(
-                "*'{swapped}'*) argument=${{argument/'{swapped}'/'{other}'}} ;;
-                 *'{other}'*) argument=${{argument/'{other}'/'{swapped}'}} ;;"
-            ),
-            "layer3 should be layer3 with layer3",
-            "layer3 with layer4".to_owned(),
-        ),
-        // A layer that is not there, whose place reads as zeros.
-        (
-            format!(
-                r#"*'"filename":"layer5"'*) argument='{{"driver":"null-co","node-name":"layer5","size":{},"read-only":true}}' ;;"#,
-                size(5)
-            ),
-            "layer5 should be layer5 with layer5",
-            "layer5 with no file".to_owned(),
-        ),
-        // A layer that can be written to.
-        (
-            r#"*'"filename":"layer2"'*) argument=${argument//'"read-only":true'/'"read-only":false'} ;;"#.to_owned(),
-            "layer2 should be layer2 with layer2",
-            format!("{} bytes, writable", size(2)),
-        ),
-        // A disk more than there should be.
-        (
-            r#"-S) arguments+=(-blockdev driver=null-co,node-name=more,size=4096 -device virtio-blk-pci,drive=more,id=layer11) ;;&"#.to_owned(),
-            "layer11",
-            "layer11".to_owned(),
-        ),
-    ];
-    for (change, expected, found) in cases {
-        let liar = Liar::new(folder, &change);
-        fork(&liar).finish().exits_with(1).says(&["the engine was ended", expected, &found]);
+    for Lie { change, found, refused_by_engine } in lies(size) {
+        let liar = Liar::new(world.folder(), &change);
+        let outcome = fork(&liar).finish().exits_with(1);
+        let error = outcome.error();
+        let was_compared = error.contains("the engine was ended") && error.contains(&found);
+        // Some engines find the state of a device unfit for it before they are asked what is attached.
+        let was_refused = refused_by_engine.is_some_and(|place| error.contains(place));
+        assert!(was_compared || was_refused, "{found:?} is not said: {outcome}");
         assert!(liar.was_started(), "{change}");
         assert!(!liar.has_run(), "the guest has run with other disks: {change}");
         user.assert_no_sandboxes();
     }
-    // Of 11 layers the lowest 6, as it was reported. The state of the others has no device to go to then.
-    let upper = r#"*'"node-name":"layer'[6-9]'"'*|*'"node-name":"layer10"'*|*id=layer[6-9],*|*id=layer10,*"#;
-    let liar = Liar::new(folder, &format!("{upper}) unset 'arguments[-1]'; continue ;;"));
-    let outcome = fork(&liar).finish().exits_with(1);
-    println!("{outcome}");
-    assert!(liar.was_started() && !liar.has_run());
-    user.assert_no_sandboxes();
     // A script that changes nothing is an engine as any other, and its record shows it.
-    let honest = Liar::new(folder, "");
+    let honest = Liar::new(world.folder(), "");
     let id = fork(&honest).finish().succeeds().text().to_owned();
     assert!(honest.has_run());
     user.run(["kill", &id]).succeeds();
+}
+
+/// What an engine does instead of what it was told.
+struct Lie {
+    /// See [`Liar::new`].
+    change: String,
+    /// What is to be said of it.
+    found: String,
+    /// The place of a device whose state the engine itself refuses then.
+    refused_by_engine: Option<&'static str>,
+}
+
+fn lies(size: impl Fn(usize) -> u64) -> Vec<Lie> {
+    let (three, four) = (r#""filename":"layer3""#, r#""filename":"layer4""#);
+    let swap = format!(
+        "*'{three}'*) argument=${{argument/'{three}'/'{four}'}} ;;
+         *'{four}'*) argument=${{argument/'{four}'/'{three}'}} ;;"
+    );
+    let zeros = format!(
+        r#"*'"filename":"layer5"'*) argument='{{"driver":"null-co","node-name":"layer5","size":{},"read-only":true}}' ;;"#,
+        size(5)
+    );
+    let writable =
+        r#"*'"filename":"layer2"'*) argument=${argument//'"read-only":true'/'"read-only":false'} ;;"#;
+    let more = "-S) arguments+=(-blockdev driver=null-co,node-name=more,size=4096 \
+                -device virtio-blk-pci,drive=more,id=layer11) ;;&";
+    // Each is the value of an option, which goes too.
+    let fewer = r#"*'"node-name":"layer'[6-9]'"'*|*'"node-name":"layer10"'*|*id=layer[6-9],*|*id=layer10,*)
+                   unset 'arguments[-1]'; continue ;;"#;
+    let lie = |change: &str, found: String, refused_by_engine| Lie {
+        change: change.to_owned(),
+        found,
+        refused_by_engine,
+    };
+    vec![
+        lie(
+            &swap,
+            format!(
+                "layer3 should be layer3 with layer3, {} bytes, read-only, but it reports layer3 with layer4",
+                size(3)
+            ),
+            None,
+        ),
+        lie(&zeros, "layer5 with no file".to_owned(), None),
+        lie(
+            writable,
+            format!("layer2 with layer2, {} bytes, writable", size(2)),
+            Some("0000:00:0a.0/virtio-blk"),
+        ),
+        lie(more, "reports layer11".to_owned(), None),
+        // Of 11 layers the lowest 6, as it was reported.
+        lie(fewer, "layer6 should be layer6 with layer6".to_owned(), Some("0000:00:0e.0/virtio-blk")),
+    ]
 }

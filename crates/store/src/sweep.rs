@@ -56,3 +56,6 @@ fn or_left<T: Default>(removed: Result<T, FileError>) -> T {
         T::default()
     })
 }
+
+#[cfg(test)]
+mod tests;

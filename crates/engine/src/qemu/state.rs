@@ -47,7 +47,10 @@ pub enum StateError {
     #[error("the user network's part of it has no clear bounds: freeze again, or without that network")]
     UserNetwork,
     /// It may make an engine that can write to the memory file drop parts of it, for all that share it.
-    #[error("it holds what may be a command to discard memory: QEMU 8.2 or newer is safe from that")]
+    #[error(
+        "it holds what may be a command to discard memory: freeze again; if that was done elsewhere, use QEMU 8.2 or \
+         newer, which is safe from it"
+    )]
     Command,
 }
 
@@ -70,6 +73,8 @@ pub(super) fn complete(raw: &[u8], machine_type: &str) -> Result<Vec<u8>, StateE
         }
         None => state.extend_from_slice(sections),
     }
+    // A match by chance is to be found once, here, and not wherever it is restored on an older QEMU.
+    check_commands(&state)?;
     Ok(state)
 }
 
@@ -221,6 +226,8 @@ mod tests {
                 hostile.splice(at..at, [8, 0, 3, 0, argument]);
                 assert_eq!(check_commands(&hostile), Err(StateError::Command), "{argument} at {at}");
             }
+            let raw = [&HEADER[..], &section(1, "timer", &[8, 0, 3, 0, argument])].concat();
+            assert_eq!(complete(&raw, "pc-q35-7.2"), Err(StateError::Command));
         }
     }
 }

@@ -124,9 +124,13 @@ impl Survey<'_> {
         let config = Config::parse(&bytes).map_err(|source| PullError::Config { blob, source })?;
 
         let mut maps = HashMap::new();
+        let layers: HashSet<Digest> = config.layers().map(|disk| disk.map).collect();
         let wanted = self.declared_maps(&config)?;
         let wanted = wanted.into_iter().filter(|blob| !missing_there.contains(&blob.digest));
-        let mut arriving = stream::iter(wanted).map(|blob| self.map(blob, missing_here)).buffered(TRANSFERS);
+        let mut arriving = stream::iter(wanted)
+            .map(|blob| (layers.contains(&blob.digest), blob))
+            .map(|(is_layer, blob)| self.map(blob, is_layer, missing_here))
+            .buffered(TRANSFERS);
         while let Some((digest, map, bytes)) = arriving.try_next().await? {
             fetched.extend(bytes.map(|bytes| (digest, bytes)));
             maps.insert(digest, map);
@@ -162,13 +166,18 @@ impl Survey<'_> {
     async fn map(
         &self,
         blob: PlannedBlob,
+        is_layer: bool,
         missing_here: &HashSet<Digest>,
     ) -> Result<(Digest, Map, Option<Vec<u8>>), PullError> {
         let digest = blob.digest;
         let bytes = self.small(blob.clone(), missing_here, limits::MAP_BYTES).await?;
         let is_new = missing_here.contains(&digest);
         blocking(move || {
-            let map = Map::parse(&bytes).map_err(|source| PullError::Map { blob, source })?;
+            let map = Map::parse(&bytes).and_then(|map| {
+                // A layer's map has few extents, any other may have millions: not to be held for every layer.
+                if is_layer { map.check_layer().map(|()| map) } else { Ok(map) }
+            });
+            let map = map.map_err(|source| PullError::Map { blob, source })?;
             Ok((digest, map, is_new.then_some(bytes)))
         })
         .await

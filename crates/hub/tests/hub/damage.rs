@@ -156,6 +156,26 @@ async fn a_manifest_that_is_not_the_one_asked_for_is_refused() {
 }
 
 #[tokio::test]
+async fn a_layer_whose_map_is_none_of_a_layer_is_refused_by_its_name() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let mut config = world.sample.config.clone();
+    config.disks[0].map = config.memory.map;
+    let config = config.encode().unwrap();
+    let mut manifest = world.sample.manifest.clone();
+    manifest.config.digest = Digest::of(&config);
+    manifest.config.size = config.len() as u64;
+    fs::write(world.hub_blob(&manifest.config.digest), &config).unwrap();
+    let raw = RawManifest::new(manifest.encode().unwrap()).unwrap();
+    let which = Selector::Digest(raw.digest());
+    let lying = Broken::new(world.hub(), Fault::Manifest(raw));
+    let error = pull(&world.target, lying, &which).await.unwrap_err();
+    let memory = world.sample.config.memory.map;
+    assert!(matches!(&error, PullError::Map { blob, .. } if blob.digest == memory), "{error}");
+    assert!(error.to_string().contains("whole blobs in order"), "{error}");
+    assert_nothing_pulled(&world);
+}
+
+#[tokio::test]
 async fn a_manifest_that_lists_more_or_less_than_the_snapshot_is_refused() {
     let world = World::pushed(&SampleSpec::default()).await;
     type Change = fn(&mut Manifest);

@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
         runners: agent::RUNNERS,
         created_at: jiff::Timestamp::now().to_string(),
     };
-    let baked = bake(&store, &mut engine, &recipe, &bake_options, &progress, &interrupted);
+    let baked = bake(&store, &mut engine, &recipe, &bake_options, &progress, interrupted);
     progress.finish();
     let baked = baked?;
     output::result(options.format, &baked, || {

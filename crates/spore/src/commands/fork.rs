@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
         name: resolved.name,
         deadline: args.deadline,
     };
-    let forked = fork(&context, &lease, &snapshot, &fork_options, &|_| bar.inc(1), &interrupted);
+    let forked = fork(&context, &lease, &snapshot, &fork_options, &|_| bar.inc(1), interrupted);
     bar.finish_and_clear();
     let forked = forked?;
     let document = json!({ "sandboxes": forked.iter().map(describe).collect::<Vec<_>>() });

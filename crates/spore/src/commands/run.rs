@@ -110,7 +110,7 @@ fn fork_one(
         name: resolved.name,
         deadline: args.deadline,
     };
-    let forked = fork(&context, lease, &snapshot, &fork_options, &|_| (), &*interrupt::flag()?)?;
+    let forked = fork(&context, lease, &snapshot, &fork_options, &|_| (), interrupt::flag()?)?;
     forked.into_iter().next().ok_or_else(|| CliError::Failed("the fork is not there".into()))
 }
 

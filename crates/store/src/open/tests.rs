@@ -106,14 +106,3 @@ fn two_first_commands_make_one_store() {
         });
     }
 }
-
-#[test]
-fn read_only_leftovers_do_not_close_the_store() {
-    let folder = tempfile::tempdir().unwrap();
-    Store::open(folder.path()).unwrap();
-    let path = folder.path().join("tmp/leftover");
-    fs::write(&path, b"x").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
-    Store::open(folder.path()).unwrap();
-    assert!(!path.exists());
-}

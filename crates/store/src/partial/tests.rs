@@ -98,3 +98,18 @@ fn old_ones_are_swept_at_the_next_start_and_all_by_prune() {
     assert!(!store.partial_path(&new).exists());
     drop(busy);
 }
+
+#[test]
+fn a_read_only_one_is_resumed() {
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    let path = home.store.partial_path(&Digest::of(CONTENT));
+    fs::write(&path, &CONTENT[..5]).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+    let mut partial = receive(&home, &lease);
+    assert_eq!(partial.offset(), 5);
+    partial.append(&CONTENT[5..]).unwrap();
+    partial.finish().unwrap();
+    let blob = home.store.blob_path(&Digest::of(CONTENT));
+    assert_eq!(fs::metadata(blob).unwrap().permissions().mode() & 0o777, BLOB_MODE);
+}
