@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use format::Digest;
+
 use super::values::{Component, GuestPath, Size, Suite};
 use super::{
     Base, Build, DebianBase, FileEntry, Machine, OnFork, Ready, Recipe, RecipePath, Warm, WarmStart, raw,
@@ -30,7 +32,7 @@ fn problem<T>(key: impl Into<String>, problem: impl Into<String>) -> Checked<T> 
     Err(Problem { key: key.into(), problem: problem.into() })
 }
 
-pub(super) fn recipe(raw: raw::Recipe, folder: &Path) -> Checked<Recipe> {
+pub(super) fn recipe(raw: raw::Recipe, digest: Digest, folder: &Path) -> Checked<Recipe> {
     let base = base(raw.base, folder)?;
     let files: Vec<_> = raw
         .files
@@ -43,6 +45,7 @@ pub(super) fn recipe(raw: raw::Recipe, folder: &Path) -> Checked<Recipe> {
         string(&format!("environment.{name}"), value)?;
     }
     Ok(Recipe {
+        digest,
         name: raw.name,
         version: raw.version,
         description: raw.description,

@@ -11,7 +11,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use format::{Name, Tag};
+use format::{Digest, Name, Tag};
 
 pub use path::RecipePath;
 pub use values::{
@@ -26,6 +26,8 @@ const MAX_BYTES: u64 = 1 << 20;
 /// A checked recipe.
 #[derive(Debug, Clone)]
 pub struct Recipe {
+    /// The digest of the recipe file.
+    pub digest: Digest,
     /// The name the snapshot gets.
     pub name: Name,
     /// The tag the snapshot gets.
@@ -233,7 +235,7 @@ impl Recipe {
             .map_err(|error| RecipeError::Syntax { file: file.clone(), message: error.to_string() })?;
         let problem =
             |check::Problem { key, problem }| RecipeError::Value { file: file.clone(), key, problem };
-        check::recipe(raw, folder).map_err(problem)
+        check::recipe(raw, Digest::of(text.as_bytes()), folder).map_err(problem)
     }
 }
 

@@ -201,7 +201,7 @@ impl Capture<'_> {
             recipe: Some(RecipeOrigin {
                 name: self.recipe.name.to_string(),
                 version: self.recipe.version.to_string(),
-                digest: rootfs::base_key(self.recipe)?,
+                digest: self.recipe.digest,
             }),
             packages: packages
                 .map(|package| Package {
