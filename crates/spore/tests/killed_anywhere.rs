@@ -83,12 +83,10 @@ impl Scene {
         victim.kill(whom, self.root());
         let ending = victim.wait(DEADLINE);
         println!("{}: {whom:?} killed after {moment:?} of {whole:?}: {}", self.test, ending.status);
-        let lives = matches!(whom, Whom::Detached | Whom::Supervisors);
-        if !lives {
-            assert!(ending.status.success() || ending.was_killed(), "{}", ending.output);
-        }
-        if lives && !ending.status.success() {
-            // The command has lived to see it, and to tidy up.
+        let is_its_own = matches!(whom, Whom::Command | Whom::Group | Whom::Everything);
+        assert!(!is_its_own || ending.status.success() || ending.was_killed(), "{}", ending.output);
+        if !is_its_own && !ending.status.success() {
+            // It has lived to see what it needs go, and to tidy up.
             self.spore.assert_no_sandboxes();
             let left = processes::in_folder(self.root());
             assert!(left.is_empty(), "left behind: {left:#?}");

@@ -1,5 +1,6 @@
 //! Random moments that can be had again: the seed is printed, and taken from `SPORE_TEST_SEED` if that is set.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// A sequence of numbers that a seed and a name decide (SplitMix64).
@@ -11,17 +12,10 @@ impl Chance {
     pub fn new(test: &str) -> Self {
         let given = std::env::var("SPORE_TEST_SEED").ok();
         let given = given.map(|text| text.parse().expect("SPORE_TEST_SEED is a number"));
-        let random = || {
-            let text = crate::harness::files::random_word(12);
-            format::Digest::of(text.as_bytes())
-                .as_bytes()
-                .iter()
-                .fold(0, |seed: u32, byte| seed.rotate_left(5) ^ u32::from(*byte))
-        };
-        let seed: u32 = given.unwrap_or_else(random);
+        let seed: u64 = given.unwrap_or_else(|| RandomState::new().hash_one(test));
         println!("{test}: SPORE_TEST_SEED={seed}");
         let name = test.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-        Self(u64::from(seed) ^ name)
+        Self(seed ^ name)
     }
 
     fn next(&mut self) -> u64 {
