@@ -4,7 +4,6 @@
 //! one config alone can break, so that whoever holds a [`Config`] need not check again. Rules between a config,
 //! its maps and its manifest are in [`crate::snapshot`].
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -13,8 +12,10 @@ use crate::{Digest, PAGE_SIZE, limits};
 
 mod check;
 mod mac;
+mod provenance;
 
 pub use mac::MacAddress;
+pub use provenance::{Package, Provenance, RecipeOrigin};
 
 /// A snapshot's config, version 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,50 +265,6 @@ pub struct Lineage {
     pub parent: Option<Digest>,
 }
 
-/// How a snapshot was made; for people and scanners.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Provenance {
-    /// The recipe, if it was baked from one.
-    pub recipe: Option<RecipeOrigin>,
-    /// What was installed in its layers.
-    pub packages: Vec<Package>,
-    /// The versions of the tools that made it, by their names.
-    pub tools: BTreeMap<String, String>,
-    /// The guest kernel's release.
-    pub kernel_version: String,
-    /// The agent's version.
-    pub agent_version: String,
-    /// RFC 3339, UTC.
-    pub created_at: String,
-}
-
-/// The recipe that a snapshot was baked from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RecipeOrigin {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The digest of its recipe file.
-    pub digest: Digest,
-}
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Package {
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// The licences that it declares.
-    pub licences: Vec<String>,
-    /// Its source package.
-    pub source: String,
-}
-
 /// Something that a later version adds to a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -428,7 +385,5 @@ impl std::fmt::Display for Cpu {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

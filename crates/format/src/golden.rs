@@ -5,11 +5,10 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::config::sample::sample;
 use crate::frame::{BlobBuilder, Index, Reader};
 use crate::manifest::media_type;
 use crate::map::{Codec, MapBlob, MapBuilder};
-use crate::{Config, Descriptor, Digest, Manifest, Map, zstd_frame};
+use crate::{Config, Descriptor, Digest, Manifest, Map, testing, zstd_frame};
 
 fn golden(name: &str, bytes: &[u8], digest: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
@@ -80,7 +79,7 @@ fn maps() {
 
 #[test]
 fn configs_and_manifests() {
-    let config = sample(2, 8192);
+    let config = testing::config(2, 8192);
     let bytes = golden(
         "config.json",
         &config.encode().unwrap(),

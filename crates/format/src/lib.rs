@@ -15,6 +15,8 @@ pub mod manifest;
 pub mod map;
 pub mod reference;
 pub mod snapshot;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod zstd_frame;
 
 pub use config::{Config, ConfigError};

@@ -14,7 +14,8 @@
 //! - Every file gets its name when it is whole: temporary file, fsync, rename, fsync of the folder.
 //! - The umask decides who else may read and write: files are made with 0666, folders with 0777, less the umask.
 //! - Nothing is written through a symbolic link below the hub's folder. Reading follows them.
-//! - A folder that is absent or empty is an empty hub; the first push makes it one. Any other folder is refused.
+//! - A folder without `oci-layout` is no hub, and reading it says so, lest a mistyped location looks like an empty hub.
+//!   The first push makes one of a folder that is absent or empty, and of no other.
 
 use std::io::{Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -119,16 +120,18 @@ impl Registry for DirHub {
         size: u64,
         source: &dyn BlobSource,
     ) -> Result<(), HubError> {
-        if self.blob_size(name, digest).await? == Some(size) {
-            return Ok(());
-        }
-        let unreadable = |source| HubError::Source { digest: *digest, source };
+        let digest = *digest;
+        let unreadable = |source| HubError::Source { digest, source };
         let name = name.clone();
         let prepared = self.run(move |layout| {
             layout.check_name(&name)?;
-            layout.prepare()?.temp_file()
+            layout.check_writable()?;
+            if file::size(&layout.blob_path(&digest))? == Some(size) {
+                return Ok(None);
+            }
+            layout.prepare()?.temp_file().map(Some)
         });
-        let temp = prepared.await?;
+        let Some(temp) = prepared.await? else { return Ok(()) };
         let mut reader = source.open().await.map_err(unreadable)?;
         let mut incoming = Incoming { temp, hasher: Hasher::new(), size: 0 };
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -145,7 +148,6 @@ impl Registry for DirHub {
                 break;
             }
         }
-        let digest = *digest;
         self.run(move |layout| incoming.finish(layout, &digest, size)).await
     }
 

@@ -37,7 +37,17 @@ pub enum HubError {
         /// What was found.
         reason: String,
     },
-    /// What is there is no hub, or not as hubs are.
+    /// There is no hub at its location.
+    #[error("hub {hub}: {reason}")]
+    NotAHub {
+        /// Its location.
+        hub: String,
+        /// What was found and what was expected.
+        reason: String,
+        /// Whether nothing is in the way: the first blob that is put makes it a hub.
+        push_makes_one: bool,
+    },
+    /// What is there is not as hubs are.
     #[error("hub {hub}: {what} is not as in a hub: {reason}")]
     Malformed {
         /// Its location.

@@ -36,7 +36,7 @@ pub mod testing;
 
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
-pub use plan::PlannedBlob;
+pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use format::{Config, Descriptor, Digest, Manifest, Maps, snapshot};
+use format::{Config, Descriptor, Digest, Manifest, Maps, Name, snapshot};
 use serde::Serialize;
 
 /// A blob in a plan.
@@ -23,8 +23,45 @@ impl fmt::Display for PlannedBlob {
     }
 }
 
-/// Bytes of all of `blobs`.
-pub(crate) fn bytes(blobs: &[PlannedBlob]) -> u64 {
+/// What is going to be transferred between the store and a hub, and what need not be.
+#[derive(Debug, Serialize)]
+pub struct TransferPlan {
+    /// The hub's location.
+    pub hub: String,
+    /// The name there.
+    pub name: Name,
+    /// The snapshot: its manifest's digest, whatever led to it.
+    pub snapshot: Digest,
+    /// Blobs that the receiving side has.
+    pub present: Vec<PlannedBlob>,
+    /// Blobs that are going to be transferred.
+    pub missing: Vec<PlannedBlob>,
+}
+
+impl TransferPlan {
+    /// Bytes of what the receiving side has.
+    #[must_use]
+    pub fn present_bytes(&self) -> u64 {
+        bytes(&self.present)
+    }
+
+    /// Bytes of what it lacks. Of a pull that broke, a part of them may have arrived.
+    #[must_use]
+    pub fn missing_bytes(&self) -> u64 {
+        bytes(&self.missing)
+    }
+
+    /// Writes a line for the whole, then one for each blob that is going to be transferred. It reads `{verb} … {way}
+    /// HUB`: `push … to`, `pull … from`.
+    pub(crate) fn write(&self, out: &mut fmt::Formatter<'_>, verb: &str, way: &str) -> fmt::Result {
+        let Self { hub, name, snapshot, present, missing } = self;
+        let (count, all, bytes) = (missing.len(), present.len() + missing.len(), self.missing_bytes());
+        write!(out, "{verb} {name}@{snapshot} {way} {hub}: {count} of {all} blobs, {bytes} bytes")?;
+        missing.iter().try_for_each(|blob| write!(out, "\n  {blob}"))
+    }
+}
+
+fn bytes(blobs: &[PlannedBlob]) -> u64 {
     blobs.iter().fold(0, |sum, blob| sum.saturating_add(blob.size))
 }
 

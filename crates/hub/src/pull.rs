@@ -18,8 +18,7 @@ use format::{Digest, FullName, Name};
 use serde::Serialize;
 use store::{Lease, Store};
 
-use crate::plan;
-use crate::{PlannedBlob, Progress, RawManifest, Registry, Selector};
+use crate::{Progress, RawManifest, Registry, Selector, TransferPlan};
 
 mod error;
 mod execute;
@@ -31,16 +30,9 @@ pub use error::PullError;
 /// What a pull is going to do.
 #[derive(Debug, Serialize)]
 pub struct PullPlan {
-    /// The hub's location.
-    pub hub: String,
-    /// The name there.
-    pub name: Name,
-    /// The snapshot: its manifest's digest, whatever led to it.
-    pub snapshot: Digest,
-    /// Blobs that the store has.
-    pub present: Vec<PlannedBlob>,
-    /// Blobs that the store is going to get.
-    pub missing: Vec<PlannedBlob>,
+    /// What is going to be fetched.
+    #[serde(flatten)]
+    pub transfer: TransferPlan,
     #[serde(skip)]
     ends: Ends,
 }
@@ -75,27 +67,9 @@ pub struct Pulled {
     pub lease: Lease,
 }
 
-impl PullPlan {
-    /// Bytes that the store is going to get. A part of them may be there from a pull that broke.
-    #[must_use]
-    pub fn missing_bytes(&self) -> u64 {
-        plan::bytes(&self.missing)
-    }
-
-    /// Bytes that the store has.
-    #[must_use]
-    pub fn present_bytes(&self) -> u64 {
-        plan::bytes(&self.present)
-    }
-}
-
 impl fmt::Display for PullPlan {
-    /// A line for the whole, then one for each blob that the store is going to get.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hub, name, snapshot, present, missing, .. } = self;
-        let (blobs, bytes) = (present.len() + missing.len(), self.missing_bytes());
-        write!(out, "pull {name}@{snapshot} from {hub}: {} of {blobs} blobs, {bytes} bytes", missing.len())?;
-        missing.iter().try_for_each(|blob| write!(out, "\n  {blob}"))
+        self.transfer.write(out, "pull", "from")
     }
 }
 

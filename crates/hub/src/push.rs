@@ -14,9 +14,11 @@ use serde::Serialize;
 use store::{BlobError, FileError, Lease, LoadError, Snapshot, Store};
 
 use crate::blocking::blocking;
-use crate::plan::{self, Roles};
+use crate::plan::Roles;
 use crate::source::StoredBlob;
-use crate::{CHUNK, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, TRANSFERS};
+use crate::{
+    CHUNK, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, TRANSFERS, TransferPlan,
+};
 
 /// Why a snapshot could not be pushed.
 #[derive(Debug, thiserror::Error)]
@@ -52,16 +54,9 @@ impl From<FileError> for PushError {
 /// What a push is going to do.
 #[derive(Debug, Serialize)]
 pub struct PushPlan {
-    /// The hub's location.
-    pub hub: String,
-    /// The name there.
-    pub name: Name,
-    /// The snapshot.
-    pub snapshot: Digest,
-    /// Blobs that the hub has.
-    pub present: Vec<PlannedBlob>,
-    /// Blobs that are going to be sent; the config is the last one.
-    pub missing: Vec<PlannedBlob>,
+    /// What is going to be sent; the config is the last of it.
+    #[serde(flatten)]
+    pub transfer: TransferPlan,
     #[serde(skip)]
     ends: Ends,
 }
@@ -75,27 +70,9 @@ struct Ends {
     _lease: Lease,
 }
 
-impl PushPlan {
-    /// Bytes that are going to be sent.
-    #[must_use]
-    pub fn missing_bytes(&self) -> u64 {
-        plan::bytes(&self.missing)
-    }
-
-    /// Bytes that the hub has.
-    #[must_use]
-    pub fn present_bytes(&self) -> u64 {
-        plan::bytes(&self.present)
-    }
-}
-
 impl fmt::Display for PushPlan {
-    /// A line for the whole, then one for each blob that is going to be sent.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hub, name, snapshot, present, missing, .. } = self;
-        let (blobs, bytes) = (present.len() + missing.len(), self.missing_bytes());
-        write!(out, "push {snapshot} as {name} to {hub}: {} of {blobs} blobs, {bytes} bytes", missing.len())?;
-        missing.iter().try_for_each(|blob| write!(out, "\n  {blob}"))
+        self.transfer.write(out, "push", "to")
     }
 }
 
@@ -119,7 +96,10 @@ pub async fn plan_push(
     let blobs: Vec<_> = order.map(|descriptor| roles.blob(descriptor)).collect();
     let hub = &registry;
     let asked = stream::iter(blobs).map(|blob| async move {
-        let size = hub.blob_size(name, &blob.digest).await?;
+        let size = match hub.blob_size(name, &blob.digest).await {
+            Err(HubError::NotAHub { push_makes_one: true, .. }) => None,
+            size => size?,
+        };
         // A blob of another size is broken there, and sent again.
         Ok::<_, HubError>((size == Some(blob.size), blob))
     });
@@ -127,11 +107,13 @@ pub async fn plan_push(
     let (present, missing): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(is_there, _)| *is_there);
     let blobs = |asked: Vec<(bool, PlannedBlob)>| asked.into_iter().map(|(_, blob)| blob).collect();
     Ok(PushPlan {
-        hub: registry.location().to_owned(),
-        name: name.clone(),
-        snapshot: digest,
-        present: blobs(present),
-        missing: blobs(missing),
+        transfer: TransferPlan {
+            hub: registry.location().to_owned(),
+            name: name.clone(),
+            snapshot: digest,
+            present: blobs(present),
+            missing: blobs(missing),
+        },
         ends: Ends { store: store.clone(), registry, manifest, _lease: lease },
     })
 }
@@ -139,8 +121,7 @@ pub async fn plan_push(
 /// The snapshot, all of it under a lease, and the bytes of its manifest.
 fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
     let lease = store.lease()?;
-    lease.protect(digest)?;
-    let snapshot = store.load_snapshot(digest)?;
+    let snapshot = store.load_leased(&lease, digest)?;
     let (_, bytes) = store.read_manifest(digest)?;
     let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
     for descriptor in snapshot.manifest.blobs() {
@@ -164,23 +145,24 @@ impl PushPlan {
     /// # Errors
     /// If a local blob is damaged or the hub fails: the tag is not moved.
     pub async fn execute(self, tag: Option<&Tag>, progress: Arc<dyn Progress>) -> Result<(), PushError> {
-        progress.event(Event::Started { blobs: self.missing.len(), bytes: self.missing_bytes() });
         let this = &self;
-        let (rest, config) = this.missing.split_at(this.missing.len().saturating_sub(1));
+        let TransferPlan { name, missing, .. } = &this.transfer;
+        progress.event(Event::Started { blobs: missing.len(), bytes: this.transfer.missing_bytes() });
+        let (rest, config) = missing.split_at(missing.len().saturating_sub(1));
         for part in [rest, config] {
             stream::iter(part.iter().cloned().map(Ok))
                 .try_for_each_concurrent(TRANSFERS, |blob| this.send(blob, Arc::clone(&progress)))
                 .await?;
         }
-        let Ends { registry, manifest, .. } = &self.ends;
-        Ok(registry.put_manifest(&self.name, manifest, tag).await?)
+        let Ends { registry, manifest, .. } = &this.ends;
+        Ok(registry.put_manifest(name, manifest, tag).await?)
     }
 
     async fn send(&self, blob: PlannedBlob, progress: Arc<dyn Progress>) -> Result<(), PushError> {
         let Ends { store, registry, .. } = &self.ends;
         let PlannedBlob { digest, size, role } = blob.clone();
         let source = StoredBlob { store: store.clone(), digest, size, role, progress: Arc::clone(&progress) };
-        match registry.put_blob(&self.name, &digest, size, &source).await {
+        match registry.put_blob(&self.transfer.name, &digest, size, &source).await {
             Ok(()) => {
                 progress.event(Event::BlobDone { digest });
                 Ok(())

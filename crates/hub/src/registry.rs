@@ -82,7 +82,8 @@ impl fmt::Debug for RawManifest {
 /// A place that holds snapshots. `crate::conformance` (feature `testing`) says in code what is said here in words.
 ///
 /// A future of any method may be dropped at any point: what it was writing must not be visible then, unless it is
-/// whole. What is absent is `None`, not an error.
+/// whole. What is absent from a hub is `None`, not an error; where there is no hub at all, everything that reads is
+/// [`HubError::NotAHub`], and what puts makes one if hubs of this kind can be made so.
 #[async_trait]
 pub trait Registry: fmt::Debug + Send + Sync {
     /// Where it is, in the form that [`crate::HubLocation`] reads.

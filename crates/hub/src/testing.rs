@@ -1,27 +1,18 @@
 //! A small snapshot that is valid in every respect but that no engine can run, and a blob that is in memory: for
 //! tests of this and other crates.
 
-use std::collections::BTreeMap;
-use std::error::Error;
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
 
 use async_trait::async_trait;
-use format::config::{
-    Accelerator, Architecture, Config, Cpu, Disk, DiskRole, Engine, EngineKind, Kernel, Lineage, Machine,
-    Memory, Network, Profile, Provenance, StateFormat, layer_id,
-};
-use format::manifest::media_type;
-use format::map::{Codec, MapBuilder};
-use format::{Descriptor, Digest, Manifest, Map, Maps, PAGE_SIZE, snapshot, zstd_frame};
+use format::config::layer_id;
+use format::map::MapBuilder;
+use format::testing::{Contents, SampleError};
+use format::{Config, Digest, Manifest, Map, PAGE_SIZE};
 use store::{Framing, Lease, Store};
 use tokio::io::AsyncReadExt;
 
 use crate::{BlobReader, BlobSource};
-
-/// Why a sample could not be made.
-pub type SampleError = Box<dyn Error + Send + Sync>;
 
 /// What the sample is to be like. Its pages are noise, so that they do not get smaller when they are compressed.
 #[derive(Debug, Clone, Copy)]
@@ -69,90 +60,9 @@ pub fn put_sample(store: &Store, spec: &SampleSpec<'_>) -> Result<Sample, Sample
     }
     let memory = private_map(store, &lease, &format!("memory of {}", spec.seed), spec.memory_pages, &layers)?;
     let writable = private_map(store, &lease, &format!("disk of {}", spec.seed), 1, &[])?;
-    let put_map = |map: &Map| Ok::<_, SampleError>(store.put_blob(&lease, &map.encode(Codec::Zstd)?)?);
-    let layer = |(n, (content, map)): (u8, &(Digest, Map))| {
-        let (id, size) = (layer_id(n), map.bytes());
-        Ok::<_, SampleError>(Disk {
-            id,
-            role: DiskRole::Layer,
-            size,
-            map: put_map(map)?,
-            content: Some(*content),
-        })
-    };
-    let mut disks = (0..).zip(&layers).map(layer).collect::<Result<Vec<_>, _>>()?;
-    disks.push(Disk {
-        id: "writable".into(),
-        role: DiskRole::Writable,
-        size: writable.bytes(),
-        map: put_map(&writable)?,
-        content: None,
-    });
-    let config = Config {
-        version: 0,
-        architecture: Architecture::Amd64,
-        machine: machine(spec.layers, memory.bytes(), put_kernel(store, &lease)?)?,
-        engine: Engine {
-            kind: EngineKind::Qemu,
-            version: "10.0.2".into(),
-            machine_type: "pc-q35-7.2".into(),
-            accelerator: Accelerator::Tcg,
-            cpu: Cpu { model: "Haswell-noTSX".into(), features: vec!["-cx16".into()] },
-            state_format: StateFormat::QemuDevicesV1,
-            state: store.put_blob(&lease, &zstd_frame::encode(spec.seed.as_bytes())?)?,
-        },
-        memory: Memory { map: put_map(&memory)? },
-        disks,
-        lineage: Lineage::default(),
-        provenance: Provenance::default(),
-        attachments: Vec::new(),
-    };
-    let maps = Maps { memory, disks: layers.into_iter().map(|(_, map)| map).chain([writable]).collect() };
-    finish(store, lease, config, &maps)
-}
-
-fn finish(store: &Store, lease: Lease, config: Config, maps: &Maps) -> Result<Sample, SampleError> {
-    let descriptor = |media_type: &str, digest: Digest| {
-        let size = store.blob_size(&digest)?;
-        Ok::<_, SampleError>(Descriptor {
-            media_type: media_type.to_owned(),
-            digest,
-            size,
-            annotations: BTreeMap::new(),
-        })
-    };
-    let parts = snapshot::closure(&config, maps);
-    let parts = parts.iter().map(|part| descriptor(&part.media_type, part.digest));
-    let layers = parts.collect::<Result<_, _>>()?;
-    let config_digest = store.put_blob(&lease, &config.encode()?)?;
-    let manifest = Manifest::new(descriptor(media_type::CONFIG, config_digest)?, layers, BTreeMap::new());
-    let digest = store.put_blob(&lease, &manifest.encode()?)?;
-    Ok(Sample { digest, manifest, config, lease })
-}
-
-fn machine(layers: u8, memory: u64, kernel: Kernel) -> Result<Machine, SampleError> {
-    let profile = Profile::Q35V1;
-    let address = |last| Ipv4Addr::new(10, 0, 2, last);
-    Ok(Machine {
-        profile,
-        vcpus: 1,
-        memory: profile.memory_regions(memory),
-        devices: profile.devices(layers),
-        network: Network {
-            mac: "52:54:00:12:34:56".parse()?,
-            address: address(15),
-            prefix: 24,
-            gateway: address(2),
-            dns: address(3),
-        },
-        kernel,
-    })
-}
-
-fn put_kernel(store: &Store, lease: &Lease) -> Result<Kernel, SampleError> {
-    let image = store.put_blob(lease, b"a kernel")?;
-    let initrd = store.put_blob(lease, &zstd_frame::encode(b"an initrd")?)?;
-    Ok(Kernel { command_line: "quiet".into(), image, initrd })
+    let contents = Contents { state: spec.seed, memory, layers, writable };
+    let made = contents.put(|bytes| Ok(store.put_blob(&lease, bytes)?))?;
+    Ok(Sample { digest: made.digest, manifest: made.manifest, config: made.config, lease })
 }
 
 /// `pages` pages of noise at the start of at least 4 MiB, whose last pages come from the first page of each layer.

@@ -48,16 +48,26 @@ pub enum Error {
         /// The start of what it said.
         answer: String,
     },
+    /// This user cannot make a namespace in which it is root.
+    #[error(
+        "user {user} can't make a user namespace: {reason}; bake as root, or see `spore doctor` for what forbids it"
+    )]
+    NoUserNamespaces {
+        /// The user's name, or number where it has no name.
+        user: String,
+        /// What was tried and what it said.
+        reason: String,
+    },
     /// This user cannot make files that belong to other users.
     #[error(
-        "user {user} has no range of at least 65536 subordinate ids in {file}: \
-         ask an administrator for a free one, such as by `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
+        "user {user} has a range of {found} subordinate ids in /etc/subuid and /etc/subgid and needs 65536: ask an \
+         administrator for a free one, such as by `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`"
     )]
     NoSubordinateIds {
         /// The user's name, or number where it has no name.
         user: String,
-        /// `/etc/subuid` or `/etc/subgid`.
-        file: &'static str,
+        /// The longest range that it has in both.
+        found: u64,
     },
     /// An added file would replace a symbolic link or a file of the base by a folder.
     #[error("{path} is a folder of the recipe's files but a {found} in the base: use the folder's real path")]

@@ -39,6 +39,7 @@ pub use error::Error;
 pub use initrd::{Initrd, InitrdContent};
 pub use kernel::{Kernel, fetch_kernel, kernel_key};
 pub use modules::GuestModule;
+pub use namespace::UserNamespaces;
 pub use recipe::{
     Base, Build, Component, DebianBase, EnvironmentName, FileEntry, GuestPath, Machine, Mirror, Mode, OnFork,
     Owner, PackageName, Ready, Recipe, RecipeError, RecipePath, Runner, Size, Suite, TimeSpan, Variant, Warm,

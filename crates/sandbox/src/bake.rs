@@ -78,80 +78,82 @@ pub struct Parts {
     pub writable: u64,
 }
 
-/// Bakes a recipe. The engine is asked first which accelerators work.
-///
-/// # Errors
-/// If any stage fails, or `interrupted` is set: nothing but caches is left, and no tag is moved.
-pub fn bake(
-    store: &Store,
-    engine: &mut dyn Engine,
-    recipe: &Recipe,
-    options: &BakeOptions<'_>,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Result<Baked, Error> {
-    // A tool or a guest that was ended by the interruption fails in its own way: why is not its to know.
-    bake_stages(store, engine, recipe, options, progress, interrupted)
-        .map_err(|error| if interrupted.load(Ordering::Relaxed) { Error::Interrupted } else { error })
+/// A bake: what its stages work with.
+#[derive(Clone, Copy)]
+pub struct Bake<'a> {
+    /// Where the snapshot and the caches go.
+    pub store: &'a Store,
+    /// What is baked.
+    pub recipe: &'a Recipe,
+    /// How.
+    pub options: &'a BakeOptions<'a>,
+    /// Hears of each stage.
+    pub progress: &'a dyn Progress,
+    /// Once set, it stops.
+    pub interrupted: &'a AtomicBool,
 }
 
-fn bake_stages(
-    store: &Store,
-    engine: &mut dyn Engine,
-    recipe: &Recipe,
-    options: &BakeOptions<'_>,
-    progress: &dyn Progress,
-    interrupted: &AtomicBool,
-) -> Result<Baked, Error> {
-    let proceed = || if interrupted.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(()) };
-    let lease = store.lease()?;
-    progress.stage("base", "looking for cached layers");
-    let base = base::layers(store, &lease, recipe, options.refresh, progress)?;
-    proceed()?;
-    let held = base::kernel(store, recipe, options, progress)?;
-    proceed()?;
-    let work = store.work_folder()?;
-    progress.stage("guest", "packing the initrd");
-    let files = GuestFiles::write(work.path(), recipe, options, &held.kernel, base.layers.len())?;
-    // It is copied: other bakes need not wait any longer.
-    let kernel = held.release();
-    base::link_layers(store, &base, work.path())?;
-    let (kernel_file, initrd_file) =
-        (work.path().join(guest::KERNEL_FILE), work.path().join(guest::INITRD_FILE));
-    probe(store, engine, &kernel_file, &initrd_file)?;
-    proceed()?;
-    // The guest may write to all of its memory, which is a file here: a full disk then ends the engine without a word.
-    store.ensure_space(recipe.machine.memory.bytes())?;
-    let vm = machine::Frozen::make(
-        &*engine,
-        work.path(),
-        recipe,
-        &base,
-        files.command_line,
-        progress,
-        interrupted,
-    )?;
-    proceed()?;
-    let captured =
-        capture::Capture { store, lease: &lease, recipe, options, base: &base, kernel: &kernel, vm: &vm };
-    let (digest, size, parts) = captured.commit(work.path(), progress)?;
-    proceed()?;
-    let names = full_names(recipe, options);
-    for name in &names {
-        store.set_ref(name, &digest, None)?;
+impl Bake<'_> {
+    /// Bakes the recipe. The engine is asked first which accelerators work.
+    ///
+    /// # Errors
+    /// If any stage fails, or `interrupted` is set: nothing but caches is left, and no tag is moved.
+    pub fn run(&self, engine: &mut dyn Engine) -> Result<Baked, Error> {
+        // A tool or a guest that was ended by the interruption fails in its own way: why is not its to know.
+        self.stages(engine).map_err(|error| if self.is_interrupted() { Error::Interrupted } else { error })
     }
-    Ok(Baked { digest, names: names.iter().map(ToString::to_string).collect(), size, parts })
-}
 
-/// The tag that was asked for; else the recipe's version and the default tag, which names without a tag mean.
-fn full_names(recipe: &Recipe, options: &BakeOptions<'_>) -> Vec<FullName> {
-    let name = options.name.as_ref().unwrap_or(&recipe.name);
-    let mut tags = match &options.tag {
-        Some(tag) => vec![tag.clone()],
-        None => vec![recipe.version.clone(), Tag::default()],
-    };
-    tags.dedup();
-    tags.into_iter().map(|tag| FullName { hub: HubName::local(), name: name.clone(), tag }).collect()
+    fn stages(&self, engine: &mut dyn Engine) -> Result<Baked, Error> {
+        let Self { store, recipe, options, progress, .. } = *self;
+        let lease = store.lease()?;
+        progress.stage("base", "looking for cached layers");
+        let base = base::layers(self, &lease)?;
+        self.proceed()?;
+        let held = base::kernel(self)?;
+        self.proceed()?;
+        let work = store.work_folder()?;
+        progress.stage("guest", "packing the initrd");
+        let files = GuestFiles::write(work.path(), recipe, options, &held.kernel, base.layers.len())?;
+        // It is copied: other bakes need not wait any longer.
+        let kernel = held.release();
+        base::link_layers(store, &base, work.path())?;
+        let (kernel_file, initrd_file) =
+            (work.path().join(guest::KERNEL_FILE), work.path().join(guest::INITRD_FILE));
+        probe(store, engine, &kernel_file, &initrd_file)?;
+        self.proceed()?;
+        // The guest may write to all of its memory, which is a file here: a full disk then ends the engine without a word.
+        store.ensure_space(recipe.machine.memory.bytes())?;
+        let vm = machine::Frozen::make(self, &*engine, work.path(), &base, files.command_line)?;
+        self.proceed()?;
+        let captured = capture::Capture { bake: self, lease: &lease, base: &base, kernel: &kernel, vm: &vm };
+        let (digest, size, parts) = captured.commit(work.path())?;
+        self.proceed()?;
+        let names = self.full_names();
+        for name in &names {
+            store.set_ref(name, &digest, None)?;
+        }
+        Ok(Baked { digest, names: names.iter().map(ToString::to_string).collect(), size, parts })
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn proceed(&self) -> Result<(), Error> {
+        if self.is_interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// The tag that was asked for; else the recipe's version and the default tag, which names without a tag mean.
+    fn full_names(&self) -> Vec<FullName> {
+        let Self { recipe, options, .. } = self;
+        let name = options.name.as_ref().unwrap_or(&recipe.name);
+        let mut tags = match &options.tag {
+            Some(tag) => vec![tag.clone()],
+            None => vec![recipe.version.clone(), Tag::default()],
+        };
+        tags.dedup();
+        tags.into_iter().map(|tag| FullName { hub: HubName::local(), name: name.clone(), tag }).collect()
+    }
 }
 
 /// The best accelerator of an engine.

@@ -18,7 +18,9 @@ use store::Store;
 
 use crate::channel::Peer;
 use crate::error::At;
-use crate::{CONTROL_SOCKET, Channel, ChannelError, Error, Sandbox, Status, SupervisorProgram, fork};
+use crate::launch::FailedStart;
+use crate::supervisor::ADOPTION_DEADLINE;
+use crate::{CONTROL_SOCKET, Channel, ChannelError, Error, Sandbox, Status, SupervisorProgram, launch};
 
 /// The one session of a client's connection.
 const SESSION: SessionId = SessionId(1);
@@ -36,8 +38,10 @@ pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) ->
     match &sandbox.status {
         Status::Running => {}
         Status::Unsupervised => {
-            let supervisor = fork::start_supervisor(store, program, &sandbox.id, fork::Task::Adopt)?;
-            supervisor.wait(Deadline::after(GREETING_DEADLINE), &AtomicBool::new(false))?;
+            let supervisor = launch::start(store, program, &sandbox.id, launch::Task::Adopt)?;
+            supervisor.wait(ADOPTION_DEADLINE, &AtomicBool::new(false)).map_err(
+                |FailedStart { cause, reason }| Error::NotAdopted { id: sandbox.id.clone(), cause, reason },
+            )?;
         }
         Status::Starting => {
             let reason = "it is still starting".to_owned();

@@ -1,13 +1,14 @@
 //! What can go wrong with a VM.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use engine::{EngineError, Mismatch};
 use format::Digest;
 use format::zstd_frame::ZstdError;
 use store::SandboxId;
 
-use crate::ChannelError;
+use crate::{Cause, ChannelError};
 
 /// Why an act on a VM failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,32 @@ pub enum Error {
     /// A fork did not become ready and was removed.
     #[error("a fork did not become ready and was removed: {reason}")]
     NotReady {
+        /// What callers tell it apart by.
+        cause: Cause,
         /// What its supervisor said.
+        reason: String,
+    },
+    /// A fork did not become ready in time and was removed.
+    #[error(
+        "a fork was not ready within {allowed:?} and was removed: {reason}; allow more with --deadline, or see whether the \
+         recipe's on_fork ever ends"
+    )]
+    NotInTime {
+        /// How long it may have taken.
+        allowed: Duration,
+        /// What was not done by then.
+        reason: String,
+    },
+    /// The VM runs, but no supervisor serves it.
+    #[error(
+        "sandbox {id} was not taken up by a new supervisor: {reason}; try again, or `spore kill {id}` removes it"
+    )]
+    NotAdopted {
+        /// The sandbox.
+        id: SandboxId,
+        /// What callers tell it apart by.
+        cause: Cause,
+        /// What the new supervisor said.
         reason: String,
     },
     /// The sandbox's VM has ended.

@@ -14,9 +14,8 @@
 //! `fork -n 100` leaves a hundred sandboxes or none, wherever it is killed.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -24,15 +23,13 @@ use std::time::Duration;
 
 use engine::NetworkMode;
 use format::FullName;
-use host::{Deadline, ProcessId};
 use rustix::pipe::PipeFlags;
-use store::{Flats, Lease, SandboxId, Snapshot, Store};
+use store::{Flats, Lease, SandboxId, Snapshot};
 
 use crate::error::At;
-use crate::manage::{self, KILL_DEADLINE};
+use crate::launch::{self, Supervisor, Task};
 use crate::record::Record;
-use crate::supervisor::Announcement;
-use crate::{Context, Error, SUPERVISOR_LOG, SupervisorProgram, layout};
+use crate::{Cause, Context, Error, layout};
 
 /// How to fork.
 #[derive(Debug, Clone)]
@@ -64,27 +61,8 @@ struct Ready {
     supervisor: Supervisor,
 }
 
-/// A supervisor that this process has started.
-pub(crate) struct Supervisor {
-    process: ProcessId,
-    connection: UnixStream,
-}
-
-impl Supervisor {
-    /// Ends it, and removes its sandbox. What cannot be removed shows in `ps -a` and is removed by `kill`.
-    fn remove(self, context: &Context<'_>, id: &SandboxId) {
-        self.process.kill().ok();
-        self.process.wait(Deadline::after(KILL_DEADLINE)).ok();
-        if let Ok(sandbox) = manage::find(context.store, id.as_str()) {
-            manage::kill(context.store, &sandbox).ok();
-        }
-    }
-}
-
 /// Most sandboxes that one act forks: well below what an empty pipe takes.
 pub const MAX_COUNT: usize = 10_000;
-/// Longest announcement of a supervisor, in bytes.
-const ANNOUNCEMENT_BYTES: u64 = 64 << 10;
 
 /// Forks `snapshot`, which `lease` protects. `on_ready` is called for each sandbox; `interrupted` makes all of it stop and go.
 ///
@@ -148,11 +126,11 @@ pub fn fork(
 
 /// Tells all supervisors that they stay.
 fn keep_all(keep: OwnedFd, ready: &[Ready], interrupted: &AtomicBool) -> Result<(), Error> {
-    let ended = || Error::NotReady { reason: "its supervisor has ended".to_owned() };
+    let ended = || Error::NotReady { cause: Cause::Other, reason: launch::SUPERVISOR_ENDED.to_owned() };
     if interrupted.load(Ordering::Relaxed) {
         return Err(Error::Interrupted);
     }
-    if !ready.iter().all(|one| one.supervisor.process.is_alive()) {
+    if !ready.iter().all(|one| one.supervisor.is_alive()) {
         return Err(ended());
     }
     let count = ready.len();
@@ -190,13 +168,13 @@ impl Job<'_> {
             .write(draft.path())?;
         let folder = draft.commit()?;
         let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline };
-        let supervisor =
-            start_supervisor(context.store, context.supervisor, &id, task).inspect_err(|_| {
-                // Nothing runs in it yet.
-                context.store.remove_sandbox(&id).ok();
-            })?;
+        let supervisor = launch::start(context.store, context.supervisor, &id, task).inspect_err(|_| {
+            // Nothing runs in it yet.
+            context.store.remove_sandbox(&id).ok();
+        })?;
         let ready = supervisor
-            .wait(Deadline::after(options.deadline), interrupted)
+            .wait(options.deadline, interrupted)
+            .map_err(|failure| failure.of_fork(options.deadline))
             .and_then(|()| Record::read(&folder));
         match ready {
             Ok(record) => Ok(Ready { forked: Forked { id, record }, supervisor }),
@@ -204,85 +182,6 @@ impl Job<'_> {
                 supervisor.remove(context, &id);
                 Err(error)
             }
-        }
-    }
-}
-
-/// What a supervisor is started for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Task<'a> {
-    /// To restore the VM, and to serve it if a byte comes through this pipe.
-    Restore {
-        /// The end to read from.
-        kept: BorrowedFd<'a>,
-        /// How long the guest may take.
-        deadline: Duration,
-    },
-    /// To serve a VM whose supervisor has died.
-    Adopt,
-}
-
-/// Starts a supervisor for the sandbox `id`, and gives the connection on which it announces itself.
-pub(crate) fn start_supervisor(
-    store: &Store,
-    program: &SupervisorProgram,
-    id: &SandboxId,
-    task: Task<'_>,
-) -> Result<Supervisor, Error> {
-    let folder = store.sandbox_path(id);
-    let log_path = folder.join(SUPERVISOR_LOG);
-    let log = File::options().append(true).create(true).open(&log_path).at("open", &log_path)?;
-    let (ours, theirs) = UnixStream::pair().at("connect to the supervisor in", &folder)?;
-    let mut arguments = program.arguments.clone();
-    arguments.push(id.to_string());
-    arguments.push(theirs.as_raw_fd().to_string());
-    let mut inherit = vec![theirs.as_fd()];
-    match task {
-        Task::Restore { kept, deadline } => {
-            arguments.extend(["--restore".to_owned(), kept.as_raw_fd().to_string()]);
-            arguments.extend(["--deadline-ms".to_owned(), deadline.as_millis().to_string()]);
-            inherit.push(kept);
-        }
-        Task::Adopt => arguments.push("--adopt".to_owned()),
-    }
-    let process = host::spawn(&host::Spawn {
-        program: &program.program,
-        arguments: &arguments,
-        folder: &folder,
-        output: &log,
-        inherit: &inherit,
-        die_with_parent: false,
-    })
-    .at("start the supervisor", &program.program)?;
-    Ok(Supervisor { process, connection: ours })
-}
-
-impl Supervisor {
-    /// Waits until it announces that its sandbox is ready.
-    pub(crate) fn wait(&self, deadline: Deadline, interrupted: &AtomicBool) -> Result<(), Error> {
-        /// How often an interruption is looked for.
-        const TICK: Duration = Duration::from_millis(200);
-        let not_ready = |reason: String| Error::NotReady { reason };
-        let mut line = Vec::new();
-        let mut reader = BufReader::new((&self.connection).take(ANNOUNCEMENT_BYTES));
-        loop {
-            if interrupted.load(Ordering::Relaxed) {
-                return Err(Error::Interrupted);
-            }
-            let left = deadline.remaining().ok_or_else(|| not_ready("it took too long".to_owned()))?;
-            self.connection
-                .set_read_timeout(Some(left.min(TICK)))
-                .map_err(|error| not_ready(error.to_string()))?;
-            match reader.read_until(b'\n', &mut line) {
-                Ok(_) if line.ends_with(b"\n") => break,
-                Ok(_) => return Err(not_ready("its supervisor has ended".to_owned())),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(error) => return Err(not_ready(error.to_string())),
-            }
-        }
-        match serde_json::from_slice(&line).map_err(|error| not_ready(error.to_string()))? {
-            Announcement::Ready => Ok(()),
-            Announcement::Failed { reason } => Err(not_ready(reason)),
         }
     }
 }

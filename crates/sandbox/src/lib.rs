@@ -19,17 +19,20 @@
 //! - Nothing here knows which engine runs.
 
 pub mod bake;
+mod cause;
 mod channel;
 mod client;
 mod error;
 mod fork;
 mod identity;
+mod launch;
 mod layout;
 mod manage;
 mod probe;
 mod record;
 pub mod supervisor;
 
+pub use cause::Cause;
 pub use channel::{Channel, ChannelError};
 pub use client::{Event, Session, SessionInput, connect};
 pub use error::Error;

@@ -20,29 +20,19 @@ use agent_protocol::{Reply, Request};
 use engine::{AGENT_SOCKET, Description, Engine, FileName, MemoryMode, NetworkMode, RestoreSpec, Setup};
 use format::Config;
 use host::{Deadline, ProcessId};
-use serde::{Deserialize, Serialize};
 use store::{SandboxId, Store};
 
 use crate::channel::{Channel, ChannelError, Peer};
 use crate::error::At;
+use crate::launch::Announcement;
 use crate::record::Record;
 use crate::{CONTROL_SOCKET, Error, LOCK_FILE, identity, layout};
 
 /// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a supervisor tells the command that started it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Announcement {
-    /// The sandbox is ready.
-    Ready,
-    /// It is not and will not be.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
+/// How long the agent of a running VM may take to answer a new supervisor.
+pub(crate) const ADOPTION_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]
@@ -97,10 +87,13 @@ pub fn run(
     let (control, supervised) = match ready {
         Ok(ready) => ready,
         Err(error) => {
-            announce(&mut parent, &Announcement::Failed { reason: error.to_string() }, &folder).ok();
-            if matches!(start, Start::Restore { .. }) {
-                store.remove_sandbox(id)?;
-            }
+            // Removed first: who hears of it may end this process.
+            let removed = match &start {
+                Start::Restore { .. } => store.remove_sandbox(id),
+                Start::Adopt => Ok(()),
+            };
+            announce(&mut parent, &Announcement::Failed((&error).into()), &folder).ok();
+            removed?;
             return Err(error);
         }
     };
@@ -211,7 +204,7 @@ fn adopt(store: &Store, id: &SandboxId, folder: PathBuf) -> Result<Supervised, E
         .filter(|process| record.ready && process.is_alive())
         .ok_or_else(|| Error::NotRunning { id: id.clone(), reason: "its engine has ended".to_owned() })?;
     let config = read_config(store, &record)?;
-    let deadline = Deadline::after(GREETING_DEADLINE);
+    let deadline = Deadline::after(ADOPTION_DEADLINE);
     let agent = |source| Error::Agent { what: "the agent was not reached again".to_owned(), source };
     let mut channel = Channel::new(connect(&folder)?).at("greet the agent in", &folder)?;
     channel.greet(Peer::Unknown, Some(&Request::Ping {}), deadline).map_err(agent)?;

@@ -18,7 +18,7 @@ use crate::commands;
 
 Exit codes:
   0 done   1 failed   2 wrong usage   3 not found   4 this host cannot run the snapshot
-  5 verification failed: bytes are not what their digest says   130 interrupted
+  5 verification failed: not what digests or the snapshot say   130 interrupted
   exec, eval and run: the command's own status; 125 when Spore itself failed, 126 and 127 as in a shell")]
 pub(crate) struct Cli {
     #[command(flatten)]

@@ -69,8 +69,7 @@ pub(crate) fn snapshot(
     lease: &Lease,
     digest: &Digest,
 ) -> Result<Snapshot, CliError> {
-    lease.protect(digest)?;
-    let missing = match store.load_snapshot(digest) {
+    let missing = match store.load_leased(lease, digest) {
         Err(error @ LoadError::Missing { .. }) => error,
         loaded => return Ok(loaded?),
     };
@@ -86,7 +85,7 @@ pub(crate) fn snapshot(
         ));
         progress.finish();
         match fetched {
-            Ok(_) => return Ok(store.load_snapshot(digest)?),
+            Ok(_) => return Ok(store.load_leased(lease, digest)?),
             Err(CliError::Interrupted) => return Err(CliError::Interrupted),
             Err(error) => failure = error,
         }

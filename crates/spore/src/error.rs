@@ -117,9 +117,10 @@ impl CliError {
             Self::Resolve(error) => resolve_kind(error),
             Self::Ref(error) => ref_kind(error),
             Self::SandboxId(error) => sandbox_id_kind(error),
-            Self::Blob(error) => blob_kind(error),
-            Self::Load(error) => load_kind(error),
+            Self::Blob(error) => cause_kind(error),
+            Self::Load(error) => cause_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
+            Self::Engine(error) => cause_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
             _ => Kind::Failed,
@@ -138,7 +139,7 @@ fn resolve_kind(error: &store::ResolveError) -> Kind {
 fn ref_kind(error: &store::RefError) -> Kind {
     match error {
         store::RefError::NotFound { .. } => Kind::NotFound,
-        store::RefError::Load(error) => load_kind(error),
+        store::RefError::Load(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }
@@ -147,50 +148,34 @@ fn sandbox_id_kind(error: &store::SandboxError) -> Kind {
     match error {
         store::SandboxError::Id { .. } | store::SandboxError::Ambiguous { .. } => Kind::Usage,
         store::SandboxError::NotFound { .. } => Kind::NotFound,
-        store::SandboxError::Load(error) => load_kind(error),
+        store::SandboxError::Load(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }
 
-fn blob_kind(error: &store::BlobError) -> Kind {
-    match error {
-        store::BlobError::Missing { .. } => Kind::NotFound,
-        store::BlobError::File(_) => Kind::Failed,
-        _ => Kind::Verification,
-    }
-}
-
-fn load_kind(error: &store::LoadError) -> Kind {
-    match error {
-        store::LoadError::Missing { .. } => Kind::NotFound,
-        store::LoadError::Blob(error) => blob_kind(error),
-        _ => Kind::Verification,
+/// Of what another crate has told apart already.
+fn cause_kind(cause: impl Into<sandbox::Cause>) -> Kind {
+    use sandbox::Cause;
+    match cause.into() {
+        Cause::Missing => Kind::NotFound,
+        Cause::Incompatible => Kind::Incompatible,
+        Cause::Invalid => Kind::Verification,
+        Cause::Interrupted => Kind::Interrupted,
+        Cause::Timeout | Cause::Other => Kind::Failed,
     }
 }
 
 fn sandbox_kind(error: &sandbox::Error) -> Kind {
     match error {
-        sandbox::Error::Incompatible { .. } => Kind::Incompatible,
-        sandbox::Error::Interrupted => Kind::Interrupted,
-        sandbox::Error::State { .. } => Kind::Verification,
-        sandbox::Error::Blob(error) => blob_kind(error),
-        sandbox::Error::Load(error) => load_kind(error),
         sandbox::Error::Sandbox(error) => sandbox_id_kind(error),
         sandbox::Error::Ref(error) => ref_kind(error),
-        sandbox::Error::Layout(error) => match error {
-            store::LayoutError::Blob(error) => blob_kind(error),
-            store::LayoutError::Frame { .. }
-            | store::LayoutError::Index { .. }
-            | store::LayoutError::Pages { .. }
-            | store::LayoutError::Content { .. } => Kind::Verification,
-            _ => Kind::Failed,
-        },
-        _ => Kind::Failed,
+        error => cause_kind(error),
     }
 }
 
 fn hub_kind(error: &hub::HubError) -> Kind {
     match error {
+        hub::HubError::NotAHub { .. } => Kind::NotFound,
         hub::HubError::Corrupt { .. } => Kind::Verification,
         _ => Kind::Failed,
     }
@@ -199,9 +184,9 @@ fn hub_kind(error: &hub::HubError) -> Kind {
 fn push_kind(error: &hub::PushError) -> Kind {
     match error {
         hub::PushError::Damaged { .. } => Kind::Verification,
-        hub::PushError::Snapshot(error) => load_kind(error),
+        hub::PushError::Snapshot(error) => cause_kind(error),
         hub::PushError::Hub(error) => hub_kind(error),
-        hub::PushError::Store(error) => blob_kind(error),
+        hub::PushError::Store(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }
@@ -209,7 +194,7 @@ fn push_kind(error: &hub::PushError) -> Kind {
 fn pull_kind(error: &hub::PullError) -> Kind {
     use hub::PullError;
     match error {
-        PullError::NotFound { .. } | PullError::Incomplete { .. } => Kind::NotFound,
+        PullError::NotFound { .. } | PullError::Incomplete { .. } | PullError::NoHub { .. } => Kind::NotFound,
         PullError::Variants { .. } => Kind::Usage,
         PullError::WrongSize { .. }
         | PullError::Corrupt { .. }
@@ -219,7 +204,7 @@ fn pull_kind(error: &hub::PullError) -> Kind {
         | PullError::Map { .. }
         | PullError::Inconsistent { .. } => Kind::Verification,
         PullError::Hub(error) => hub_kind(error),
-        PullError::Store(error) => blob_kind(error),
+        PullError::Store(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }
@@ -240,5 +225,48 @@ pub(crate) trait Doing<T> {
 impl<T> Doing<T> for std::io::Result<T> {
     fn doing(self, what: impl Into<String>) -> Result<T, CliError> {
         self.map_err(|source| CliError::Io { what: what.into(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::EngineError;
+    use format::Digest;
+    use sandbox::Cause;
+
+    use super::*;
+
+    #[test]
+    fn an_engine_s_refusal_is_the_same_whoever_meets_it() {
+        let attachment = || EngineError::Attachment {
+            device: "layer0".to_owned(),
+            expected: "4096 bytes".to_owned(),
+            found: "8192 bytes".to_owned(),
+        };
+        let incompatible = || EngineError::Incompatible(Vec::new());
+        assert_eq!(CliError::from(attachment()).kind(), Kind::Verification);
+        assert_eq!(CliError::from(sandbox::Error::from(attachment())).kind(), Kind::Verification);
+        assert_eq!(CliError::from(incompatible()).kind(), Kind::Incompatible);
+        assert_eq!(CliError::from(sandbox::Error::from(incompatible())).kind(), Kind::Incompatible);
+    }
+
+    #[test]
+    fn what_a_supervisor_has_found_decides() {
+        let kind = |cause| {
+            CliError::from(sandbox::Error::NotReady { cause, reason: "it said so".to_owned() }).kind()
+        };
+        assert_eq!(kind(Cause::Incompatible), Kind::Incompatible);
+        assert_eq!(kind(Cause::Invalid), Kind::Verification);
+        assert_eq!(kind(Cause::Missing), Kind::NotFound);
+        assert_eq!(kind(Cause::Timeout), Kind::Failed);
+        assert_eq!(kind(Cause::Other), Kind::Failed);
+    }
+
+    #[test]
+    fn what_a_store_lacks_or_has_damaged_is_told_apart() {
+        let (digest, found) = (Digest::of(b"said"), Digest::of(b"found"));
+        assert_eq!(CliError::from(store::BlobError::Missing { digest }).kind(), Kind::NotFound);
+        let unexpected = store::BlobError::Unexpected { expected: digest, found };
+        assert_eq!(CliError::from(unexpected).kind(), Kind::Verification);
     }
 }

@@ -14,6 +14,7 @@ mod error;
 mod hubs;
 mod interrupt;
 mod output;
+mod problems;
 mod progress;
 
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
-use hub::PlannedBlob;
+use hub::{PlannedBlob, TransferPlan};
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -72,11 +72,6 @@ pub(crate) fn error(message: &str, kind: &str, format: Format) {
     say(&line);
 }
 
-/// Prints what somebody should know about a result that stands all the same.
-pub(crate) fn warn(message: &str) {
-    say(&format!("spore: warning: {}", plain(message)));
-}
-
 /// A line on standard error, where nobody may be there to read it.
 pub(crate) fn say(line: &str) {
     writeln!(io::stderr(), "{line}").ok();
@@ -107,13 +102,21 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// What a plan would transfer, a blob a line.
-pub(crate) fn blobs(blobs: &[PlannedBlob]) -> String {
-    if blobs.is_empty() {
-        return String::new();
+/// A plan of a push or a pull in a line: `sha256:… {way} /srv/hub: 3 of 9 blobs {act}, 12.00 MiB`.
+pub(crate) fn transfer_head(plan: &TransferPlan, way: &str, act: &str) -> String {
+    let TransferPlan { hub, snapshot, present, missing, .. } = plan;
+    let (count, all, bytes) = (missing.len(), present.len() + missing.len(), size(plan.missing_bytes()));
+    format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}")
+}
+
+/// The plan in whole: below its head what it would transfer, a blob a line.
+pub(crate) fn transfer(head: &str, plan: &TransferPlan) -> String {
+    if plan.missing.is_empty() {
+        return head.to_owned();
     }
     let row = |blob: &PlannedBlob| vec![size(blob.size), blob.digest.to_string(), blob.role.clone()];
-    table(&["SIZE", "DIGEST", "PART"], &blobs.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<_> = plan.missing.iter().map(row).collect();
+    format!("{head}\n{}", table(&["SIZE", "DIGEST", "PART"], &rows))
 }
 
 /// Bytes for people, in binary units.

@@ -85,7 +85,11 @@ command = ["/bin/sh", "-ec", """
 """]
 deadline = "1s"
 "#;
-    assert_no_fork("on-fork-freezes", FREEZE_AGENT, &["it took too long"]);
+    assert_no_fork(
+        "on-fork-freezes",
+        FREEZE_AGENT,
+        &["the new identity was not acknowledged", "within 10s", "--deadline", "on_fork"],
+    );
 }
 
 /// Asserts that forks of a snapshot with such a hook fail, saying so, and that nothing of them is left.

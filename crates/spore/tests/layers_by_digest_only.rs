@@ -111,12 +111,13 @@ fn an_engine_that_attaches_something_else_is_ended(world: &World) {
     let size = |number: usize| long.frozen.config.disks[number].size;
     for Lie { change, found, refused_by_engine } in lies(size) {
         let liar = Liar::new(world.folder(), &change);
-        let outcome = fork(&liar).finish().exits_with(1);
+        let outcome = fork(&liar).finish();
         let error = outcome.error();
         let was_compared = error.contains("the engine was ended") && error.contains(&found);
         // Some engines find the state of a device unfit for it before they are asked what is attached.
         let was_refused = refused_by_engine.is_some_and(|place| error.contains(place));
         assert!(was_compared || was_refused, "{found:?} is not said: {outcome}");
+        outcome.exits_with(if was_compared { 5 } else { 1 });
         assert!(liar.was_started(), "{change}");
         assert!(!liar.has_run(), "the guest has run with other disks: {change}");
         user.assert_no_sandboxes();

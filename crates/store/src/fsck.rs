@@ -1,4 +1,5 @@
-//! Checking a store in whole: every byte is hashed again, every snapshot read again, every name looked at.
+//! Checking a store in whole: every blob and layer is hashed again, what else was laid out is compared with its map,
+//! every snapshot is read again, every name looked at.
 //!
 //! It changes nothing and may run beside everything else: what tags and sandboxes name is on its lease, and what is
 //! collected while it looks is no problem. Memory is bounded: contents are streamed, snapshots read one by one.
@@ -10,6 +11,7 @@ use format::{Digest, FullName};
 use crate::layout::LayoutError;
 use crate::{FileError, FlatKey, LoadError, SandboxId, Store};
 
+mod compare;
 mod content;
 mod foreign;
 mod snapshots;
@@ -51,6 +53,14 @@ pub enum Problem {
         /// Why.
         source: Box<LayoutError>,
     },
+    /// A tag does not say where it leads.
+    #[error("tag {name} is damaged: {source}")]
+    DamagedRef {
+        /// The tag.
+        name: FullName,
+        /// What is wrong with its file.
+        source: Box<FileError>,
+    },
     /// A tag leads nowhere.
     #[error("tag {name} leads to {digest}, which is not in the store")]
     DanglingRef {
@@ -87,6 +97,12 @@ pub enum Problem {
         /// The file or folder.
         path: PathBuf,
     },
+    /// What a command has removed, or left when it was killed, still takes space.
+    #[error("{} is left over", path.display())]
+    Leftover {
+        /// The file or folder.
+        path: PathBuf,
+    },
     /// Something could not be read.
     #[error(transparent)]
     File(#[from] FileError),
@@ -102,6 +118,7 @@ impl Problem {
                 "end the sandboxes that use it and remove it: the next fork lays it out again"
             }
             Self::Unchecked { .. } => "see what the message names, and check again",
+            Self::DamagedRef { .. } => "remove it with `spore rm`, then pull it again",
             Self::DanglingRef { .. } => "pull it again, or remove the tag with `spore rm`",
             Self::DanglingSandbox { .. } => "end it with `spore kill`",
             Self::Snapshot { source, .. } if matches!(**source, LoadError::Missing { .. }) => {
@@ -111,6 +128,7 @@ impl Problem {
                 "remove its tags with `spore rm`, run `spore prune`, and pull or bake it again"
             }
             Self::Foreign { .. } => "move it out of the store",
+            Self::Leftover { .. } => "run `spore prune`: it removes it, or says why it cannot be removed",
             Self::File(_) => "see what the message names, and check again",
         }
     }
@@ -119,9 +137,9 @@ impl Problem {
 /// How far a check has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes hashed.
+    /// Bytes hashed or compared.
     pub done: u64,
-    /// Bytes to hash.
+    /// Bytes to hash or compare; holes that need not be read are not among them.
     pub total: u64,
 }
 
@@ -146,10 +164,12 @@ impl Store {
     pub fn fsck(&self, progress: &(dyn Fn(Progress) + Sync)) -> Result<Report, FileError> {
         let lease = self.lease()?;
         let mut report = Report::default();
+        let removed = self.removed()?;
         self.check_names(&mut report)?;
         let tags = self.check_roots(&lease, &mut report)?;
         self.check_contents(&mut report, progress)?;
         self.check_snapshots(&tags, &mut report)?;
+        self.check_removed(removed, &mut report)?;
         Ok(report)
     }
 }

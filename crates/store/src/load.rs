@@ -160,7 +160,17 @@ impl Store {
         Err(LoadError::Missing { digest: *digest, parts })
     }
 
-    /// The snapshot `digest`, if all of it is here and fits together. Hold a lease on it, else parts may go.
+    /// Claims a snapshot and loads it: all of it stays as long as the lease.
+    ///
+    /// # Errors
+    /// As [`Store::claim_snapshot`] and [`Store::load_snapshot`].
+    pub fn load_leased(&self, lease: &Lease, digest: &Digest) -> Result<Snapshot, LoadError> {
+        self.claim_snapshot(lease, digest)?;
+        self.load_snapshot(digest)
+    }
+
+    /// The snapshot `digest`, if all of it is here and fits together. Its parts can go unless it was claimed before (see
+    /// [`Store::claim_snapshot`]): a lease alone does not bring back what a collector has in its hands.
     ///
     /// # Errors
     /// [`LoadError::Missing`] with everything that is missing; else what is damaged or does not fit.

@@ -164,6 +164,16 @@ impl Store {
         self.folder(Folder::Partial).join(digest.hex())
     }
 
+    /// Bytes of the blob `digest` that have come: those that the next [`Partial::open`] need not ask for, if it finds
+    /// them to be good.
+    ///
+    /// # Errors
+    /// If the file cannot be examined.
+    pub fn partial_bytes(&self, digest: &Digest) -> Result<u64, FileError> {
+        let path = self.partial_path(digest);
+        Ok(found(fs::metadata(&path).at("examine", &path))?.map_or(0, |metadata| metadata.len()))
+    }
+
     /// What broken pulls have left and no process writes to, with its bytes; only what is older than `age`.
     pub(crate) fn broken_pulls(&self, age: Duration) -> Result<Vec<(Digest, u64)>, FileError> {
         let mut broken = Vec::new();

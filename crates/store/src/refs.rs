@@ -29,6 +29,9 @@ pub struct RefRecord {
     pub origin: Option<String>,
 }
 
+/// Tags that can be read, and those that can't.
+pub type ReadableRefs = (BTreeMap<FullName, RefRecord>, Vec<(FullName, FileError)>);
+
 /// Why a tag cannot be changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RefError {
@@ -122,18 +125,23 @@ impl Store {
         Ok(self.read_ref(&file_name(name)?)?)
     }
 
-    /// Removes a tag and gives where it led. Its snapshot stays until the next collection.
+    /// Removes a tag and gives where it led, unless that can't be read. Its snapshot stays until the next collection.
     ///
     /// # Errors
     /// If there is no such tag, or it cannot be removed.
-    pub fn remove_ref(&self, name: &FullName) -> Result<RefRecord, RefError> {
+    pub fn remove_ref(&self, name: &FullName) -> Result<Option<Digest>, RefError> {
         let lock = self.lock_refs()?;
-        let record = self.get_ref(name)?.ok_or_else(|| RefError::NotFound { name: name.clone() })?;
-        let folder = self.folder(Folder::Refs);
-        remove_file(&folder.join(file_name(name)?))?;
+        let (folder, file_name) = (self.folder(Folder::Refs), file_name(name)?);
+        let digest = match self.read_ref(&file_name) {
+            Ok(None) => return Err(RefError::NotFound { name: name.clone() }),
+            Ok(Some(record)) => Some(record.digest),
+            // Removing it is all that can be done about it.
+            Err(_) => None,
+        };
+        remove_file(&folder.join(file_name))?;
         sync_folder(&folder)?;
         self.write_index(&lock)?;
-        Ok(record)
+        Ok(digest)
     }
 
     /// All tags.
@@ -141,15 +149,26 @@ impl Store {
     /// # Errors
     /// If one cannot be read.
     pub fn refs(&self) -> Result<BTreeMap<FullName, RefRecord>, FileError> {
-        let mut refs = BTreeMap::new();
+        let (refs, damaged) = self.readable_refs()?;
+        damaged.into_iter().next().map_or(Ok(refs), |(_, error)| Err(error))
+    }
+
+    /// All tags that can be read, and the others, with the reason: for lists of what is here. Nothing may be taken for
+    /// unused by them.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn readable_refs(&self) -> Result<ReadableRefs, FileError> {
+        let (mut refs, mut damaged) = (BTreeMap::new(), Vec::new());
         for file_name in names(&self.folder(Folder::Refs))? {
             // Another file is no tag; fsck names it.
             let Some(name) = full_name(&file_name) else { continue };
-            if let Some(record) = self.read_ref(&file_name)? {
-                refs.insert(name, record);
+            match self.read_ref(&file_name) {
+                Ok(record) => refs.extend(record.map(|record| (name, record))),
+                Err(error) => damaged.push((name, error)),
             }
         }
-        Ok(refs)
+        Ok((refs, damaged))
     }
 
     /// All tags at one moment: while it reads, none changes.
@@ -182,7 +201,9 @@ impl Store {
     }
 
     fn index(&self) -> Result<Vec<u8>, FileError> {
-        let manifests = self.refs()?.into_iter().map(|(name, record)| {
+        // A damaged tag is not to keep others from being written, nor the store from being opened.
+        let (refs, _) = self.readable_refs()?;
+        let manifests = refs.into_iter().map(|(name, record)| {
             serde_json::json!({
                 "mediaType": media_type::MANIFEST,
                 "digest": record.digest,

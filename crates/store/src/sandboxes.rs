@@ -12,6 +12,7 @@ use std::str::FromStr;
 use format::Digest;
 
 use crate::file::{At, FileError, found, names, read_small, remove_tree, rename_new, sync_folder};
+use crate::lock::lock_existing;
 use crate::prune::Item;
 use crate::{Folder, Lease, LoadError, Store, WorkFolder};
 
@@ -214,6 +215,8 @@ impl Store {
         if renamed.is_none() {
             return Err(SandboxError::NotFound { prefix: id.to_string() });
         }
+        // Not to be taken for a leftover while it goes.
+        let _held = lock_existing(&trash).ok();
         sync_folder(&self.folder(Folder::Sandboxes))?;
         Ok(remove_tree(&trash)?)
     }

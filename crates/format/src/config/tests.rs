@@ -1,6 +1,8 @@
 //! Configs: golden bytes, and each rule broken once.
-use super::sample::sample;
+use std::collections::BTreeMap;
+
 use super::*;
+use crate::testing::config as sample;
 
 #[test]
 fn golden_bytes() {

@@ -1,7 +1,7 @@
 //! The closure, and each way in which manifest, config and maps can disagree.
 use super::*;
-use crate::config::sample::sample;
 use crate::map::{MapBlob, MapBuilder};
+use crate::testing;
 
 fn blob(name: &str, plain_pages: u64) -> MapBlob {
     let digest = Digest::of(format!("frames {name}").as_bytes());
@@ -15,7 +15,7 @@ fn layer_map(name: &str, pages: u64) -> Map {
 }
 
 fn parts() -> (Config, Maps) {
-    let config = sample(2, 8192);
+    let config = testing::config(2, 8192);
     let mut memory = MapBuilder::new(1024);
     memory.blob(0, 10, &blob("memory", 10), 0).unwrap();
     memory.layer(500, 2, Digest::of(b"layer 1"), 0).unwrap();
@@ -26,19 +26,7 @@ fn parts() -> (Config, Maps) {
 }
 
 fn manifest(config: &Config, maps: &Maps) -> Manifest {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: std::collections::BTreeMap::new(),
-    };
-    let layers =
-        closure(config, maps).into_iter().map(|p| descriptor(&p.media_type, p.digest, p.size.unwrap_or(7)));
-    Manifest::new(
-        descriptor(media_type::CONFIG, Digest::of(b"config"), 1),
-        layers.collect(),
-        Default::default(),
-    )
+    testing::manifest(config, b"config", maps, |_| 7)
 }
 
 #[test]

@@ -14,6 +14,7 @@ use crate::HubError;
 #[derive(Debug)]
 pub(super) enum DirError {
     Io { action: &'static str, path: PathBuf, source: io::Error },
+    NotAHub { reason: String, push_makes_one: bool },
     Malformed { path: PathBuf, reason: String },
     Corrupt { digest: Digest, reason: String },
 }
@@ -40,6 +41,7 @@ impl DirError {
                 }
                 _ => HubError::Io { hub, action, path, source },
             },
+            Self::NotAHub { reason, push_makes_one } => HubError::NotAHub { hub, reason, push_makes_one },
             Self::Malformed { path, reason } => {
                 HubError::Malformed { hub, what: path.display().to_string(), reason }
             }

@@ -16,6 +16,9 @@ const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// More than any `oci-layout` has.
 const LAYOUT_LIMIT: u64 = 4096;
 
+/// What to give instead of a folder that is no hub.
+const EXPECTED: &str = "give a folder that `spore push --hub` wrote";
+
 const BLOBS: &str = "blobs";
 const ALGORITHM: &str = "sha256";
 const NAMES: &str = "v2";
@@ -51,27 +54,49 @@ impl Layout {
         self.names_path().join(name.as_str()).join(MANIFESTS)
     }
 
-    /// Refuses a folder that holds something else than a hub. One that is absent or empty is an empty hub.
+    /// Refuses to read what is no hub.
     pub(super) fn check(&self) -> Result<(), DirError> {
         if self.is_hub.get().is_some() {
             return Ok(());
         }
-        if self.read_layout()? {
-            self.is_hub.get_or_init(|| ());
-            return Ok(());
+        // Twice, since it may have become a hub while what it holds instead was looked for.
+        if !self.read_layout()? {
+            let instead = self.instead_of_hub()?;
+            if !self.read_layout()? {
+                return Err(instead);
+            }
         }
-        // Nothing, or the folders of a hub that is just being made.
+        self.is_hub.get_or_init(|| ());
+        Ok(())
+    }
+
+    /// Refuses to write to what neither is a hub nor can be made one.
+    pub(super) fn check_writable(&self) -> Result<(), DirError> {
+        match self.check() {
+            Err(DirError::NotAHub { push_makes_one: true, .. }) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// What is there instead of a hub.
+    fn instead_of_hub(&self) -> Result<DirError, DirError> {
+        let not_a_hub = |push_makes_one, reason: String| Ok(DirError::NotAHub { reason, push_makes_one });
+        let metadata = file::found(fs::metadata(&self.root));
+        let Some(metadata) = metadata.map_err(|error| DirError::io("examine", &self.root, error))? else {
+            return not_a_hub(true, format!("no such folder; {EXPECTED}"));
+        };
+        if !metadata.is_dir() {
+            return not_a_hub(false, format!("it is not a folder; {EXPECTED}"));
+        }
+        // The folders of a hub that is just being made are not in the way.
         let ours = [BLOBS, NAMES, TMP];
         let other = file::entries(&self.root)?.into_iter().find(|entry| !ours.contains(&entry.name.as_str()));
         match other {
-            // It may have become a hub in between.
-            Some(_) if self.read_layout()? => Ok(()),
+            None => not_a_hub(true, format!("it is not a hub: it has no {LAYOUT_FILE}; {EXPECTED}")),
             Some(other) => {
-                let reason =
-                    format!("it holds {:?} and no {LAYOUT_FILE}; give a hub, or an empty folder", other.name);
-                Err(DirError::malformed(&self.root, reason))
+                let found = format!("it holds {:?} and no {LAYOUT_FILE}", other.name);
+                not_a_hub(false, format!("it is not a hub: {found}; {EXPECTED}, or an empty one to push to"))
             }
-            None => Ok(()),
         }
     }
 
@@ -101,14 +126,14 @@ impl Layout {
 
     /// Makes the hub ready to be written: makes what is missing of it, and removes what killed pushers left.
     pub(super) fn prepare(&self) -> Result<Writable, DirError> {
-        self.check()?;
+        self.check_writable()?;
         let writable = Writable { root: Folder::root(&self.root)? };
         if self.is_prepared.get().is_none() {
             writable.blobs()?;
             writable.names()?;
             sweep(&writable.tmp()?)?;
             if !self.read_layout()? {
-                // Last of all: readers take what is without it for empty.
+                // Last of all: what is without it is no hub to readers.
                 let mut temp = writable.temp_file()?;
                 temp.append(LAYOUT)?;
                 temp.place(&writable.root, LAYOUT_FILE)?;

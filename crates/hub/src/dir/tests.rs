@@ -126,21 +126,62 @@ async fn a_link_in_place_of_a_file_is_replaced_and_not_followed() {
     assert!(!fs::symlink_metadata(&tag).unwrap().is_symlink());
 }
 
+/// What each method that reads says of a folder; all say the same.
+async fn reading(hub: &DirHub) -> HubError {
+    let (name, digest) = (name("numpy"), Digest::of(b"x"));
+    let errors = [
+        hub.get_manifest(&name, &Selector::Tag("latest".parse().unwrap())).await.map(drop).unwrap_err(),
+        hub.get_manifest(&name, &Selector::Digest(digest)).await.map(drop).unwrap_err(),
+        hub.blob_size(&name, &digest).await.map(drop).unwrap_err(),
+        hub.get_blob(&name, &digest, 0..1).await.map(drop).unwrap_err(),
+        hub.tags(&name).await.map(drop).unwrap_err(),
+        hub.names().await.map(drop).unwrap_err(),
+    ];
+    assert!(errors.iter().all(|error| error.to_string() == errors[0].to_string()), "{errors:?}");
+    let [first, ..] = errors;
+    first
+}
+
+#[tokio::test]
+async fn a_folder_that_is_no_hub_yet_is_not_read_and_can_be_written() {
+    let cases = [
+        (None, "hub here: no such folder; give a folder that `spore push --hub` wrote"),
+        (Some(""), "hub here: it is not a hub: it has no oci-layout; give"),
+        // A hub that is being made.
+        (Some("blobs/sha256"), "it has no oci-layout; give"),
+    ];
+    for (made, expected) in cases {
+        let folder = Folder::new();
+        if let Some(below) = made {
+            fs::create_dir_all(folder.path(below)).unwrap();
+        }
+        let error = reading(&folder.hub).await;
+        assert!(matches!(error, HubError::NotAHub { push_makes_one: true, .. }), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+        let digest = folder.put_blob(b"x").await.unwrap();
+        assert_eq!(folder.hub.blob_size(&name("numpy"), &digest).await.unwrap(), Some(1));
+        assert_eq!(folder.hub.names().await.unwrap(), []);
+    }
+}
+
 #[tokio::test]
 async fn a_folder_of_something_else_is_refused() {
     let folder = Folder::new();
     fs::create_dir(folder.path("")).unwrap();
     fs::write(folder.path("thesis.txt"), "").unwrap();
-    let latest = Selector::Tag("latest".parse().unwrap());
     for error in [
         folder.put_blob(b"x").await.unwrap_err(),
         folder.put_manifest("numpy", "latest").await.unwrap_err(),
-        folder.hub.get_manifest(&name("numpy"), &latest).await.unwrap_err(),
-        folder.hub.names().await.unwrap_err(),
+        reading(&folder.hub).await,
     ] {
+        assert!(matches!(error, HubError::NotAHub { push_makes_one: false, .. }), "{error}");
         assert!(error.to_string().contains("\"thesis.txt\" and no oci-layout"), "{error}");
     }
     assert_eq!(fs::read_dir(folder.path("")).unwrap().count(), 1);
+    let file = DirHub::new(folder.path("thesis.txt"), "here".into());
+    let error = reading(&file).await;
+    assert!(matches!(error, HubError::NotAHub { push_makes_one: false, .. }), "{error}");
+    file.put_manifest(&name("numpy"), &manifest("x"), None).await.unwrap_err();
     fs::remove_file(folder.path("thesis.txt")).unwrap();
     folder.put_blob(b"x").await.unwrap();
     fs::write(folder.path("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();

@@ -49,6 +49,18 @@ pub enum PullError {
         /// Every part that is missing.
         parts: Vec<PlannedBlob>,
     },
+    /// A snapshot that is known here lacks parts, and there is no hub where they were to come from.
+    #[error("{name}@{snapshot} is not complete here; missing: {}; {source}", list_parts(parts))]
+    NoHub {
+        /// The name in the hub.
+        name: Name,
+        /// The snapshot.
+        snapshot: Digest,
+        /// Every part that is missing.
+        parts: Vec<PlannedBlob>,
+        /// What is there instead of the hub.
+        source: Box<HubError>,
+    },
     /// A blob has not the size that the manifest says. It was not stored.
     #[error("{place}: {blob} has {found} bytes there; it was not stored")]
     WrongSize {

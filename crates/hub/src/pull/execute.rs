@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, TryStreamExt};
-use store::{BlobError, Partial, RefError, Started};
+use store::{BlobError, FileError, Partial, RefError, Started, Store};
 use tokio::io::AsyncReadExt;
 
 use super::{Ends, PullError, PullPlan, Pulled, TagAs};
 use crate::blocking::blocking;
-use crate::{CHUNK, Event, PlannedBlob, Progress, TRANSFERS};
+use crate::{CHUNK, Event, PlannedBlob, Progress, TRANSFERS, TransferPlan};
 
 impl PullPlan {
     /// Fetches what is missing, then sets `tag`, if there is one, with the hub as its origin.
@@ -22,11 +22,12 @@ impl PullPlan {
         progress: Arc<dyn Progress>,
     ) -> Result<Pulled, PullError> {
         self.check(tag.cloned()).await?;
-        progress.event(Event::Started { blobs: self.missing.len(), bytes: self.missing_bytes() });
         let this = &self;
+        let missing = &this.transfer.missing;
+        progress.event(Event::Started { blobs: missing.len(), bytes: this.transfer.missing_bytes() });
         let is_fetched =
             |blob: &PlannedBlob| this.ends.fetched.iter().any(|(digest, _)| *digest == blob.digest);
-        let rest: Vec<_> = self.missing.iter().filter(|blob| !is_fetched(blob)).cloned().collect();
+        let rest: Vec<_> = missing.iter().filter(|blob| !is_fetched(blob)).cloned().collect();
         stream::iter(rest.into_iter().map(Ok))
             .try_for_each_concurrent(TRANSFERS, |blob| this.receive(blob, Arc::clone(&progress)))
             .await?;
@@ -35,7 +36,8 @@ impl PullPlan {
 
     /// What is better said before anything is transferred.
     async fn check(&self, tag: Option<TagAs>) -> Result<(), PullError> {
-        let (store, snapshot, needed) = (self.ends.store.clone(), self.snapshot, self.missing_bytes());
+        let TransferPlan { snapshot, ref missing, .. } = self.transfer;
+        let (store, missing) = (self.ends.store.clone(), missing.clone());
         blocking(move || {
             if let Some(TagAs { name, may_move: false }) = tag
                 && let Some(before) = store.get_ref(&name)?
@@ -43,14 +45,14 @@ impl PullPlan {
             {
                 return Err(RefError::Exists { name, digest: before.digest }.into());
             }
-            Ok(store.ensure_space(needed)?)
+            Ok(store.ensure_space(bytes_to_come(&store, &missing)?)?)
         })
         .await
     }
 
     /// Maps, config, manifest, tag: each only when all that it leads to is there.
     async fn commit(self, tag: Option<TagAs>, progress: Arc<dyn Progress>) -> Result<Pulled, PullError> {
-        let Self { hub, snapshot, ends, .. } = self;
+        let Self { transfer: TransferPlan { hub, snapshot, .. }, ends } = self;
         blocking(move || {
             let Ends { store, lease, manifest, fetched, .. } = ends;
             for (digest, bytes) in fetched {
@@ -126,7 +128,7 @@ impl PullPlan {
         let offset = partial.offset();
         progress.event(Event::BlobStarted { digest, role, size, offset });
         if offset < size {
-            let reader = self.ends.registry.get_blob(&self.name, &digest, offset..size).await?;
+            let reader = self.ends.registry.get_blob(&self.transfer.name, &digest, offset..size).await?;
             let mut reader = reader.ok_or_else(|| self.vanished(blob))?;
             let mut chunk = Vec::with_capacity(CHUNK);
             loop {
@@ -146,7 +148,7 @@ impl PullPlan {
 
     /// The store's complaint about a blob, as one about the hub that it came from.
     fn wrong(&self, blob: &PlannedBlob, error: BlobError) -> PullError {
-        let (hub, blob) = (self.hub.clone(), blob.clone());
+        let (hub, blob) = (self.transfer.hub.clone(), blob.clone());
         match error {
             BlobError::Size { found, .. } => {
                 PullError::WrongSize { place: format!("hub {hub}"), blob, found }
@@ -157,18 +159,71 @@ impl PullPlan {
     }
 
     fn broke_off(&self, blob: &PlannedBlob, source: std::io::Error) -> PullError {
-        PullError::BrokeOff { hub: self.hub.clone(), blob: blob.clone(), source }
+        PullError::BrokeOff { hub: self.transfer.hub.clone(), blob: blob.clone(), source }
     }
 
     fn vanished(&self, blob: &PlannedBlob) -> PullError {
         PullError::Incomplete {
-            hub: self.hub.clone(),
-            name: self.name.clone(),
-            snapshot: self.snapshot,
+            hub: self.transfer.hub.clone(),
+            name: self.transfer.name.clone(),
+            snapshot: self.transfer.snapshot,
             parts: vec![blob.clone()],
         }
     }
 }
 
+/// Bytes that `missing` still takes on the disk: what broken pulls left is going to be resumed.
+fn bytes_to_come(store: &Store, missing: &[PlannedBlob]) -> Result<u64, FileError> {
+    missing.iter().try_fold(0_u64, |sum, blob| {
+        let to_come = blob.size.saturating_sub(store.partial_bytes(&blob.digest)?);
+        Ok(sum.saturating_add(to_come))
+    })
+}
+
 /// Whether a transfer went on where an earlier one had stopped.
 struct Resumed(bool);
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use format::Digest;
+    use store::SpaceError;
+
+    use super::*;
+    use crate::{HubLocation, RawManifest};
+
+    #[tokio::test]
+    async fn what_a_broken_pull_left_needs_no_space_again() {
+        let temp = tempfile::tempdir().unwrap();
+        let store = Store::open(&temp.path().join("store")).unwrap();
+        let digest = Digest::of(b"large");
+        let size = store.free_space().unwrap().saturating_mul(2).max(1 << 20);
+        let plan = PullPlan {
+            transfer: TransferPlan {
+                hub: "hub".into(),
+                name: "numpy".parse().unwrap(),
+                snapshot: Digest::of(b"snapshot"),
+                present: Vec::new(),
+                missing: vec![PlannedBlob { role: "frames".into(), digest, size }],
+            },
+            ends: Ends {
+                lease: store.lease().unwrap(),
+                registry: crate::open(&HubLocation::folder(temp.path()).unwrap()),
+                manifest: RawManifest::new(Vec::new()).unwrap(),
+                fetched: Vec::new(),
+                store,
+            },
+        };
+        let Err(PullError::Space(SpaceError::TooLittle { needed, .. })) = plan.check(None).await else {
+            panic!("it was to be too large");
+        };
+        assert_eq!(needed, size);
+        // A hole takes no space, and counts like what was received.
+        let partial = File::create(temp.path().join("store/partial").join(digest.hex())).unwrap();
+        for (left, fits) in [(1, false), (size - 1, true), (size, true), (size + 1, true)] {
+            partial.set_len(left).unwrap();
+            assert_eq!(plan.check(None).await.is_ok(), fits, "{left} of {size} bytes are there");
+        }
+    }
+}

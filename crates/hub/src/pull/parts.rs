@@ -13,7 +13,7 @@ use super::manifest::Finder;
 use super::{Ends, PullError, PullPlan};
 use crate::blocking::blocking;
 use crate::plan::Roles;
-use crate::{PlannedBlob, REQUESTS, Registry, Selector, TRANSFERS};
+use crate::{HubError, PlannedBlob, REQUESTS, Registry, Selector, TRANSFERS, TransferPlan};
 
 /// Maps, then the config, as they came from the hub: verified, and not stored yet.
 pub(super) type Fetched = Vec<(Digest, Vec<u8>)>;
@@ -35,21 +35,23 @@ pub(super) async fn plan(
     })?;
     let survey = Survey { store, registry: &registry, name, snapshot, manifest: &manifest };
     let missing_here = survey.protect_and_test(&lease).await?;
-    let missing_there = survey.look_up(&missing_here).await?;
+    let missing_there = match survey.look_up(&missing_here).await {
+        Err(PullError::Hub(error @ HubError::NotAHub { .. })) => {
+            return Err(survey.no_hub(&missing_here, error).await?);
+        }
+        found => found?,
+    };
     let (fetched, roles) = survey.read(&missing_here, &missing_there).await?;
     if !missing_there.is_empty() {
-        return Err(survey.incomplete(&roles, &missing_there));
+        return Err(survey.incomplete(survey.planned(&roles, &missing_there)));
     }
     let (missing, present): (Vec<_>, Vec<_>) = manifest
         .blobs()
         .map(|descriptor| roles.blob(descriptor))
         .partition(|blob| missing_here.contains(&blob.digest));
+    let hub = registry.location().to_owned();
     Ok(PullPlan {
-        hub: registry.location().to_owned(),
-        name: name.clone(),
-        snapshot,
-        present,
-        missing,
+        transfer: TransferPlan { hub, name: name.clone(), snapshot, present, missing },
         ends: Ends { store: store.clone(), registry, lease, manifest: raw, fetched },
     })
 }
@@ -205,7 +207,7 @@ impl Survey<'_> {
         }
         let reader = self.registry.get_blob(self.name, &blob.digest, 0..blob.size).await?;
         let Some(reader) = reader else {
-            return Err(self.incomplete_parts(vec![blob]));
+            return Err(self.incomplete(vec![blob]));
         };
         let mut bytes = Vec::new();
         let read = reader.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).await;
@@ -220,12 +222,19 @@ impl Survey<'_> {
         Ok(bytes)
     }
 
-    fn incomplete(&self, roles: &Roles, missing: &HashSet<Digest>) -> PullError {
-        let is_missing = |descriptor: &&Descriptor| missing.contains(&descriptor.digest);
-        self.incomplete_parts(self.manifest.blobs().filter(is_missing).map(|blob| roles.blob(blob)).collect())
+    fn planned(&self, roles: &Roles, digests: &HashSet<Digest>) -> Vec<PlannedBlob> {
+        let is_wanted = |descriptor: &&Descriptor| digests.contains(&descriptor.digest);
+        self.manifest.blobs().filter(is_wanted).map(|blob| roles.blob(blob)).collect()
     }
 
-    fn incomplete_parts(&self, parts: Vec<PlannedBlob>) -> PullError {
+    /// The manifest was here, the hub is not there: what is missing is named by what else is here.
+    async fn no_hub(&self, missing_here: &HashSet<Digest>, source: HubError) -> Result<PullError, PullError> {
+        let (_, roles) = self.read(missing_here, missing_here).await?;
+        let (name, snapshot, source) = (self.name.clone(), self.snapshot, Box::new(source));
+        Ok(PullError::NoHub { name, snapshot, parts: self.planned(&roles, missing_here), source })
+    }
+
+    fn incomplete(&self, parts: Vec<PlannedBlob>) -> PullError {
         let (hub, name, snapshot) = (self.hub(), self.name.clone(), self.snapshot);
         PullError::Incomplete { hub, name, snapshot, parts }
     }

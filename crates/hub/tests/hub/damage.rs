@@ -1,6 +1,7 @@
 //! What is missing, damaged or a lie is said by name, and nothing of it becomes visible.
 
 use std::fs;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use format::manifest::media_type;
@@ -118,7 +119,7 @@ async fn a_broken_transfer_is_resumed_where_it_broke() {
     assert!(kept >= at, "{kept}");
     let counting = Broken::new(world.hub(), Fault::None);
     let plan = hub::plan_pull(&world.target, counting.clone(), &name(), &Selector::Tag(tag())).await.unwrap();
-    let missing = plan.missing_bytes();
+    let missing = plan.transfer.missing_bytes();
     world.pull_from(counting.clone()).await.unwrap();
     assert_pulled(&world);
     // The plan reads config and maps, twice here, which is far less than what was kept.
@@ -208,10 +209,45 @@ async fn what_is_not_there_is_said_with_what_is() {
     let other = Selector::Tag("2.0".parse().unwrap());
     let text = pull(&world.target, world.hub(), &other).await.unwrap_err().to_string();
     assert!(text.contains("has no team/sample:2.0: its tags are 1.0"), "{text}");
-    let nowhere = hub::open(&hub::HubLocation::folder(&world.temp.path().join("nowhere")).unwrap());
-    let error = pull(&world.target, nowhere, &other).await.unwrap_err();
-    assert!(matches!(error, PullError::NotFound { .. }), "{error}");
-    assert!(!world.temp.path().join("nowhere").exists());
+    let name = "other/name".parse().unwrap();
+    let error = hub::plan_pull(&world.target, world.hub(), &name, &other).await.unwrap_err();
+    assert!(error.to_string().contains("has no other/name:2.0: it has nothing under this name"), "{error}");
+}
+
+#[tokio::test]
+async fn a_hub_that_is_not_there_is_no_empty_hub() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let path = world.temp.path().join("nowhere");
+    let nowhere = hub::open(&hub::HubLocation::folder(&path).unwrap());
+    let error = pull(&world.target, nowhere.clone(), &Selector::Tag(tag())).await.unwrap_err();
+    assert!(matches!(error, PullError::Hub(HubError::NotAHub { .. })), "{error}");
+    assert!(error.to_string().contains("nowhere: no such folder"), "{error}");
+    // What a snapshot that is known here lacks is named all the same.
+    world.pull().await.unwrap();
+    let gone = world.digest_of("frames of memory");
+    fs::remove_file(world.target.root().join("blobs/sha256").join(gone.hex())).unwrap();
+    let known = Selector::Digest(world.sample.digest);
+    let error = pull(&world.target, nowhere.clone(), &known).await.unwrap_err();
+    let PullError::NoHub { parts, .. } = &error else { panic!("{error}") };
+    assert_eq!(parts.len(), 1);
+    for says in ["frames of memory", &gone.to_string(), "nowhere: no such folder"] {
+        assert!(error.to_string().contains(says), "{says}: {error}");
+    }
+    let plan = hub::plan_push(&world.source, &world.sample.digest, nowhere, &name()).await.unwrap();
+    assert_eq!(plan.transfer.present, []);
+    assert!(!path.exists());
+    plan.execute(Some(&tag()), Arc::new(())).await.unwrap();
+    assert!(path.join("oci-layout").exists());
+}
+
+#[tokio::test]
+async fn a_folder_of_something_else_is_refused_before_a_push_is_shown() {
+    let world = World::new(&SampleSpec::default());
+    fs::create_dir(world.hub_path()).unwrap();
+    fs::write(world.hub_path().join("thesis.txt"), "").unwrap();
+    let planned = hub::plan_push(&world.source, &world.sample.digest, world.hub(), &name()).await;
+    let error = planned.unwrap_err();
+    assert!(matches!(error, PushError::Hub(HubError::NotAHub { push_makes_one: false, .. })), "{error}");
 }
 
 #[tokio::test]

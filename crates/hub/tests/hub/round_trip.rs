@@ -44,18 +44,21 @@ async fn only_what_differs_is_sent() {
         "map of disk writable",
         "memory map",
     ];
-    assert_eq!(roles(&push.missing), new);
-    assert!(push.missing_bytes() < 100_000 && push.present_bytes() > 600 * 4096);
-    assert_eq!(push.missing.last().unwrap().role, "config");
+    assert_eq!(roles(&push.transfer.missing), new);
+    assert!(push.transfer.missing_bytes() < 100_000 && push.transfer.present_bytes() > 600 * 4096);
+    assert_eq!(push.transfer.missing.last().unwrap().role, "config");
     push.execute(Some(&"child".parse().unwrap()), Arc::new(())).await.unwrap();
     let which = Selector::Tag("child".parse().unwrap());
     let pull = hub::plan_pull(&world.target, world.hub(), &name(), &which).await.unwrap();
-    assert_eq!(roles(&pull.missing), new);
-    assert_eq!(pull.snapshot, child.digest);
+    assert_eq!(roles(&pull.transfer.missing), new);
+    assert_eq!(pull.transfer.snapshot, child.digest);
     let text = pull.to_string();
-    assert!(text.contains(&format!("6 of 12 blobs, {} bytes", pull.missing_bytes())), "{text}");
+    assert!(text.contains(&format!("6 of 12 blobs, {} bytes", pull.transfer.missing_bytes())), "{text}");
     let json = serde_json::to_value(&pull).unwrap();
     assert_eq!(json["missing"][0]["role"], "config");
+    let mut keys: Vec<_> = json.as_object().unwrap().keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["hub", "missing", "name", "present", "snapshot"]);
     pull.execute(None, Arc::new(())).await.unwrap();
     world.target.load_snapshot(&child.digest).unwrap();
     assert_eq!(world.target.refs().unwrap().len(), 1);

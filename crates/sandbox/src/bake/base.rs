@@ -6,11 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use format::Digest;
-use rootfs::{BaseImage, Kernel, Mirrors, Package, Progress, Recipe};
+use rootfs::{BaseImage, Kernel, Mirrors, Package};
 use serde::{Deserialize, Serialize};
 use store::{FlatKey, Lease, Lock, LockKey, Store};
 
-use super::BakeOptions;
+use super::Bake;
 use crate::Error;
 use crate::error::At;
 
@@ -26,19 +26,14 @@ pub(super) struct Base {
 }
 
 /// The layers of a recipe, laid out flat.
-pub(super) fn layers(
-    store: &Store,
-    lease: &Lease,
-    recipe: &Recipe,
-    refresh: bool,
-    progress: &dyn Progress,
-) -> Result<Base, Error> {
+pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
+    let Bake { store, recipe, options, progress, .. } = *bake;
     let key = rootfs::base_key(recipe)?;
     let _held = store
         .lock(LockKey::Object(key), &mut || progress.stage("base", "another bake makes the same base"))?;
     let folder = group(store, "bases")?;
     let entry = folder.join(format!("{}.json", key.hex()));
-    if !refresh
+    if !options.refresh
         && let Some(base) = read::<Base>(&entry)?
         && protect(store, lease, &base)?
     {
@@ -109,33 +104,24 @@ impl HeldKernel {
 }
 
 /// The guest's kernel: the user's, a cached one, or Debian's.
-pub(super) fn kernel(
-    store: &Store,
-    recipe: &Recipe,
-    options: &BakeOptions<'_>,
-    progress: &dyn Progress,
-) -> Result<HeldKernel, Error> {
-    if let Some((image, modules)) = &options.kernel {
+pub(super) fn kernel(bake: &Bake<'_>) -> Result<HeldKernel, Error> {
+    if let Some((image, modules)) = &bake.options.kernel {
         return Ok(HeldKernel { kernel: Kernel::from_files(image, modules.as_deref())?, _held: None });
     }
-    let key = rootfs::kernel_key(recipe)?;
-    let held = store.lock(LockKey::Object(key), &mut || progress.stage("kernel", "another bake uses it"))?;
-    Ok(HeldKernel {
-        kernel: cached_kernel(store, recipe, options.refresh, &key, progress)?,
-        _held: Some(held),
-    })
+    let key = rootfs::kernel_key(bake.recipe)?;
+    let held = bake
+        .store
+        .lock(LockKey::Object(key), &mut || bake.progress.stage("kernel", "another bake uses it"))?;
+    Ok(HeldKernel { kernel: cached_kernel(bake, &key)?, _held: Some(held) })
 }
 
 /// Debian's kernel, from the cache if it is there. The caller holds the lock of `key`.
-fn cached_kernel(
-    store: &Store,
-    recipe: &Recipe,
-    refresh: bool,
-    key: &Digest,
-    progress: &dyn Progress,
-) -> Result<Kernel, Error> {
+fn cached_kernel(bake: &Bake<'_>, key: &Digest) -> Result<Kernel, Error> {
+    let Bake { store, recipe, options, progress, .. } = *bake;
     let folder = group(store, "kernels")?.join(key.hex());
-    if !refresh && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))? {
+    if !options.refresh
+        && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))?
+    {
         progress.stage("kernel", &format!("cached: {}", entry.version));
         return Ok(Kernel {
             image: folder.join(KERNEL_IMAGE),

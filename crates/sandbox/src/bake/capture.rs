@@ -12,21 +12,19 @@ use format::manifest::{annotation, media_type};
 use format::map::{Codec, MapBuilder};
 use format::{Descriptor, Digest, Manifest, Map, Maps, PAGE_SIZE, snapshot, zstd_frame};
 use memory::{Content, LayerPages, Run};
-use rootfs::{Kernel, Progress, Recipe};
-use store::{FlatKey, Framing, Lease, Store};
+use rootfs::Kernel;
+use store::{FlatKey, Framing, Lease};
 
 use super::base::Base;
 use super::machine::Frozen;
-use super::{BakeOptions, Parts, guest};
+use super::{Bake, Parts, guest};
 use crate::Error;
 use crate::error::At;
 
 /// What a snapshot is captured from.
 pub(super) struct Capture<'a> {
-    pub(super) store: &'a Store,
+    pub(super) bake: &'a Bake<'a>,
     pub(super) lease: &'a Lease,
-    pub(super) recipe: &'a Recipe,
-    pub(super) options: &'a BakeOptions<'a>,
     pub(super) base: &'a Base,
     pub(super) kernel: &'a Kernel,
     pub(super) vm: &'a Frozen,
@@ -34,7 +32,8 @@ pub(super) struct Capture<'a> {
 
 impl Capture<'_> {
     /// Stores everything, the manifest last, and gives its digest, the bytes of all blobs, and where they are.
-    pub(super) fn commit(&self, work: &Path, progress: &dyn Progress) -> Result<(Digest, u64, Parts), Error> {
+    pub(super) fn commit(&self, work: &Path) -> Result<(Digest, u64, Parts), Error> {
+        let progress = self.bake.progress;
         let mut parts = Parts::default();
         progress.stage("store", "layers");
         let mut disks = Vec::new();
@@ -65,9 +64,9 @@ impl Capture<'_> {
         let (digest, map) = match self.known_framing(content, size)? {
             Some(known) => known,
             None => {
-                let map = self.store.write_layer_frames(self.lease, &file, size / PAGE_SIZE)?;
+                let map = self.bake.store.write_layer_frames(self.lease, &file, size / PAGE_SIZE)?;
                 let digest = self.put_map(&map)?;
-                self.store.set_framing(content, &digest)?;
+                self.bake.store.set_framing(content, &digest)?;
                 (digest, map)
             }
         };
@@ -79,18 +78,18 @@ impl Capture<'_> {
 
     fn open_layer(&self, content: &Digest) -> Result<File, Error> {
         let gone = || Error::Format(format!("layer {content} was removed while it was in use"));
-        self.store.open_flat(FlatKey::Layer(*content))?.ok_or_else(gone)
+        self.bake.store.open_flat(FlatKey::Layer(*content))?.ok_or_else(gone)
     }
 
     /// How this store has framed the layer before, if all of that is still there: equal layers then share blobs.
     fn known_framing(&self, content: &Digest, size: u64) -> Result<Option<(Digest, Map)>, Error> {
-        let Some(digest) = self.store.framing(content)? else { return Ok(None) };
-        if !self.store.claim_blob(self.lease, &digest)? {
+        let Some(digest) = self.bake.store.framing(content)? else { return Ok(None) };
+        if !self.bake.store.claim_blob(self.lease, &digest)? {
             return Ok(None);
         }
-        let map = self.store.read_map(&digest)?;
+        let map = self.bake.store.read_map(&digest)?;
         for blob in map.blobs() {
-            if !self.store.claim_blob(self.lease, &blob.digest)? {
+            if !self.bake.store.claim_blob(self.lease, &blob.digest)? {
                 return Ok(None);
             }
         }
@@ -137,7 +136,7 @@ impl Capture<'_> {
             .filter(|run| run.content == Content::New)
             .map(|run| (u64::from(run.start), u64::from(run.pages)))
             .collect();
-        let blobs = self.store.write_frames(self.lease, file, &new, Framing::PRIVATE)?;
+        let blobs = self.bake.store.write_frames(self.lease, file, &new, Framing::PRIVATE)?;
         let invalid = |error: format::MapError| Error::Format(error.to_string());
         let mut builder = MapBuilder::new(pages);
         let mut blobs = blobs.iter();
@@ -166,12 +165,12 @@ impl Capture<'_> {
 
     fn put_map(&self, map: &Map) -> Result<Digest, Error> {
         let bytes = map.encode(Codec::Zstd).map_err(|error| Error::Format(error.to_string()))?;
-        Ok(self.store.put_blob(self.lease, &bytes)?)
+        Ok(self.bake.store.put_blob(self.lease, &bytes)?)
     }
 
     fn put_file(&self, path: &Path) -> Result<Digest, Error> {
         let bytes = fs::read(path).at("read", path)?;
-        Ok(self.store.put_blob(self.lease, &bytes)?)
+        Ok(self.bake.store.put_blob(self.lease, &bytes)?)
     }
 
     fn config(&self, work: &Path, disks: Vec<Disk>, memory_map: Digest) -> Result<Config, Error> {
@@ -186,7 +185,7 @@ impl Capture<'_> {
             version: 0,
             architecture: format::config::Architecture::Amd64,
             machine: Machine { kernel, ..self.vm.machine.clone() },
-            engine: self.vm.description.clone().with_state(self.store.put_blob(self.lease, &state)?),
+            engine: self.vm.description.clone().with_state(self.bake.store.put_blob(self.lease, &state)?),
             memory: Memory { map: memory_map },
             disks,
             lineage: Lineage::default(),
@@ -199,9 +198,9 @@ impl Capture<'_> {
         let packages = self.base.packages.iter().chain(&self.kernel.package);
         Ok(Provenance {
             recipe: Some(RecipeOrigin {
-                name: self.recipe.name.to_string(),
-                version: self.recipe.version.to_string(),
-                digest: self.recipe.digest,
+                name: self.bake.recipe.name.to_string(),
+                version: self.bake.recipe.version.to_string(),
+                digest: self.bake.recipe.digest,
             }),
             packages: packages
                 .map(|package| Package {
@@ -213,8 +212,8 @@ impl Capture<'_> {
                 .collect(),
             tools: self.base.tools.iter().cloned().collect(),
             kernel_version: self.kernel.version.clone(),
-            agent_version: self.options.agent_version.to_owned(),
-            created_at: self.options.created_at.clone(),
+            agent_version: self.bake.options.agent_version.to_owned(),
+            created_at: self.bake.options.created_at.clone(),
         })
     }
 
@@ -223,32 +222,32 @@ impl Capture<'_> {
         let bytes = config.encode().map_err(|error| format(&error))?;
         let config_blob = Descriptor {
             media_type: media_type::CONFIG.to_owned(),
-            digest: self.store.put_blob(self.lease, &bytes)?,
+            digest: self.bake.store.put_blob(self.lease, &bytes)?,
             size: bytes.len() as u64,
             annotations: BTreeMap::new(),
         };
         let mut layers = Vec::new();
         for part in snapshot::closure(config, maps) {
-            let size = self.store.blob_size(&part.digest)?;
+            let size = self.bake.store.blob_size(&part.digest)?;
             let annotations = BTreeMap::from([(annotation::TITLE.to_owned(), part.role)]);
             layers.push(Descriptor { media_type: part.media_type, digest: part.digest, size, annotations });
         }
         let manifest = Manifest::new(config_blob, layers, self.annotations());
         snapshot::check(&manifest, config, maps).map_err(|error| format(&error))?;
         let bytes = manifest.encode().map_err(|error| format(&error))?;
-        Ok((self.store.put_blob(self.lease, &bytes)?, manifest.total_size()))
+        Ok((self.bake.store.put_blob(self.lease, &bytes)?, manifest.total_size()))
     }
 
     fn annotations(&self) -> BTreeMap<String, String> {
         let mut annotations = BTreeMap::from([
-            (annotation::TITLE.to_owned(), self.recipe.name.to_string()),
-            (annotation::VERSION.to_owned(), self.recipe.version.to_string()),
-            (annotation::CREATED.to_owned(), self.options.created_at.clone()),
+            (annotation::TITLE.to_owned(), self.bake.recipe.name.to_string()),
+            (annotation::VERSION.to_owned(), self.bake.recipe.version.to_string()),
+            (annotation::CREATED.to_owned(), self.bake.options.created_at.clone()),
         ]);
-        if let rootfs::Base::Debian(debian) = &self.recipe.base {
+        if let rootfs::Base::Debian(debian) = &self.bake.recipe.base {
             annotations.insert(annotation::BASE_NAME.to_owned(), format!("debian {}", debian.suite));
         }
-        if let Some(licenses) = &self.recipe.licenses {
+        if let Some(licenses) = &self.bake.recipe.licenses {
             annotations.insert(annotation::LICENSES.to_owned(), licenses.clone());
         }
         annotations

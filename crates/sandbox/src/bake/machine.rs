@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use engine::{
 };
 use format::config::{Kernel, Machine, Profile, layer_id};
 use host::Deadline;
-use rootfs::{Progress, Recipe};
+use rootfs::Recipe;
 
 use super::base::Base;
-use super::{accelerator, guest, network, tail};
+use super::{Bake, accelerator, guest, network, tail};
 use crate::channel::{ChannelError, Peer};
 use crate::client::{Event, Session};
 use crate::error::At;
@@ -42,22 +42,21 @@ pub(super) struct Frozen {
 
 impl Frozen {
     pub(super) fn make(
+        bake: &Bake<'_>,
         engine: &dyn Engine,
         work: &Path,
-        recipe: &Recipe,
         base: &Base,
         command_line: String,
-        progress: &dyn Progress,
-        interrupted: &AtomicBool,
     ) -> Result<Self, Error> {
+        let recipe = bake.recipe;
         let machine = machine(recipe, base.layers.len(), command_line);
         let description = engine.describe(accelerator(engine));
         let disks = disks(recipe, base)?;
-        let bench = Bench { engine, work, machine: &machine, description: &description, disks, interrupted };
+        let bench = Bench { bake, engine, work, machine: &machine, description: &description, disks };
         if !recipe.build.commands.is_empty() {
-            bench.build(recipe, progress)?;
+            bench.build()?;
         }
-        bench.warm_and_freeze(recipe, progress)?;
+        bench.warm_and_freeze()?;
         Ok(Self {
             memory: work.join(MEMORY_FILE),
             state: work.join(layout::STATE_FILE),
@@ -97,12 +96,12 @@ fn disks(recipe: &Recipe, base: &Base) -> Result<Vec<Disk>, Error> {
 
 /// Where VMs of a bake are started.
 struct Bench<'a> {
+    bake: &'a Bake<'a>,
     engine: &'a dyn Engine,
     work: &'a Path,
     machine: &'a Machine,
     description: &'a Description,
     disks: Vec<Disk>,
-    interrupted: &'a AtomicBool,
 }
 
 /// A VM that is ended when this is dropped.
@@ -129,11 +128,12 @@ impl Bench<'_> {
         let deadline = Deadline::after(BOOT_DEADLINE);
         let mut guest = self.boot(network, deadline)?;
         let process = guest.vm.process();
+        let interrupted = self.bake.interrupted;
         let (working, done) = channel::<()>();
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 while done.recv_timeout(GLANCE) == Err(RecvTimeoutError::Timeout) {
-                    if self.interrupted.load(Ordering::Relaxed) {
+                    if interrupted.load(Ordering::Relaxed) {
                         // If it cannot be ended now, the next round, or the guest's drop, does it.
                         process.kill().ok();
                     }
@@ -164,7 +164,8 @@ impl Bench<'_> {
     }
 
     /// Runs the recipe's build commands in a guest that then shuts down, so that nothing but the disk remembers them.
-    fn build(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+    fn build(&self) -> Result<(), Error> {
+        let Bake { recipe, progress, .. } = *self.bake;
         progress.stage("build", "booting");
         self.with_guest(network(recipe.build.network), |guest| {
             let deadline = Deadline::after(recipe.build.timeout.duration());
@@ -178,7 +179,8 @@ impl Bench<'_> {
         })
     }
 
-    fn warm_and_freeze(&self, recipe: &Recipe, progress: &dyn Progress) -> Result<(), Error> {
+    fn warm_and_freeze(&self) -> Result<(), Error> {
+        let Bake { recipe, progress, .. } = *self.bake;
         progress.stage("boot", "booting the guest");
         self.with_guest(NetworkMode::None, |guest| {
             if let Some(warm) = &recipe.warm {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use format::{Name, Tag};
 use rootfs::Recipe;
-use sandbox::bake::{BakeOptions, bake};
+use sandbox::bake::{Bake, BakeOptions};
 
 use crate::cli::Options;
 use crate::error::CliError;
@@ -51,7 +51,9 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
         runners: agent::RUNNERS,
         created_at: jiff::Timestamp::now().to_string(),
     };
-    let baked = bake(&store, &mut engine, &recipe, &bake_options, &progress, interrupted);
+    let bake =
+        Bake { store: &store, recipe: &recipe, options: &bake_options, progress: &progress, interrupted };
+    let baked = bake.run(&mut engine);
     progress.finish();
     let baked = baked?;
     output::result(options.format, &baked, || {

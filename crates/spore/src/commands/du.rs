@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::Options;
 use crate::error::CliError;
-use crate::{context, output};
+use crate::{context, output, problems};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -20,7 +20,8 @@ pub(crate) struct DuArgs {}
 pub(crate) fn run(options: &Options, _: &DuArgs) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
     let usage = store.usage()?;
-    let unused = store.plan_prune(false)?.bytes();
+    // With a tag or a snapshot that can't be read it is not known what is unused, which is then a problem as well.
+    let unused = if usage.problems.is_empty() { Some(store.plan_prune(false)?.bytes()) } else { None };
     let free = store.free_space()?;
     let snapshots = usage.snapshots.iter().map(|one| {
         json!({
@@ -41,9 +42,11 @@ pub(crate) fn run(options: &Options, _: &DuArgs) -> Result<ExitCode, CliError> {
         "prunable_bytes": unused,
         "free_bytes": free,
         "snapshots": snapshots.collect::<Vec<_>>(),
+        "problems": problems::document(&usage.problems),
     });
     output::result(options.format, &document, || {
-        let row = |what: &str, bytes, note: &str| vec![what.to_owned(), output::size(bytes), note.to_owned()];
+        let row = |what: &str, bytes: u64, note: &str| cells(what, output::size(bytes), note);
+        let unused = unused.map_or_else(|| "?".to_owned(), output::size);
         let count = match usage.snapshots.len() {
             1 => "1 snapshot".to_owned(),
             count => format!("{count} snapshots"),
@@ -53,10 +56,15 @@ pub(crate) fn run(options: &Options, _: &DuArgs) -> Result<ExitCode, CliError> {
             row("flat files", usage.flat, "laid out for engines; a cache"),
             row("bake's cache", usage.cache, "bases and kernels; `spore prune --all` removes it"),
             row("broken pulls", usage.partial, "resumed by the same pull"),
-            row("unused", unused, "of these; `spore prune` removes it"),
+            cells("unused", unused, "of these; `spore prune` removes it"),
             row("free", free, "on this filesystem"),
         ];
-        format!("{}\n{}", store.root().display(), output::table(&["WHAT", "SIZE", ""], &rows))
+        let table = output::table(&["WHAT", "SIZE", ""], &rows);
+        format!("{}\n{table}{}", store.root().display(), problems::text(&usage.problems))
     });
-    Ok(ExitCode::SUCCESS)
+    problems::verdict(&usage.problems)
+}
+
+fn cells(what: &str, size: String, note: &str) -> Vec<String> {
+    vec![what.to_owned(), size, note.to_owned()]
 }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::cli::Options;
 use crate::error::CliError;
-use crate::{context, output, progress};
+use crate::{context, output, problems, progress};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -27,26 +27,16 @@ pub(crate) fn run(options: &Options, _: &FsckArgs) -> Result<ExitCode, CliError>
     });
     bar.finish_and_clear();
     let report = report?;
-    let problems: Vec<_> = report
-        .problems
-        .iter()
-        .map(|problem| json!({ "problem": problem.to_string(), "remedy": problem.remedy() }))
-        .collect();
     let document = json!({
         "blobs": report.blobs,
         "flat_files": report.flats,
         "snapshots": report.snapshots,
-        "problems": problems,
+        "problems": problems::document(&report.problems),
     });
     output::result(options.format, &document, || {
-        let problems = report.problems.iter().map(|problem| format!("{problem}\n  {}\n", problem.remedy()));
         let (blobs, flats, snapshots) = (report.blobs, report.flats, report.snapshots);
-        let checked = format!("checked: blobs {blobs}, flat files {flats}, snapshots {snapshots}");
-        problems.chain([checked]).collect::<String>()
+        let problems = problems::text(&report.problems);
+        format!("{problems}checked: blobs {blobs}, flat files {flats}, snapshots {snapshots}")
     });
-    match report.problems.len() {
-        0 => Ok(ExitCode::SUCCESS),
-        1 => Err(CliError::Verification("1 problem found".to_owned())),
-        count => Err(CliError::Verification(format!("{count} problems found"))),
-    }
+    problems::verdict(&report.problems)
 }

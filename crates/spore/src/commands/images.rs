@@ -6,12 +6,12 @@ use std::process::ExitCode;
 use clap::Args;
 use format::{Digest, FullName};
 use serde_json::json;
-use store::usage::SnapshotUsage;
+use store::usage::{SnapshotUsage, Usage};
 use store::{RefRecord, Store};
 
 use crate::cli::Options;
 use crate::error::CliError;
-use crate::{context, output};
+use crate::{context, output, problems};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -24,23 +24,21 @@ pub(crate) struct ImagesArgs {}
 
 pub(crate) fn run(options: &Options, _: &ImagesArgs) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
-    // One broken snapshot leaves the sizes of all unknown; what is here is to be seen all the same.
-    let usage = match store.usage() {
-        Ok(usage) => usage.snapshots,
-        Err(error) => {
-            output::warn(&format!("sizes cannot be told: {error}"));
-            Vec::new()
-        }
-    };
-    let usage: HashMap<Digest, SnapshotUsage> = usage.into_iter().map(|one| (one.digest, one)).collect();
-    let refs = store.refs()?;
+    let Usage { snapshots, problems, .. } = store.usage()?;
+    let usage: HashMap<Digest, SnapshotUsage> = snapshots.into_iter().map(|one| (one.digest, one)).collect();
+    // Those that can't be read are among the problems.
+    let (refs, _) = store.readable_refs()?;
     let images: Vec<_> = refs.iter().map(|(name, record)| Image::new(&store, name, record, &usage)).collect();
-    let document = json!({ "images": images.iter().map(Image::document).collect::<Vec<_>>() });
+    let document = json!({
+        "images": images.iter().map(Image::document).collect::<Vec<_>>(),
+        "problems": problems::document(&problems),
+    });
     output::result(options.format, &document, || {
         let rows: Vec<_> = images.iter().map(Image::row).collect();
-        output::table(&["NAME", "TAG", "DIGEST", "CREATED", "SIZE", "OWN", "SHARED", "FLAT"], &rows)
+        let header = ["NAME", "TAG", "DIGEST", "CREATED", "SIZE", "OWN", "SHARED", "FLAT"];
+        output::table(&header, &rows) + &problems::text(&problems)
     });
-    Ok(ExitCode::SUCCESS)
+    problems::verdict(&problems)
 }
 
 struct Image<'a> {

@@ -45,6 +45,7 @@ pub(crate) fn run(options: &Options, args: &PruneArgs) -> Result<ExitCode, CliEr
         },
     });
     let mut text = describe(&dead, &plan);
+    let mut stuck = Vec::new();
     if args.dry_run {
         text.push_str(&format!("would free {}", output::size(plan.bytes())));
     } else {
@@ -55,14 +56,24 @@ pub(crate) fn run(options: &Options, args: &PruneArgs) -> Result<ExitCode, CliEr
             document.insert("removed".into(), removed.into());
             document.insert("freed_bytes".into(), report.bytes.into());
             document.insert("kept".into(), report.kept.into());
+            document.insert("stuck".into(), report.stuck.iter().map(ToString::to_string).collect());
         }
         text.push_str(&format!("removed {removed}, freed {}", output::size(report.bytes)));
         if report.kept > 0 {
             text.push_str(&format!("; {} are in use by now and were kept", report.kept));
         }
+        stuck = report.stuck;
     }
     output::result(options.format, &document, || text);
-    Ok(ExitCode::SUCCESS)
+    match stuck.as_slice() {
+        [] => Ok(ExitCode::SUCCESS),
+        [first, ..] => {
+            let count = stuck.len();
+            Err(CliError::Failed(format!(
+                "{count} that nothing needs could not be removed, such as: {first}"
+            )))
+        }
+    }
 }
 
 fn items(plan: &PrunePlan) -> Vec<serde_json::Value> {

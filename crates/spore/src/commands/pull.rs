@@ -44,9 +44,7 @@ pub(crate) fn run(options: &Options, args: &PullArgs) -> Result<ExitCode, CliErr
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &reference)?;
     let plan = plan(&store, &hub, &reference)?;
     if args.dry_run {
-        output::result(options.format, &plan, || {
-            format!("{}\n{}", head(&plan), output::blobs(&plan.missing))
-        });
+        output::result(options.format, &plan, || output::transfer(&head(&plan), &plan.transfer));
         return Ok(ExitCode::SUCCESS);
     }
     let fetched = fetch(options, &store, &hub, &reference, plan, args.force)?;
@@ -71,9 +69,7 @@ pub(crate) fn plan(store: &Store, hub: &Hub, reference: &Reference) -> Result<Pu
 }
 
 fn head(plan: &PullPlan) -> String {
-    let all = plan.missing.len() + plan.present.len();
-    let (count, bytes) = (plan.missing.len(), output::size(plan.missing_bytes()));
-    format!("{} from {}: {count} of {all} blobs to fetch, {bytes}", plan.snapshot, plan.hub)
+    output::transfer_head(&plan.transfer, "from", "to fetch")
 }
 
 /// Fetches it and sets its local tag.
@@ -88,10 +84,11 @@ pub(crate) fn fetch(
     progress::note(options, &head(&plan));
     let name = full_name(hub, reference);
     let tag = match name.clone() {
-        Some(name) => Some(TagAs { may_move: force || is_from(store, &name, &plan.hub)?, name }),
+        Some(name) => Some(TagAs { may_move: force || is_from(store, &name, &plan.transfer.hub)?, name }),
         None => None,
     };
-    let (place, total) = (plan.hub.clone(), plan.missing_bytes() + plan.present_bytes());
+    let transfer = &plan.transfer;
+    let (place, total) = (transfer.hub.clone(), transfer.missing_bytes() + transfer.present_bytes());
     let progress = Arc::new(Transfer::new(options, "pulling"));
     let pulled = interrupt::block_on(plan.execute(tag.as_ref(), progress.clone()));
     progress.finish();

@@ -44,15 +44,13 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &dest)?;
     let registry = hub::open(&hub.location);
     let plan = interrupt::block_on(plan_push(&store, &digest, registry, &dest.name))?;
-    let all = plan.missing.len() + plan.present.len();
-    let (count, bytes) = (plan.missing.len(), output::size(plan.missing_bytes()));
-    let head = format!("{digest} to {}: {count} of {all} blobs to send, {bytes}", plan.hub);
+    let head = output::transfer_head(&plan.transfer, "to", "to send");
     if args.dry_run {
-        output::result(options.format, &plan, || format!("{head}\n{}", output::blobs(&plan.missing)));
+        output::result(options.format, &plan, || output::transfer(&head, &plan.transfer));
         return Ok(ExitCode::SUCCESS);
     }
     progress::note(options, &head);
-    let (skipped, place) = (plan.present_bytes(), plan.hub.clone());
+    let (skipped, place) = (plan.transfer.present_bytes(), plan.transfer.hub.clone());
     let progress = Arc::new(Transfer::new(options, "pushing"));
     let pushed = interrupt::block_on(plan.execute(dest.tag.as_ref(), progress.clone()));
     progress.finish();

@@ -1,12 +1,12 @@
 //! `spore rm`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use clap::Args;
 use format::{FullName, Reference};
 use serde_json::json;
-use store::RefRecord;
+use store::Store;
 
 use crate::cli::Options;
 use crate::config::Config;
@@ -28,14 +28,14 @@ pub(crate) struct RmArgs {
 pub(crate) fn run(options: &Options, args: &RmArgs) -> Result<ExitCode, CliError> {
     let config = Config::load()?;
     let store = context::store(options)?;
-    let refs = store.refs()?;
+    let tags = known_tags(&store)?;
     // All are looked up before one is removed: a mistyped name removes nothing.
-    let find = |text: &String| the_one_tag(&refs, &config.reference(text)?);
+    let find = |text: &String| the_one_tag(&tags, &config.reference(text)?);
     let names = args.names.iter().map(find).collect::<Result<BTreeSet<_>, _>>()?;
     let mut removed = Vec::new();
     for name in &names {
-        let record = store.remove_ref(name)?;
-        removed.push(json!({ "name": name.to_string(), "digest": record.digest }));
+        let digest = store.remove_ref(name)?;
+        removed.push(json!({ "name": name.to_string(), "digest": digest }));
     }
     output::result(options.format, &json!({ "removed": removed }), || {
         names.iter().map(|name| format!("{name}\n")).collect::<String>()
@@ -44,8 +44,14 @@ pub(crate) fn run(options: &Options, args: &RmArgs) -> Result<ExitCode, CliError
     Ok(ExitCode::SUCCESS)
 }
 
+/// All tags, those too that can't be read: removing them is all that can be done about them.
+fn known_tags(store: &Store) -> Result<BTreeSet<FullName>, CliError> {
+    let (refs, damaged) = store.readable_refs()?;
+    Ok(refs.into_keys().chain(damaged.into_iter().map(|(name, _)| name)).collect())
+}
+
 /// The one tag that `reference` names. Where two tags lead to one snapshot, it matters which of them goes.
-fn the_one_tag(refs: &BTreeMap<FullName, RefRecord>, reference: &Reference) -> Result<FullName, CliError> {
+fn the_one_tag(tags: &BTreeSet<FullName>, reference: &Reference) -> Result<FullName, CliError> {
     if reference.digest.is_some() {
         return Err(CliError::Usage(format!(
             "{reference}: rm removes tags, and a digest is none: `spore images` lists the tags that lead to it"
@@ -57,7 +63,7 @@ fn the_one_tag(refs: &BTreeMap<FullName, RefRecord>, reference: &Reference) -> R
             && name.tag == tag
             && reference.hub.as_ref().is_none_or(|hub| *hub == name.hub)
     };
-    let named: Vec<_> = refs.keys().filter(is_named).collect();
+    let named: Vec<_> = tags.iter().filter(is_named).collect();
     match named.as_slice() {
         [name] => Ok((*name).clone()),
         [] => Err(CliError::NotFound(format!(
@@ -83,13 +89,11 @@ mod tests {
 
     #[test]
     fn exactly_one_tag_is_meant() {
-        let record = RefRecord { digest: Digest::of(b"x"), size: 1, origin: None };
-        let refs: BTreeMap<FullName, _> =
-            ["local/a:latest", "local/a:1", "hub.example/a:1", "local/team/a:2"]
-                .into_iter()
-                .map(|name| (name.parse().unwrap(), record.clone()))
-                .collect();
-        let find = |text: &str| the_one_tag(&refs, &text.parse().unwrap()).map(|name| name.to_string());
+        let tags: BTreeSet<FullName> = ["local/a:latest", "local/a:1", "hub.example/a:1", "local/team/a:2"]
+            .into_iter()
+            .map(|name| name.parse().unwrap())
+            .collect();
+        let find = |text: &str| the_one_tag(&tags, &text.parse().unwrap()).map(|name| name.to_string());
         assert_eq!(find("a").unwrap(), "local/a:latest");
         assert_eq!(find("hub.example/a:1").unwrap(), "hub.example/a:1");
         let ambiguous = find("a:1").unwrap_err();
@@ -97,6 +101,6 @@ mod tests {
         for absent in ["a:2", "b", "hub.example/a"] {
             assert!(matches!(find(absent), Err(CliError::NotFound(_))), "{absent}");
         }
-        assert!(matches!(find(&format!("a@{}", record.digest)), Err(CliError::Usage(_))));
+        assert!(matches!(find(&format!("a@{}", Digest::of(b"x"))), Err(CliError::Usage(_))));
     }
 }

@@ -43,13 +43,13 @@ fn states() -> Vec<Case> {
         fork("a state of 65 MiB of zeros", 5, &["engine state", "67108864"], |draft| {
             set(draft, &zstd::bulk::compress(&vec![0; 65 << 20], 3).expect("zstd compresses"));
         }),
-        fork("an empty state", 1, &["engine state", "does not begin as a QEMU state"], |draft| {
+        fork("an empty state", 5, &["engine state", "does not begin as a QEMU state"], |draft| {
             edit(draft, Vec::clear);
         }),
-        fork("a state of random bytes", 1, &["engine state", "does not begin as a QEMU state"], |draft| {
+        fork("a state of random bytes", 5, &["engine state", "does not begin as a QEMU state"], |draft| {
             edit(draft, |state| state.iter_mut().enumerate().for_each(|(n, byte)| *byte = noise(n)));
         }),
-        fork("a state of another machine", 1, &["engine state", "pc-q35-8.0", "pc-q35-7.2"], |draft| {
+        fork("a state of another machine", 5, &["engine state", "pc-q35-8.0", "pc-q35-7.2"], |draft| {
             edit(draft, |state| {
                 let name = b"pc-q35-7.2";
                 let at =
@@ -57,7 +57,7 @@ fn states() -> Vec<Case> {
                 state[at..at + name.len()].copy_from_slice(b"pc-q35-8.0");
             });
         }),
-        fork("a state without its machine type", 1, &["engine state", "configuration section"], |draft| {
+        fork("a state without its machine type", 5, &["engine state", "configuration section"], |draft| {
             edit(draft, |state| drop(state.drain(8..8 + 5 + 10)));
         }),
         fork("half a state", 1, &["the engine ended", "load of migration failed"], |draft| {

@@ -1,14 +1,13 @@
 //! Hashing blobs and layers again on all cores, and comparing what maps were laid out to with the maps.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use format::{Digest, PAGE_SIZE};
 
 use crate::file::{At, FileError, TempFile};
+use crate::fsck::compare::first_difference;
 use crate::fsck::{Problem, Progress, Report};
 use crate::layout::{LayerFile, LayoutError, hash_file, write_map};
 use crate::{BlobError, FlatKey, Folder, LoadError, Store};
@@ -31,7 +30,11 @@ impl Store {
             contents.extend(self.size_if_there(&digest)?.map(|size| (Content::Blob(digest), size)));
         }
         report.blobs = contents.len();
-        contents.extend(self.flat_files()?.into_iter().map(|flat| (Content::Flat(flat.key), flat.size)));
+        contents.extend(self.flat_files()?.into_iter().map(|flat| {
+            // A layer is hashed with its holes; of what a map was laid out to, holes are not read.
+            let work = if matches!(flat.key, FlatKey::Layer(_)) { flat.size } else { flat.allocated };
+            (Content::Flat(flat.key), work)
+        }));
         report.flats = contents.len() - report.blobs;
         // The largest first, so that no core ends up with it alone.
         contents.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
@@ -100,25 +103,4 @@ impl Store {
         let difference = first_difference(file, expected.file()).at("compare", &self.flat_path(key))?;
         difference.map_or(Ok(()), |offset| Err(Problem::DamagedFlat { key, offset }))
     }
-}
-
-/// Where two files differ, in bytes; where the shorter one ends, if that is all.
-fn first_difference(one: &File, other: &File) -> io::Result<Option<u64>> {
-    let (length_one, length_other) = (one.metadata()?.len(), other.metadata()?.len());
-    let common = length_one.min(length_other);
-    let (mut part_one, mut part_other) = (Vec::new(), Vec::new());
-    let mut at = 0;
-    while at < common {
-        let length = usize::try_from(common - at).unwrap_or(usize::MAX).min(1 << 20);
-        part_one.resize(length, 0);
-        part_other.resize(length, 0);
-        one.read_exact_at(&mut part_one, at)?;
-        other.read_exact_at(&mut part_other, at)?;
-        if part_one != part_other {
-            let same = part_one.iter().zip(&part_other).take_while(|(one, other)| one == other).count();
-            return Ok(Some(at + same as u64));
-        }
-        at += length as u64;
-    }
-    Ok((length_one != length_other).then_some(common))
 }

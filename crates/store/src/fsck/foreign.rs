@@ -1,14 +1,15 @@
-//! Finding what no store writes.
+//! Finding what no store writes, and what should be gone.
 
 use std::fs;
+use std::path::PathBuf;
 
 use format::Digest;
 
 use crate::file::{At, FileError, found, names};
 use crate::fsck::{Problem, Report};
+use crate::lock::lock_existing;
 use crate::open::belongs_in_root;
-use crate::prune::Item;
-use crate::{FlatKey, Folder, SandboxId, Store, refs};
+use crate::{FlatKey, Folder, LockKey, SandboxId, Store, refs};
 
 impl Store {
     /// Looks at the names and kinds of all files, not at their content.
@@ -40,6 +41,25 @@ impl Store {
         }
         Ok(())
     }
+
+    /// What is to go: by the collector, or by a command that holds its lock.
+    pub(super) fn removed(&self) -> Result<Vec<PathBuf>, FileError> {
+        let mut paths = Vec::new();
+        for folder in [Folder::Trash, Folder::Tmp, Folder::Leases].map(|folder| self.folder(folder)) {
+            paths.extend(names(&folder)?.into_iter().map(|name| folder.join(name)));
+        }
+        Ok(paths)
+    }
+
+    /// Names what was `removed` when the check began, and is still there although nobody is at work on it: what a
+    /// command has there for a moment is no problem.
+    pub(super) fn check_removed(&self, removed: Vec<PathBuf>, report: &mut Report) -> Result<(), FileError> {
+        let Some(_held) = self.try_lock(LockKey::Collector)? else { return Ok(()) };
+        // One that cannot even be opened is in nobody's hands either.
+        let left = removed.into_iter().filter(|path| !matches!(lock_existing(path), Ok(None)));
+        report.problems.extend(left.map(|path| Problem::Leftover { path }));
+        Ok(())
+    }
 }
 
 impl Folder {
@@ -50,8 +70,7 @@ impl Folder {
             Self::Refs => refs::full_name(name).is_some(),
             Self::Flat => FlatKey::parse(name).is_some(),
             Self::Sandboxes => name.parse::<SandboxId>().is_ok(),
-            Self::Trash => Item::from_trash(name).is_some(),
-            Self::Tmp | Self::Leases | Self::Locks | Self::Cache => true,
+            Self::Tmp | Self::Trash | Self::Leases | Self::Locks | Self::Cache => true,
         }
     }
 }

@@ -32,7 +32,7 @@ impl Store {
                         tags.entry(record.digest).or_default().push(name);
                     }
                 }
-                Err(error) => report.problems.push(error.into()),
+                Err(source) => report.problems.push(Problem::DamagedRef { name, source: Box::new(source) }),
             }
         }
         for id in self.sandboxes()? {

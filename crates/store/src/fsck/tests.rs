@@ -1,13 +1,19 @@
 //! Every kind of damage is found and named.
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use format::PAGE_SIZE;
+use format::map::{Codec, MapBuilder};
 
 use super::*;
-use crate::testing::{Home, home, name, put_snapshot};
-use crate::{Folder, Snapshot};
+use crate::lock::lock_existing;
+use crate::prune::Item;
+use crate::testing::{Home, home, name, pages, put_snapshot};
+use crate::{Folder, Framing, LockKey, SandboxId, Snapshot};
 
 fn filled() -> (Home, Snapshot) {
     let home = home();
@@ -151,4 +157,61 @@ fn a_damaged_tag_is_named_and_the_rest_is_checked() {
     let problems = problems(&home.store);
     assert!(problems.iter().any(|problem| problem.contains("local%2Fbad%3A1 is not as a store writes it")));
     assert!(problems.iter().any(|problem| problem.contains("missing: engine state")), "{problems:?}");
+}
+
+#[test]
+fn what_is_left_over_is_named_unless_a_command_is_at_work_on_it() {
+    let (home, snapshot) = filled();
+    let store = &home.store;
+    let _work = store.work_folder().unwrap();
+    let trash = |id| store.trash_path(&Item::Sandbox(id));
+    let [left, going] = [(); 2].map(|()| trash(SandboxId::random().unwrap()));
+    [&left, &going].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+    let killed = store.folder(Folder::Leases).join("killed");
+    fs::write(&killed, format!("{}\n", snapshot.digest)).unwrap();
+    let held = lock_existing(&going).unwrap().unwrap();
+    let expected = |paths: &[&Path]| -> Vec<_> {
+        paths.iter().map(|path| format!("{} is left over", path.display())).collect()
+    };
+    assert_eq!(problems(store), expected(&[&left, &killed]));
+    drop(held);
+    assert_eq!(problems(store).len(), 3);
+    // Whoever collects removes them all.
+    let _collector = store.try_lock(LockKey::Collector).unwrap().unwrap();
+    assert_eq!(problems(store), [""; 0]);
+}
+
+#[test]
+fn holes_of_a_huge_disk_are_not_read() {
+    const PAGES: u64 = 1 << 30;
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let plain = fs::File::from(rustix::fs::memfd_create("plain", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
+    (&plain).write_all(&pages("disk", 2)).unwrap();
+    let blobs = store.write_frames(&lease, &plain, &[(0, 2)], Framing::PRIVATE).unwrap();
+    let mut map = MapBuilder::new(PAGES);
+    map.blob(PAGES / 2, 2, &blobs[0], 0).unwrap();
+    let map = map.finish().unwrap();
+    let key = FlatKey::Map(store.put_blob(&lease, &map.encode(Codec::Zstd).unwrap()).unwrap());
+    let writer = store.flat_writer(&lease, key).unwrap();
+    crate::layout::write_map(store, &map, &[], writer.file()).unwrap();
+    writer.commit().unwrap();
+
+    let begin = Instant::now();
+    assert_eq!(problems(store), [""; 0]);
+    let flat = fs::File::options().read(true).write(true).open(store.flat_path(key)).unwrap();
+    let damaged = |offset: u64| {
+        let mut before = [0];
+        flat.read_exact_at(&mut before, offset).unwrap();
+        flat.write_all_at(&[before[0] ^ 1], offset).unwrap();
+        let expected = format!("flat file {key} is damaged: it differs from its map at byte {offset}");
+        assert_eq!(problems(store), [expected]);
+        flat.write_all_at(&before, offset).unwrap();
+    };
+    let data = PAGES / 2 * PAGE_SIZE;
+    [0, data - 1, data + 5000, data + 2 * PAGE_SIZE, PAGES * PAGE_SIZE - 1].into_iter().for_each(damaged);
+    assert_eq!(problems(store), [""; 0], "zeros were written where the map has none");
+    // Reading 4 TiB of holes takes many minutes.
+    assert!(begin.elapsed() < Duration::from_secs(60), "{:?}", begin.elapsed());
 }

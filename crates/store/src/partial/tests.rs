@@ -26,6 +26,7 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     assert_eq!(partial.offset(), 0);
     partial.append(&CONTENT[..5]).unwrap();
     drop(partial);
+    assert_eq!(home.store.partial_bytes(&Digest::of(CONTENT)).unwrap(), 5);
     // It is no blob yet, and the next start leaves it alone.
     assert!(!home.store.has_blob(&Digest::of(CONTENT)).unwrap());
     Store::open(home.store.root()).unwrap();
@@ -35,6 +36,7 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     partial.finish().unwrap();
     assert_eq!(home.store.read_blob(&Digest::of(CONTENT), 100).unwrap(), CONTENT);
     assert!(matches!(start(&home, &lease), Started::Complete));
+    assert_eq!(home.store.partial_bytes(&Digest::of(CONTENT)).unwrap(), 0);
     assert_eq!(names(&home.store.folder(Folder::Partial)).unwrap(), [""; 0]);
 }
 

@@ -6,10 +6,11 @@ use format::Digest;
 
 use crate::file::{At, FileError, found, names, remove_file, remove_tree, rename_new, sync_folder};
 use crate::prune::{Candidate, Item, PruneError, PrunePlan};
+use crate::reach::Reached;
 use crate::{BlobError, Folder, Lock, LockKey, Store, lock};
 
 /// What a collection did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct PruneReport {
     /// Things that were removed.
     pub removed: usize,
@@ -17,6 +18,8 @@ pub struct PruneReport {
     pub bytes: u64,
     /// Things of the plan that stayed, because something uses them by now.
     pub kept: usize,
+    /// What nothing uses and yet could not be removed: every collection tries it again.
+    pub stuck: Vec<FileError>,
 }
 
 /// Called before each change that a collection makes, so that tests can stop it there or do something in between.
@@ -27,13 +30,16 @@ impl Store {
     /// one waits then.
     ///
     /// # Errors
-    /// If what something needs cannot be read, or a file cannot be renamed or removed.
+    /// If what something needs cannot be read, or a candidate cannot be moved to the trash.
     /// What is still in the trash then is settled when the store is opened next.
     pub fn prune(&self, plan: &PrunePlan, on_wait: &mut dyn FnMut()) -> Result<PruneReport, PruneError> {
         let lock = self.lock(LockKey::Collector, on_wait)?;
-        self.sweep_leftovers(&lock)?;
+        let mut stuck = Vec::new();
+        self.sweep_leftovers(&lock, &mut stuck)?;
         self.sweep_locks(&lock)?;
-        self.prune_stepwise(&lock, plan, &mut || Ok(()))
+        let mut report = self.prune_stepwise(&lock, plan, &mut || Ok(()))?;
+        report.stuck.append(&mut stuck);
+        Ok(report)
     }
 
     pub(super) fn prune_stepwise(
@@ -42,7 +48,8 @@ impl Store {
         plan: &PrunePlan,
         step: Step<'_>,
     ) -> Result<PruneReport, PruneError> {
-        self.settle_trash(lock, plan.keep_caches, step)?;
+        // What is stuck now is stuck later, too, when it is reported.
+        self.settle_trash(lock, plan.keep_caches, &mut Vec::new(), step)?;
         let reached = self.reach(plan.keep_caches, &mut || drop(step()))?;
         let still = |candidate: &&Candidate| !reached.has(&candidate.item);
         let candidates: Vec<&Candidate> = plan.candidates.iter().filter(still).collect();
@@ -56,13 +63,13 @@ impl Store {
             step()?;
             self.discard(&candidate.item)?;
         }
-        let reached = self.settle_trash(lock, plan.keep_caches, step)?;
-        self.forget_framings(&|map| reached.blobs.contains(map))?;
         let mut report = PruneReport::default();
+        let reached = self.settle_trash(lock, plan.keep_caches, &mut report.stuck, step)?;
+        self.forget_framings(&|map| reached.blobs.contains(map))?;
         for candidate in &plan.candidates {
             if self.place_of(&candidate.item).exists() {
                 report.kept += 1;
-            } else {
+            } else if !self.trash_path(&candidate.item).exists() {
                 report.removed += 1;
                 report.bytes += candidate.bytes;
             }
@@ -81,49 +88,74 @@ impl Store {
     }
 
     /// Puts back what is in use of all that is in the trash, and unlinks the rest. Says what is in use.
+    ///
+    /// What can be neither put back nor removed stays, and is added to `stuck`: nobody is to be kept from a whole store
+    /// by one leftover.
     pub(crate) fn settle_trash(
         &self,
         _held: &Lock,
         keep_caches: bool,
+        stuck: &mut Vec<FileError>,
         step: Step<'_>,
-    ) -> Result<crate::reach::Reached, PruneError> {
+    ) -> Result<Reached, PruneError> {
         let reached = self.reach(keep_caches, &mut || drop(step()));
         let folder = self.folder(Folder::Trash);
         let (mut back, mut gone) = (Vec::new(), Vec::new());
         for name in names(&folder)? {
+            let path = folder.join(&name);
             let Some(item) = Item::from_trash(&name) else {
-                gone.push((false, folder.join(name)));
+                gone.push((false, path));
                 continue;
             };
-            let is_manifest = matches!(&item, Item::Blob(digest) if self.is_manifest(digest)?);
-            // What is in use cannot be known: all of it could be.
-            let keep = reached.as_ref().map_or(true, |reached| reached.has(&item));
-            if keep && matches!(item, Item::Blob(_) | Item::Flat(_)) || self.has_users(&item)? {
-                back.push((is_manifest, item));
-            } else {
-                gone.push((is_manifest, folder.join(name)));
+            match self.sort_trash(&item, reached.as_ref().ok()) {
+                Ok((is_manifest, true)) => back.push((is_manifest, item)),
+                Ok((is_manifest, false)) => gone.push((is_manifest, path)),
+                Err(error) => stuck.push(error),
             }
         }
-        back.sort_by_key(|(is_manifest, _)| *is_manifest);
-        let mut synced = false;
-        for (is_manifest, item) in back {
-            if is_manifest && !synced {
-                sync_folder(&self.folder(Folder::Blobs))?;
-                synced = true;
-            }
-            step()?;
-            self.put_back(&item)?;
-        }
+        self.put_all_back(back, stuck, step)?;
         gone.sort_by_key(|(is_manifest, _)| !*is_manifest);
         for (_, path) in gone {
             step()?;
-            if fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
-                remove_tree(&path)?;
-            } else {
-                remove_file(&path)?;
-            }
+            let is_folder = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+            stuck.extend(if is_folder { remove_tree(&path) } else { remove_file(&path) }.err());
         }
         reached
+    }
+
+    /// Whether something in the trash is a manifest, and whether it is to be put back. If what is `reached` is not
+    /// known, all of it could be in use.
+    fn sort_trash(&self, item: &Item, reached: Option<&Reached>) -> Result<(bool, bool), FileError> {
+        let is_manifest = matches!(item, Item::Blob(digest) if self.is_manifest(digest)?);
+        let can_return = matches!(item, Item::Blob(_) | Item::Flat(_));
+        let is_in_use =
+            can_return && reached.is_none_or(|reached| reached.has(item)) || self.has_users(item)?;
+        Ok((is_manifest, is_in_use))
+    }
+
+    /// Puts back items, of which the manifests are marked: they come last, and not at all if anything else in the
+    /// trash is stuck, so that none is there without its parts.
+    fn put_all_back(
+        &self,
+        mut items: Vec<(bool, Item)>,
+        stuck: &mut Vec<FileError>,
+        step: Step<'_>,
+    ) -> Result<(), PruneError> {
+        items.sort_by_key(|(is_manifest, _)| *is_manifest);
+        let (parts, manifests) = items.split_at(items.partition_point(|(is_manifest, _)| !is_manifest));
+        for (_, item) in parts {
+            step()?;
+            stuck.extend(self.put_back(item).err());
+        }
+        if manifests.is_empty() || !stuck.is_empty() {
+            return Ok(());
+        }
+        sync_folder(&self.folder(Folder::Blobs))?;
+        for (_, item) in manifests {
+            step()?;
+            stuck.extend(self.put_back(item).err());
+        }
+        Ok(())
     }
 
     fn put_back(&self, item: &Item) -> Result<(), FileError> {

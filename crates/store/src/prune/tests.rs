@@ -80,7 +80,8 @@ fn a_sandbox_keeps_its_snapshot_and_the_flat_files_it_links_to() {
     assert!(!store.link_flat(FlatKey::Map(digest), &draft.path().join("other")).unwrap());
     draft.commit().unwrap();
     drop(lease);
-    assert_eq!(prune(store, true), PruneReport::default());
+    let report = prune(store, true);
+    assert_eq!((report.removed, report.kept), (0, 0));
     store.load_snapshot(&digest).unwrap();
     assert_eq!(store.flat_file(stray).unwrap().unwrap().users, 1);
 
@@ -100,7 +101,7 @@ fn cached_bases_stay_unless_all_is_to_go() {
     fs::create_dir_all(&bases).unwrap();
     fs::write(bases.join("key.json"), format!(r#"{{"layers":["{content}"],"other":1}}"#)).unwrap();
     fs::create_dir_all(kernels.join("6.1")).unwrap();
-    assert_eq!(prune(store, false), PruneReport::default());
+    assert_eq!(prune(store, false).removed, 0);
     assert_eq!(store.flat_files().unwrap().len(), 1);
     prune(store, true);
     assert!(store.flat_files().unwrap().is_empty());

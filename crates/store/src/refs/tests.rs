@@ -1,4 +1,6 @@
 //! Tags and the index that is derived from them.
+use std::fs;
+
 use super::*;
 use crate::testing::{home, name, put_snapshot};
 
@@ -26,7 +28,7 @@ fn a_tag_is_set_moved_and_removed_and_the_index_follows() {
     assert_eq!(index["manifests"][0]["digest"], two.to_string());
     assert_eq!(index["manifests"][0]["annotations"][REF_NAME], tag.to_string());
 
-    assert_eq!(store.remove_ref(&tag).unwrap().digest, two);
+    assert_eq!(store.remove_ref(&tag).unwrap(), Some(two));
     assert!(matches!(store.remove_ref(&tag), Err(RefError::NotFound { .. })));
     assert!(store.refs().unwrap().is_empty());
     let index = std::fs::read_to_string(store.root().join("index.json")).unwrap();
@@ -83,4 +85,25 @@ fn a_damaged_tag_is_an_error_that_names_its_file() {
     std::fs::write(&path, "{}").unwrap();
     let error = home.store.refs().unwrap_err().to_string();
     assert!(error.contains("local%2Fa%3A1"), "{error}");
+}
+
+#[test]
+fn a_damaged_tag_keeps_nobody_from_the_others() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    fs::write(store.folder(Folder::Refs).join("local%2Fbad%3A1"), "{").unwrap();
+    Store::open(store.root()).unwrap();
+    store.set_ref(&name("local/good:1"), &digest, None).unwrap();
+    let (refs, damaged) = store.readable_refs().unwrap();
+    assert_eq!(refs.keys().collect::<Vec<_>>(), [&name("local/good:1")]);
+    let [(bad, error)] = damaged.as_slice() else { panic!("{damaged:?}") };
+    assert!(*bad == name("local/bad:1") && error.to_string().contains("local%2Fbad%3A1"), "{error}");
+    let index = fs::read_to_string(store.root().join(INDEX_FILE)).unwrap();
+    assert!(index.contains("local/good:1"), "{index}");
+    // What it leads to is not known, so nothing is known to be unused.
+    assert!(store.refs().is_err() && store.plan_prune(false).is_err());
+    assert_eq!(store.remove_ref(bad).unwrap(), None);
+    assert_eq!(store.refs().unwrap().len(), 1);
 }

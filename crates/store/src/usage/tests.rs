@@ -38,3 +38,36 @@ fn own_bytes_are_what_removing_a_snapshot_frees() {
     store.prune(&plan, &mut || ()).unwrap();
     assert_eq!(store.usage().unwrap().blobs, of(one).total);
 }
+
+#[test]
+fn what_cannot_be_read_is_named_and_the_rest_is_measured() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let put = |unique: &str| {
+        let digest = put_snapshot(store, &lease, &["shared"], unique);
+        store.set_ref(&name(&format!("local/{unique}:1")), &digest, None).unwrap();
+        digest
+    };
+    let [sound, no_config, no_manifest] = ["sound", "no-config", "no-manifest"].map(put);
+    let before = store.usage().unwrap();
+    assert!(before.problems.is_empty());
+    let config = store.read_manifest(&no_config).unwrap().0.config.digest;
+    for digest in [config, no_manifest] {
+        std::fs::remove_file(store.blob_path(&digest)).unwrap();
+    }
+    std::fs::write(store.root().join("refs/local%2Fbad%3A1"), "{").unwrap();
+
+    let usage = store.usage().unwrap();
+    let of = |digest| before.snapshots.iter().find(|snapshot| snapshot.digest == digest).unwrap();
+    // Its manifest says still what the one without a config shares.
+    assert_eq!(usage.snapshots, [of(sound).clone()]);
+    let problems: Vec<_> = usage.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(problems.len(), 3, "{problems:?}");
+    for named in
+        ["tag local/bad:1 is damaged: ", "snapshot local/no-config:1: ", "snapshot local/no-manifest:1: "]
+    {
+        assert!(problems.iter().any(|problem| problem.contains(named)), "{named}: {problems:?}");
+    }
+    assert!(usage.blobs > 0 && usage.blobs < before.blobs);
+}

@@ -3,12 +3,11 @@
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::process::{Command, Stdio};
 
 use engine::Engine;
 use engine::qemu::{Options as QemuOptions, Qemu};
 use format::config::Accelerator;
-use rootfs::{ToolStatus, tools};
+use rootfs::{ToolStatus, UserNamespaces, tools};
 use store::Store;
 
 use super::{Check, State};
@@ -29,8 +28,9 @@ pub(super) fn all(options: &Options) -> Vec<Check> {
     checks.extend(root(store));
     checks.extend(tools().iter().map(|tool| judge_tool(tool, is_root())));
     if !is_root() {
-        checks.push(judge_subordinate_ids(&user(), &read("/etc/subuid"), &read("/etc/subgid")));
-        checks.push(judge_namespaces(namespaces()));
+        let user = UserNamespaces::of_this_user();
+        checks.push(judge_subordinate_ids(&user));
+        checks.push(judge_namespaces(&user));
     }
     checks
 }
@@ -55,10 +55,6 @@ pub(super) fn apt(packages: &[&str]) -> String {
 
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(path).unwrap_or_default()
 }
 
 fn engine(store: Option<&Store>) -> Vec<Check> {
@@ -187,61 +183,27 @@ fn judge_tool(tool: &ToolStatus, is_root: bool) -> Check {
     }
 }
 
-/// This user, by name and number, as /etc/subuid may call it.
-struct User {
-    name: String,
-    id: u32,
-}
-
-fn user() -> User {
-    let id = fs::metadata("/proc/self").map_or(0, |me| me.uid());
-    let number = id.to_string();
-    let passwd = read("/etc/passwd");
-    let mut accounts = passwd.lines().map(|line| line.split(':'));
-    let name = accounts.find_map(|mut fields| {
-        let name = fields.next()?;
-        (fields.nth(1) == Some(&number)).then(|| name.to_owned())
-    });
-    User { name: name.unwrap_or(number), id }
-}
-
-fn judge_subordinate_ids(user: &User, subuid: &str, subgid: &str) -> Check {
-    const NEEDED: u64 = 65_536;
-    let range = |text: &str| {
-        let of_user = |line: &&str| {
-            let owner = line.split(':').next().unwrap_or_default();
-            owner == user.name || owner == user.id.to_string()
-        };
-        let counts =
-            text.lines().filter(of_user).filter_map(|line| line.split(':').nth(2)?.parse::<u64>().ok());
-        counts.max().unwrap_or(0)
-    };
-    let count = range(subuid).min(range(subgid));
-    let is_enough = count >= NEEDED;
-    let name = &user.name;
+fn judge_subordinate_ids(user: &UserNamespaces) -> Check {
+    let UserNamespaces { user: name, subordinate_ids: count, .. } = user;
+    let is_enough = *count >= UserNamespaces::NEEDED_IDS;
     Check {
         name: "subordinate ids".into(),
         state: if is_enough { State::Ok } else { State::Missing },
         for_forks: false,
         purpose: USER_BAKES,
-        found: format!("{count} for {name} in /etc/subuid and /etc/subgid; {NEEDED} are needed"),
+        found: format!(
+            "{count} for {name} in /etc/subuid and /etc/subgid; {} are needed",
+            UserNamespaces::NEEDED_IDS
+        ),
         remedy: (!is_enough)
             .then(|| format!("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}")),
     }
 }
 
-/// Whether an ordinary user can make a user namespace: tried, since several switches forbid it.
-fn namespaces() -> io::Result<bool> {
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--user", "--map-root-user", "true"]).stdin(Stdio::null()).stderr(Stdio::null());
-    Ok(unshare.status()?.success())
-}
-
-fn judge_namespaces(made: io::Result<bool>) -> Check {
-    let (state, found) = match made {
-        Ok(true) => (State::Ok, "can be made".to_owned()),
-        Ok(false) => (State::Missing, "this user may not make one".to_owned()),
-        Err(error) => (State::Missing, format!("unshare cannot be run: {error}")),
+fn judge_namespaces(user: &UserNamespaces) -> Check {
+    let (state, found) = match &user.refused {
+        None => (State::Ok, "can be made".to_owned()),
+        Some(reason) => (State::Missing, reason.clone()),
     };
     Check {
         name: "user namespaces".into(),
@@ -250,7 +212,9 @@ fn judge_namespaces(made: io::Result<bool>) -> Check {
         purpose: USER_BAKES,
         found,
         remedy: (state != State::Ok).then(|| {
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000, or bake as root".into()
+            "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000, or bake as root; \
+             in a chroot none can be made"
+                .into()
         }),
     }
 }

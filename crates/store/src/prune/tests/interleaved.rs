@@ -41,10 +41,10 @@ enum Turn {
     Put { source: usize, part: usize, lease: Lease },
     /// All parts are there: name it, or make a sandbox of it.
     Use { digest: Digest, lease: Lease },
-    /// A known snapshot is to be used: its digest was read from a tag and is to be protected.
+    /// A known snapshot is to be used: its digest was read from a tag and is to be claimed.
     Found { digest: Digest },
-    /// It is protected, and is to be tested.
-    Test { digest: Digest, lease: Lease },
+    /// It is claimed, so that all of it is there.
+    Claimed { digest: Digest, lease: Lease },
 }
 
 struct World<'a> {
@@ -106,13 +106,14 @@ impl World<'_> {
             }
             Turn::Found { digest } => {
                 let lease = store.lease().unwrap();
-                lease.protect(&digest).unwrap();
-                Turn::Test { digest, lease }
-            }
-            Turn::Test { digest, lease } => {
-                if !store.has_blob(&digest).unwrap() {
-                    return Turn::Idle;
+                // Its tag may have gone meanwhile, and parts of it with it: then this says so.
+                match store.claim_snapshot(&lease, &digest) {
+                    Ok(()) => Turn::Claimed { digest, lease },
+                    Err(LoadError::Missing { .. }) => Turn::Idle,
+                    Err(error) => panic!("{error}"),
                 }
+            }
+            Turn::Claimed { digest, lease } => {
                 store.load_snapshot(&digest).unwrap();
                 Turn::Use { digest, lease }
             }

@@ -41,12 +41,12 @@ fn tools_map_to_states() {
 }
 
 #[test]
-fn subordinate_ids_by_name_or_number() {
-    let user = User { name: "ann".into(), id: 1000 };
-    let state = |uid: &str, gid: &str| judge_subordinate_ids(&user, uid, gid).state;
-    let (by_name, by_number) = ("bob:1:9\nann:100000:65536\n", "1000:100000:65536");
-    assert_eq!(state(by_name, by_number), State::Ok);
-    assert_eq!(state(by_name, ""), State::Missing);
-    assert_eq!(state(by_name, "ann:100000:65535"), State::Missing);
-    assert_eq!(state("anna:100000:65536", by_name), State::Missing);
+fn what_a_user_lacks_is_missing() {
+    let user = |subordinate_ids, refused: Option<&str>| {
+        let refused = refused.map(str::to_owned);
+        let user = UserNamespaces { user: "ann".into(), subordinate_ids, refused };
+        (judge_subordinate_ids(&user).state, judge_namespaces(&user).state)
+    };
+    assert_eq!(user(65_536, None), (State::Ok, State::Ok));
+    assert_eq!(user(65_535, Some("Operation not permitted")), (State::Missing, State::Missing));
 }

@@ -1,0 +1,149 @@
+//! What callers tell failures apart by, and which error is which. It is decided here alone, so that what a supervisor finds
+//! counts the same for whoever waits for it as what they find themselves.
+
+use engine::EngineError;
+use serde::{Deserialize, Serialize};
+use store::{BlobError, LayoutError, LoadError};
+
+use crate::{ChannelError, Error};
+
+/// Why something failed, as far as callers tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// Something that is needed is not in the store.
+    Missing,
+    /// This host cannot run the snapshot.
+    Incompatible,
+    /// Something is not what the snapshot says: bytes, an engine state, or what the engine has attached.
+    Invalid,
+    /// It took longer than was allowed.
+    Timeout,
+    /// The user has stopped it.
+    Interrupted,
+    /// Anything else.
+    Other,
+}
+
+impl From<&EngineError> for Cause {
+    fn from(error: &EngineError) -> Self {
+        match error {
+            EngineError::Incompatible(_) => Self::Incompatible,
+            EngineError::State { .. } | EngineError::Attachment { .. } => Self::Invalid,
+            EngineError::Timeout(_) => Self::Timeout,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<&ChannelError> for Cause {
+    fn from(error: &ChannelError) -> Self {
+        match error {
+            ChannelError::Timeout => Self::Timeout,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<&BlobError> for Cause {
+    fn from(error: &BlobError) -> Self {
+        match error {
+            BlobError::Missing { .. } => Self::Missing,
+            BlobError::File(_) => Self::Other,
+            _ => Self::Invalid,
+        }
+    }
+}
+
+impl From<&LoadError> for Cause {
+    fn from(error: &LoadError) -> Self {
+        match error {
+            LoadError::Missing { .. } => Self::Missing,
+            LoadError::Blob(error) => error.into(),
+            _ => Self::Invalid,
+        }
+    }
+}
+
+impl From<&LayoutError> for Cause {
+    fn from(error: &LayoutError) -> Self {
+        match error {
+            LayoutError::Blob(error) => error.into(),
+            LayoutError::Frame { .. }
+            | LayoutError::Index { .. }
+            | LayoutError::Pages { .. }
+            | LayoutError::Content { .. } => Self::Invalid,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<&Error> for Cause {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::NotReady { cause, .. } | Error::NotAdopted { cause, .. } => *cause,
+            Error::NotInTime { .. } => Self::Timeout,
+            Error::Interrupted => Self::Interrupted,
+            Error::Incompatible { .. } => Self::Incompatible,
+            Error::State { .. } => Self::Invalid,
+            Error::Engine(error) => error.into(),
+            Error::Agent { source, .. } => source.into(),
+            Error::Blob(error) => error.into(),
+            Error::Load(error) => error.into(),
+            Error::Layout(error) => error.into(),
+            _ => Self::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::qemu::StateError;
+    use format::Digest;
+
+    use super::*;
+
+    fn of(error: impl Into<Error>) -> Cause {
+        Cause::from(&error.into())
+    }
+
+    #[test]
+    fn what_an_engine_refuses_is_told_apart() {
+        let state = EngineError::State { file: "state".to_owned(), source: StateError::Header };
+        let attachment =
+            EngineError::Attachment { device: String::new(), expected: String::new(), found: String::new() };
+        assert_eq!(of(state), Cause::Invalid);
+        assert_eq!(of(attachment), Cause::Invalid);
+        assert_eq!(of(EngineError::Incompatible(Vec::new())), Cause::Incompatible);
+        assert_eq!(of(EngineError::Timeout("start")), Cause::Timeout);
+        assert_eq!(of(EngineError::Died { doing: "start", log: String::new() }), Cause::Other);
+    }
+
+    #[test]
+    fn what_a_store_refuses_is_told_apart() {
+        let (digest, found) = (Digest::of(b"said"), Digest::of(b"found"));
+        let unexpected = || BlobError::Unexpected { expected: digest, found };
+        assert_eq!(of(unexpected()), Cause::Invalid);
+        assert_eq!(of(LoadError::Blob(unexpected())), Cause::Invalid);
+        assert_eq!(of(LayoutError::Blob(unexpected())), Cause::Invalid);
+        assert_eq!(of(LayoutError::Index { blob: digest, found, expected: digest }), Cause::Invalid);
+        assert_eq!(of(BlobError::Missing { digest }), Cause::Missing);
+        assert_eq!(of(LoadError::Missing { digest, parts: Vec::new() }), Cause::Missing);
+        assert_eq!(of(LayoutError::NoLayer(digest)), Cause::Other);
+    }
+
+    #[test]
+    fn only_a_silent_agent_is_a_late_one() {
+        let agent = |source| of(Error::Agent { what: String::new(), source });
+        assert_eq!(agent(ChannelError::Timeout), Cause::Timeout);
+        assert_eq!(agent(ChannelError::Closed), Cause::Other);
+    }
+
+    #[test]
+    fn what_a_supervisor_says_is_kept() {
+        let not_ready = |cause| of(Error::NotReady { cause, reason: String::new() });
+        for cause in [Cause::Missing, Cause::Incompatible, Cause::Invalid, Cause::Other] {
+            assert_eq!(not_ready(cause), cause);
+        }
+    }
+}
