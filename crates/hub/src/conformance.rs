@@ -140,6 +140,11 @@ fn tag(text: &str) -> Result<Tag, format::ReferenceError> {
     text.parse()
 }
 
+async fn put_tagged(hub: &Hub, name: &Name, manifest: &RawManifest, tag: &Tag) -> Result<(), HubError> {
+    hub.put_manifest(name, manifest).await?;
+    hub.put_tag(name, tag, manifest).await
+}
+
 async fn absent(hub: &Hub, name: &Name) -> Outcome {
     let digest = Digest::of(b"nobody has put this");
     for which in [Selector::Tag(tag("latest")?), Selector::Digest(digest)] {
@@ -223,7 +228,7 @@ async fn manifests(hub: &Hub, name: &Name) -> Outcome {
         "manifests": [{ "mediaType": media_type::MANIFEST, "digest": manifest.digest(), "size": manifest.bytes().len() }],
     }))?;
     for (text, manifest) in [("manifest", manifest), ("index", index)] {
-        hub.put_manifest(name, &manifest, Some(&tag(text)?)).await?;
+        put_tagged(hub, name, &manifest, &tag(text)?).await?;
         for which in [Selector::Tag(tag(text)?), Selector::Digest(manifest.digest())] {
             let found =
                 hub.get_manifest(name, &which).await?.ok_or("a manifest that was put is not there")?;
@@ -235,7 +240,7 @@ async fn manifests(hub: &Hub, name: &Name) -> Outcome {
 
 async fn untagged(hub: &Hub, name: &Name) -> Outcome {
     let manifest = manifest(hub, name, "untagged").await?;
-    hub.put_manifest(name, &manifest, None).await?;
+    hub.put_manifest(name, &manifest).await?;
     let found = hub.get_manifest(name, &Selector::Digest(manifest.digest())).await?;
     expect(&found, &Some(manifest), "manifest")?;
     expect(&hub.tags(name).await?, &Vec::new(), "tags")
@@ -245,7 +250,7 @@ async fn tag_moves(hub: &Hub, name: &Name) -> Outcome {
     let (old, new) = (manifest(hub, name, "old").await?, manifest(hub, name, "new").await?);
     let moving = tag("latest")?;
     for manifest in [&old, &new] {
-        hub.put_manifest(name, manifest, Some(&moving)).await?;
+        put_tagged(hub, name, manifest, &moving).await?;
         let found = hub.get_manifest(name, &Selector::Tag(moving.clone())).await?;
         expect(&found.as_ref(), &Some(manifest), "manifest of the tag")?;
     }
@@ -258,7 +263,7 @@ async fn own_tags(hub: &Hub, name: &Name) -> Outcome {
     let below: Name = format!("{name}/below").parse()?;
     for (name, text) in [(name, "upper"), (&below, "lower")] {
         let manifest = manifest(hub, name, text).await?;
-        hub.put_manifest(name, &manifest, Some(&tag(text)?)).await?;
+        put_tagged(hub, name, &manifest, &tag(text)?).await?;
     }
     expect(&hub.tags(name).await?, &vec![tag("upper")?], "tags")?;
     expect(&hub.tags(&below).await?, &vec![tag("lower")?], "tags")?;
@@ -267,7 +272,7 @@ async fn own_tags(hub: &Hub, name: &Name) -> Outcome {
 
 async fn listed(hub: &Hub, name: &Name) -> Outcome {
     let manifest = manifest(hub, name, "listed").await?;
-    hub.put_manifest(name, &manifest, Some(&tag("latest")?)).await?;
+    put_tagged(hub, name, &manifest, &tag("latest")?).await?;
     let names = hub.names().await?;
     ensure(names.contains(name), format_args!("{name} is not among {names:?}"))?;
     ensure(names.is_sorted(), "names are not sorted")

@@ -72,14 +72,14 @@ impl Registry for DirHub {
         self.run(move |layout| manifests::get(layout, &name, &which)).await
     }
 
-    async fn put_manifest(
-        &self,
-        name: &Name,
-        manifest: &RawManifest,
-        tag: Option<&Tag>,
-    ) -> Result<(), HubError> {
-        let (name, manifest, tag) = (name.clone(), manifest.clone(), tag.cloned());
-        self.run(move |layout| manifests::put(layout, &name, &manifest, tag.as_ref())).await
+    async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        let (name, manifest) = (name.clone(), manifest.clone());
+        self.run(move |layout| manifests::put(layout, &name, &manifest)).await
+    }
+
+    async fn put_tag(&self, name: &Name, tag: &Tag, manifest: &RawManifest) -> Result<(), HubError> {
+        let (name, tag, manifest) = (name.clone(), tag.clone(), manifest.clone());
+        self.run(move |layout| manifests::put_tag(layout, &name, &tag, &manifest)).await
     }
 
     async fn blob_size(&self, _: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {

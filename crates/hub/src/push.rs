@@ -1,7 +1,7 @@
 //! Push: a snapshot of the store to a hub.
 //!
-//! The plan asks the hub what it has; executing it sends the rest, then the config, then the manifest, then moves the
-//! tag. The bytes of a snapshot are never changed on the way, its manifest's least of all. A local blob that is
+//! The plan asks the hub what it has; executing it sends the rest, then the config, then the manifest, asks for one byte of
+//! each blob that it did not send, and moves the tag last. The bytes of a snapshot are never changed on the way, its manifest's least of all. A local blob that is
 //! damaged is found while it is sent: the hub refuses it, the push names it, and no manifest follows.
 
 use std::fmt;
@@ -12,6 +12,7 @@ use format::{Descriptor, Digest, Hasher, Name, Tag};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use store::{BlobError, FileError, Lease, LoadError, Snapshot, Store};
+use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
 use crate::plan::Roles;
@@ -154,8 +155,42 @@ impl PushPlan {
                 .try_for_each_concurrent(TRANSFERS, |blob| this.send(blob, Arc::clone(&progress)))
                 .await?;
         }
-        let Ends { registry, manifest, .. } = &this.ends;
-        Ok(registry.put_manifest(name, manifest, tag).await?)
+        this.put_manifest(&progress).await?;
+        if let Some(tag) = tag {
+            this.ends.registry.put_tag(name, tag, &this.ends.manifest).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the manifest, and what the hub had when it was planned and has not any more: until a manifest lists a blob a
+    /// hub may collect it, and some answer from a cache that it is there. A hub may refuse the manifest for that.
+    async fn put_manifest(&self, progress: &Arc<dyn Progress>) -> Result<(), PushError> {
+        let Ends { registry, manifest, .. } = &self.ends;
+        let mut skipped = self.transfer.present.clone();
+        loop {
+            let put = registry.put_manifest(&self.transfer.name, manifest).await;
+            let gone = self.gone(&skipped).await?;
+            if gone.is_empty() {
+                return Ok(put?);
+            }
+            skipped.retain(|blob| !gone.contains(blob));
+            for blob in gone {
+                self.send(blob, Arc::clone(progress)).await?;
+            }
+        }
+    }
+
+    /// Those of `blobs` whose first byte can't be read.
+    async fn gone(&self, blobs: &[PlannedBlob]) -> Result<Vec<PlannedBlob>, PushError> {
+        let tested = stream::iter(blobs.iter().cloned()).map(|blob| async move {
+            let reader = self.ends.registry.get_blob(&self.transfer.name, &blob.digest, 0..1).await?;
+            let is_there = match reader {
+                Some(mut reader) => blob.size == 0 || reader.read_u8().await.is_ok(),
+                None => false,
+            };
+            Ok::<_, PushError>((!is_there).then_some(blob))
+        });
+        tested.buffered(REQUESTS).try_filter_map(async |gone| Ok(gone)).try_collect().await
     }
 
     async fn send(&self, blob: PlannedBlob, progress: Arc<dyn Progress>) -> Result<(), PushError> {

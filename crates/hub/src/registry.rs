@@ -95,17 +95,17 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// [`HubError::Corrupt`] if what is there under a digest has another one; if it cannot be read.
     async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError>;
 
-    /// Makes a manifest or an image index available by its digest, then lets `tag` lead to it. The caller has put all
-    /// blobs that it lists.
+    /// Makes a manifest or an image index available by its digest. The caller has put all blobs that it lists.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError>;
+
+    /// Lets `tag` lead to a manifest that was put.
     ///
     /// # Errors
     /// If it cannot be written. The tag then leads where it led, or to the whole new manifest.
-    async fn put_manifest(
-        &self,
-        name: &Name,
-        manifest: &RawManifest,
-        tag: Option<&Tag>,
-    ) -> Result<(), HubError>;
+    async fn put_tag(&self, name: &Name, tag: &Tag, manifest: &RawManifest) -> Result<(), HubError>;
 
     /// Bytes of a blob.
     ///

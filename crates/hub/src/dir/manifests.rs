@@ -5,6 +5,7 @@ use std::path::Path;
 use format::{Name, Tag};
 
 use super::file::{self, DirError};
+use super::folder::Folder;
 use super::layout::{Layout, MANIFESTS, Writable};
 use super::read_manifest;
 use crate::image_index::{Entry, ImageIndex, Kind};
@@ -31,31 +32,39 @@ pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Opti
     }
 }
 
-/// Blob first, for OCI tools; then under its digest; then the tag; then the index that lists the tag.
-pub(super) fn put(
+/// Blob first, for OCI tools; then under its digest.
+pub(super) fn put(layout: &Layout, name: &Name, manifest: &RawManifest) -> Result<(), DirError> {
+    let hub = writable(layout, name, manifest)?;
+    write(&hub, &hub.blobs()?, &manifest.digest().hex(), manifest)?;
+    write(&hub, &hub.manifests(name)?, &manifest.digest().to_string(), manifest)
+}
+
+/// The tag, then the index that lists it.
+pub(super) fn put_tag(
     layout: &Layout,
     name: &Name,
+    tag: &Tag,
     manifest: &RawManifest,
-    tag: Option<&Tag>,
 ) -> Result<(), DirError> {
-    layout.check_name(name)?;
-    let known = Kind::parse(manifest.bytes()).is_ok_and(|kind| kind.is_known());
-    if !known {
-        let reason = "it is neither an OCI manifest nor an image index".to_owned();
-        return Err(DirError::Corrupt { digest: manifest.digest(), reason });
-    }
-    let hub = layout.prepare()?;
-    let write = |folder: &super::folder::Folder, file_name: &str| {
-        let mut temp = hub.temp_file()?;
-        temp.append(manifest.bytes())?;
-        temp.place(folder, file_name)
-    };
-    write(&hub.blobs()?, &manifest.digest().hex())?;
-    let folder = hub.manifests(name)?;
-    write(&folder, &manifest.digest().to_string())?;
-    let Some(tag) = tag else { return Ok(()) };
-    write(&folder, tag.as_str())?;
+    let hub = writable(layout, name, manifest)?;
+    write(&hub, &hub.manifests(name)?, tag.as_str(), manifest)?;
     write_index(layout, &hub)
+}
+
+/// The hub, if it is to have `manifest` under `name`.
+fn writable(layout: &Layout, name: &Name, manifest: &RawManifest) -> Result<Writable, DirError> {
+    layout.check_name(name)?;
+    if Kind::parse(manifest.bytes()).is_ok_and(|kind| kind.is_known()) {
+        return layout.prepare();
+    }
+    let reason = "it is neither an OCI manifest nor an image index".to_owned();
+    Err(DirError::Corrupt { digest: manifest.digest(), reason })
+}
+
+fn write(hub: &Writable, folder: &Folder, file_name: &str, manifest: &RawManifest) -> Result<(), DirError> {
+    let mut temp = hub.temp_file()?;
+    temp.append(manifest.bytes())?;
+    temp.place(folder, file_name)
 }
 
 /// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.

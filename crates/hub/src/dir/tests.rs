@@ -34,7 +34,8 @@ impl Folder {
 
     async fn put_manifest(&self, name_: &str, tag: &str) -> Result<Digest, HubError> {
         let manifest = manifest(&format!("{name_}:{tag}"));
-        self.hub.put_manifest(&name(name_), &manifest, Some(&tag.parse().unwrap())).await?;
+        self.hub.put_manifest(&name(name_), &manifest).await?;
+        self.hub.put_tag(&name(name_), &tag.parse().unwrap(), &manifest).await?;
         Ok(manifest.digest())
     }
 }
@@ -181,7 +182,7 @@ async fn a_folder_of_something_else_is_refused() {
     let file = DirHub::new(folder.path("thesis.txt"), "here".into());
     let error = reading(&file).await;
     assert!(matches!(error, HubError::NotAHub { push_makes_one: false, .. }), "{error}");
-    file.put_manifest(&name("numpy"), &manifest("x"), None).await.unwrap_err();
+    file.put_manifest(&name("numpy"), &manifest("x")).await.unwrap_err();
     fs::remove_file(folder.path("thesis.txt")).unwrap();
     folder.put_blob(b"x").await.unwrap();
     fs::write(folder.path("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
@@ -201,7 +202,7 @@ async fn old_leftovers_are_swept_by_the_next_push() {
         }
     }
     let next = DirHub::new(folder.path(""), "here".into());
-    next.put_manifest(&name("numpy"), &manifest("x"), None).await.unwrap();
+    next.put_manifest(&name("numpy"), &manifest("x")).await.unwrap();
     let left: Vec<_> =
         fs::read_dir(folder.path("tmp")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["new"]);
@@ -235,7 +236,7 @@ async fn what_is_no_manifest_is_refused() {
     // It does not keep others from pushing.
     folder.put_manifest("numpy", "next").await.unwrap();
     let foreign = RawManifest::new(b"{}".to_vec()).unwrap();
-    assert!(folder.hub.put_manifest(&name("numpy"), &foreign, None).await.is_err());
+    assert!(folder.hub.put_manifest(&name("numpy"), &foreign).await.is_err());
 }
 
 #[tokio::test]
@@ -259,9 +260,7 @@ async fn tags_pushed_at_once_are_all_in_the_index() {
         // Each its own process, as far as a hub can tell.
         let hub = DirHub::new(folder.path(""), "here".into());
         let tag: Tag = tag.parse().unwrap();
-        tokio::spawn(
-            async move { hub.put_manifest(&name("numpy"), &manifest(tag.as_str()), Some(&tag)).await },
-        )
+        tokio::spawn(async move { hub.put_tag(&name("numpy"), &tag, &manifest(tag.as_str())).await })
     });
     for put in puts.collect::<Vec<_>>() {
         put.await.unwrap().unwrap();

@@ -1,8 +1,9 @@
 //! A hub that does what hubs should not.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use format::{Digest, Name, Tag};
@@ -21,6 +22,8 @@ pub(crate) enum Fault {
     Endless(Digest),
     /// Any manifest is this one.
     Manifest(RawManifest),
+    /// The blob, which a hub in this folder has, is collected right before a manifest is put.
+    Collects(PathBuf),
 }
 
 /// A good hub behind a fault. Counts the bytes that were asked for.
@@ -29,11 +32,12 @@ pub(crate) struct Broken {
     pub(crate) inner: Arc<dyn Registry>,
     pub(crate) fault: Fault,
     pub(crate) asked: AtomicUsize,
+    collected: AtomicBool,
 }
 
 impl Broken {
     pub(crate) fn new(inner: Arc<dyn Registry>, fault: Fault) -> Arc<Self> {
-        Arc::new(Self { inner, fault, asked: AtomicUsize::new(0) })
+        Arc::new(Self { inner, fault, asked: AtomicUsize::new(0), collected: AtomicBool::new(false) })
     }
 }
 
@@ -50,13 +54,19 @@ impl Registry for Broken {
         }
     }
 
-    async fn put_manifest(
-        &self,
-        name: &Name,
-        manifest: &RawManifest,
-        tag: Option<&Tag>,
-    ) -> Result<(), HubError> {
-        self.inner.put_manifest(name, manifest, tag).await
+    async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        match &self.fault {
+            // What was sent again since is listed by a manifest.
+            Fault::Collects(blob) if !self.collected.swap(true, Ordering::Relaxed) => {
+                std::fs::remove_file(blob).unwrap();
+            }
+            _ => {}
+        }
+        self.inner.put_manifest(name, manifest).await
+    }
+
+    async fn put_tag(&self, name: &Name, tag: &Tag, manifest: &RawManifest) -> Result<(), HubError> {
+        self.inner.put_tag(name, tag, manifest).await
     }
 
     async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {

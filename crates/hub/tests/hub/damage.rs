@@ -195,7 +195,7 @@ async fn a_manifest_that_lists_more_or_less_than_the_snapshot_is_refused() {
         let mut manifest = world.sample.manifest.clone();
         change(&mut manifest);
         let manifest = RawManifest::new(manifest.encode().unwrap()).unwrap();
-        world.hub().put_manifest(&name(), &manifest, Some(&tag())).await.unwrap();
+        world.hub().put_tag(&name(), &tag(), &manifest).await.unwrap();
         let error = world.pull().await.unwrap_err();
         assert!(matches!(error, PullError::Inconsistent { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");
@@ -248,6 +248,19 @@ async fn a_folder_of_something_else_is_refused_before_a_push_is_shown() {
     let planned = hub::plan_push(&world.source, &world.sample.digest, world.hub(), &name()).await;
     let error = planned.unwrap_err();
     assert!(matches!(error, PushError::Hub(HubError::NotAHub { push_makes_one: false, .. })), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_hub_collects_during_a_push_is_sent_again() {
+    let world = World::pushed(&SampleSpec::default()).await;
+    let blob = world.hub_blob(&world.digest_of("frames of memory"));
+    let collecting = Broken::new(world.hub(), Fault::Collects(blob.clone()));
+    let plan = hub::plan_push(&world.source, &world.sample.digest, collecting, &name()).await.unwrap();
+    assert_eq!(plan.transfer.missing, []);
+    plan.execute(Some(&tag()), Arc::new(())).await.unwrap();
+    assert!(blob.exists());
+    world.pull().await.unwrap();
+    assert_pulled(&world);
 }
 
 #[tokio::test]

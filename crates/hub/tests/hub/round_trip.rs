@@ -117,7 +117,7 @@ async fn an_image_index_leads_to_its_one_snapshot() {
         let index =
             serde_json::json!({ "schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries });
         let index = RawManifest::new(index.to_string().into_bytes()).unwrap();
-        world.hub().put_manifest(&name(), &index, Some(&tag())).await.unwrap();
+        world.hub().put_tag(&name(), &tag(), &index).await.unwrap();
         world.pull().await
     };
     let snapshot = entry(&digest, media_type::SNAPSHOT);
