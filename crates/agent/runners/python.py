@@ -33,7 +33,6 @@ class Interrupts:
         if self.running and self.held:
             self.came = True
         elif self.running:
-            self.running = False
             raise KeyboardInterrupt
 
     def release(self):
@@ -161,11 +160,15 @@ def evaluate(message, namespace, outputs, interrupts):
     ok = False
     try:
         remember_source(message["code"])
-        interrupts.running = True
-        value = run(message["code"], namespace)
-        text = None if value is None else repr(value) + "\n"
-        if text is not None:
-            stdout.write(text)
+        try:
+            interrupts.running = True
+            value = run(message["code"], namespace)
+            text = None if value is None else repr(value) + "\n"
+            if text is not None:
+                stdout.write(text)
+        finally:
+            # Inside of what catches errors: an interruption that comes just before is one of the code's.
+            interrupts.running = False
         ok = True
     except SystemExit as error:
         ok = error.code is None or error.code == 0

@@ -261,11 +261,17 @@ impl Service {
         Ok(())
     }
 
-    /// A running evaluation gets the signal; a waiting one is answered as interrupted by it.
+    /// A running evaluation gets the signal; a waiting one is answered as interrupted by it. So is a running one by
+    /// SIGKILL, which would take with it what all others have left in the warm process: its code is interrupted.
     fn signal_eval(&mut self, link: &mut Link, session: SessionId, number: i32) {
-        if self.warm.evals.is_running(session) {
-            self.warm.signal(number);
-        } else if self.warm.evals.contains(session) {
+        if !self.warm.evals.contains(session) {
+            return;
+        }
+        let running = self.warm.evals.is_running(session);
+        if running {
+            self.warm.signal(if number == SIGKILL { SIGINT } else { number });
+        }
+        if !running || number == SIGKILL {
             self.warm.evals.remove(session);
             link.queue().reply(session, &Reply::Exit(ExitStatus::Signal(number)));
         }

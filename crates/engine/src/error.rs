@@ -1,27 +1,36 @@
 //! What can go wrong with an engine.
 
+use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
 use host::ProcessError;
 
 use crate::Mismatch;
-use crate::qemu::StateError;
 
 /// Why an engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The executable is not there.
-    #[error("QEMU is not found: {0}; install it (Debian: qemu-system-x86) or set SPORE_QEMU")]
-    NotFound(String),
+    /// The engine is not there.
+    #[error("{engine} is not found: {reason}; {remedy}")]
+    NotFound {
+        /// The engine's name.
+        engine: &'static str,
+        /// Where it was looked for.
+        reason: String,
+        /// How it can be had.
+        remedy: &'static str,
+    },
     /// The executable is too old or is something else.
-    #[error("{program} can't be used: {reason}; QEMU 7.2 or later is needed")]
+    #[error("{program} can't be used: {reason}; {needed} is needed")]
     Unusable {
         /// The executable.
         program: PathBuf,
         /// What it said.
         reason: String,
+        /// The engine and its releases that can be.
+        needed: &'static str,
     },
     /// A variable of the environment that has no meaning.
     #[error("{name}={value:?} is not understood: expected {expected}")]
@@ -53,7 +62,7 @@ pub enum EngineError {
         /// Its file.
         file: String,
         /// What is wrong with it.
-        source: StateError,
+        source: Box<dyn Error + Send + Sync>,
     },
     /// The engine says that something else is attached than was asked for.
     #[error("the engine was ended: {device} should be {expected}, but it reports {found}")]

@@ -15,8 +15,8 @@
 //! - The engine's process works in the sandbox's folder and is given names in it ([`FileName`]), so that no path
 //!   of the host reaches its state and it opens only what was put there.
 //! - No unchecked text of a snapshot becomes part of an engine's command line.
-//! - A VM that boot or restore hands out has exactly the disks that were asked for: the engine was asked, and
-//!   killed if it said otherwise.
+//! - A VM that boot or restore hands out has exactly the disks that were asked for: the engine was asked, before it was
+//!   given a state, and killed if it said otherwise.
 //! - Every call that waits has a [`Deadline`].
 //! - Dropping a [`Vm`] leaves the process running: [`Engine::attach`] takes it up again.
 
@@ -31,7 +31,6 @@ pub mod conformance;
 mod error;
 mod files;
 mod mismatch;
-pub mod qcow2;
 pub mod qemu;
 mod spec;
 
@@ -60,6 +59,13 @@ pub trait Engine: Send + Sync {
 
     /// [`Engine::compatibility`], from the part of a config that decides it.
     fn restorable(&self, engine: &Description) -> Vec<Mismatch>;
+
+    /// Makes the file `overlay` in `folder`, to be attached as a [`DiskFormat::Overlay`]: it takes all that is written, has the
+    /// size of `base`, a raw file there, and shows it as long as nothing is written.
+    ///
+    /// # Errors
+    /// If `overlay` is there already or can't be written, or `base` has no size that a disk may have.
+    fn create_overlay(&self, folder: &Path, overlay: &FileName, base: &FileName) -> Result<(), EngineError>;
 
     /// Starts a machine from its kernel. It is paused before its first instruction.
     ///

@@ -41,8 +41,6 @@ pub enum Subject {
 pub enum Remedy {
     /// Take another variant of the snapshot, if it has one for this host.
     AnotherVariant,
-    /// Boot the snapshot's disks from the start, without its memory.
-    ColdBoot,
     /// Bake it again on this host.
     BakeAgain,
     /// Install a newer engine.
@@ -77,7 +75,6 @@ impl fmt::Display for Remedy {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::AnotherVariant => "pull another variant of it",
-            Self::ColdBoot => "boot it cold (--cold)",
             Self::BakeAgain => "bake it again here",
             Self::UpgradeEngine => "install a newer engine",
         })

@@ -67,9 +67,10 @@ pub struct Disk {
 pub enum DiskFormat {
     /// The disk's bytes.
     Raw,
-    /// A qcow2 file that names no backing file, over a raw one that is never written to.
-    Qcow2Overlay {
-        /// The raw file below.
+    /// What [`Engine::create_overlay`](crate::Engine::create_overlay) has made, in the engine's own format. It names no file
+    /// below.
+    Overlay {
+        /// The raw file below, which is never written to.
         base: FileName,
     },
 }

@@ -9,20 +9,24 @@ mod support;
 
 use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use engine::conformance::{self, Guest};
 use engine::qemu::{Options, Qemu};
 use engine::{Engine, ProbeGuest};
-use format::config::Accelerator;
+use format::config::{Accelerator, Profile};
 use support::{ShellDriver, TestGuest};
 
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t no_timer_check tsc=reliable nowatchdog";
 
 fn first() -> Result<Qemu, String> {
+    Qemu::discover(first_options()?).map_err(|error| error.to_string())
+}
+
+fn first_options() -> Result<Options, String> {
     let options = Options::from_environment().map_err(|error| error.to_string())?;
-    Qemu::discover(Options { accelerator: Some(Accelerator::Tcg), ..options })
-        .map_err(|error| error.to_string())
+    Ok(Options { accelerator: Some(Accelerator::Tcg), ..options })
 }
 
 fn second() -> Result<Qemu, String> {
@@ -35,6 +39,19 @@ fn second() -> Result<Qemu, String> {
 }
 
 fn conforms(name: &str, baker: Result<Qemu, String>, restorer: Result<Qemu, String>) {
+    check(name, baker, restorer, |baker, restorer, guest, folder| {
+        let measured = conformance::run(baker, restorer, guest, folder).unwrap();
+        let versions = (&baker.capabilities().version, &restorer.capabilities().version);
+        println!("{name}: {versions:?}: {measured:?}");
+    });
+}
+
+fn check(
+    name: &str,
+    baker: Result<Qemu, String>,
+    restorer: Result<Qemu, String>,
+    body: impl FnOnce(&Qemu, &Qemu, &Guest<'_>, &Path),
+) {
     let folder = tempfile::tempdir().unwrap();
     let ready = baker.and_then(|baker| Ok((baker, restorer?, TestGuest::make(folder.path())?)));
     let (baker, restorer, guest) = match ready {
@@ -48,6 +65,7 @@ fn conforms(name: &str, baker: Result<Qemu, String>, restorer: Result<Qemu, Stri
     std::fs::write(&layer, vec![7; 1 << 20]).unwrap();
     File::create(&writable).unwrap().set_len(64 << 20).unwrap();
     let guest = Guest {
+        profile: Profile::Q35V1,
         kernel: &guest.kernel,
         initrd: &guest.initrd,
         command_line: COMMAND_LINE,
@@ -58,9 +76,22 @@ fn conforms(name: &str, baker: Result<Qemu, String>, restorer: Result<Qemu, Stri
         driver: &|| Box::new(ShellDriver::default()),
         boot_time: Duration::from_secs(120),
     };
-    let measured = conformance::run(&baker, &restorer, &guest, &folder.path().join("run"));
-    let versions = (&baker.capabilities().version, &restorer.capabilities().version);
-    println!("{name}: {versions:?}: {:?}", measured.unwrap());
+    body(&baker, &restorer, &guest, &folder.path().join("run"));
+}
+
+/// The first release, where there is no room for what a fork writes.
+fn first_without_room() -> Result<Qemu, String> {
+    let options = first_options()?;
+    let may = ["--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/tmp"];
+    match Command::new("unshare").args(may).output() {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => {
+            return Err(format!("no own mounts: {}", String::from_utf8_lossy(&output.stderr).trim()));
+        }
+        Err(error) => return Err(format!("unshare: {error}")),
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/without-room.sh");
+    Qemu::discover(Options { program: Some(script), ..options }).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -81,6 +112,14 @@ fn a_later_release_restores_an_earlier_ones() {
 #[test]
 fn an_earlier_release_restores_a_later_ones() {
     conforms("an_earlier_release_restores_a_later_ones", first(), second());
+}
+
+#[test]
+fn a_guest_is_told_that_the_hosts_disk_is_full() {
+    let name = "a_guest_is_told_that_the_hosts_disk_is_full";
+    check(name, first(), first_without_room(), |baker, restorer, guest, folder| {
+        conformance::run_without_room(baker, restorer, guest, folder).unwrap();
+    });
 }
 
 #[test]

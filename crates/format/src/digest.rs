@@ -149,6 +149,7 @@ impl fmt::Debug for Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -167,6 +168,25 @@ mod tests {
         let upper = EMPTY.replace('e', "E");
         for wrong in ["", "sha256:", &EMPTY[7..], &EMPTY[..70], &upper, "sha512:00", &format!("{EMPTY}0")] {
             assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(bytes: [u8; 32]) {
+            let digest = Digest::from_bytes(bytes);
+            prop_assert_eq!(digest.to_string().parse(), Ok(digest));
+            prop_assert_eq!(Digest::from_hex(&digest.hex()), Ok(digest));
+            let json = serde_json::to_string(&digest).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
+        }
+
+        #[test]
+        fn what_parses_prints_as_it_was(hex in "[0-9a-fA-G]{63,65}|[0-9a-f]{64}", prefix in "sha256:|SHA256:|sha256") {
+            let text = format!("{prefix}{hex}");
+            if let Ok(digest) = text.parse::<Digest>() {
+                prop_assert_eq!(digest.to_string(), text);
+            }
         }
     }
 }

@@ -28,7 +28,8 @@ pub use reference::{FullName, HubName, Name, Reference, ReferenceError, Tag};
 pub use snapshot::{Maps, SnapshotError};
 
 /// At most 80 characters of foreign text, for error messages.
-pub(crate) fn excerpt(text: &str) -> String {
+#[must_use]
+pub fn excerpt(text: &str) -> String {
     let mut short: String = text.chars().take(80).collect();
     if short.len() < text.len() {
         short.push('…');

@@ -234,6 +234,7 @@ impl Kind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn descriptor(media_type: &str, content: &[u8]) -> Descriptor {
         let (digest, size) = (Digest::of(content), content.len() as u64);
@@ -274,6 +275,33 @@ mod tests {
             "config":{"mediaType":"application/vnd.oci.image.config.v1+json"},"layers":[]}"#;
         let error = Manifest::parse(text.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("not that of a Spore snapshot: its config.mediaType"), "{error}");
+    }
+
+    prop_compose! {
+        fn manifests()(
+            blobs in proptest::collection::btree_map(any::<[u8; 32]>(), ("\\PC{0,30}", 0..limits::CONFIG_BYTES as u64), 1..20),
+            texts in proptest::collection::btree_map("\\PC{0,30}", "\\PC{0,30}", 0..4),
+        ) -> Manifest {
+            let descriptor = |(digest, (media_type, size))| Descriptor {
+                media_type,
+                digest: Digest::from_bytes(digest),
+                size,
+                annotations: texts.clone(),
+            };
+            let mut blobs = blobs.into_iter().map(descriptor);
+            let config = blobs.next().map(|blob| Descriptor { media_type: media_type::CONFIG.to_owned(), ..blob });
+            Manifest::new(config.unwrap(), blobs.collect(), texts.clone())
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(manifest in manifests()) {
+            let bytes = manifest.encode().unwrap();
+            let again = Manifest::parse(&bytes).unwrap();
+            prop_assert_eq!(&again, &manifest);
+            prop_assert_eq!(again.encode().unwrap(), bytes, "one manifest has two digests");
+        }
     }
 
     #[test]

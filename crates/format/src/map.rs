@@ -188,15 +188,18 @@ impl Map {
     /// # Errors
     /// If the map is too large for the format, or memory for the encoder cannot be had.
     pub fn encode(&self, codec: Codec) -> Result<Vec<u8>, MapError> {
-        let plain = codec::encode(self);
+        let mut bytes = vec![codec as u8];
+        codec::encode(self, &mut bytes);
+        let plain = bytes.get(1..).unwrap_or_default();
         if plain.len() > MAP_BYTES {
             return Err(MapError::Invalid(format!("{} bytes are more than {MAP_BYTES}", plain.len())));
         }
-        let body = match codec {
-            Codec::Plain => plain,
-            Codec::Zstd => zstd_frame::encode(&plain).map_err(|e| ZstdError::Corrupt(e.to_string()))?,
-        };
-        Ok([&[codec as u8], body.as_slice()].concat())
+        if codec == Codec::Zstd {
+            let frame = zstd_frame::encode(plain).map_err(|e| ZstdError::Corrupt(e.to_string()))?;
+            bytes.truncate(1);
+            bytes.extend(frame);
+        }
+        Ok(bytes)
     }
 
     /// Pages of the address space.

@@ -321,9 +321,59 @@ mod tests {
         }
     }
 
+    /// Texts that are a hub for certain: an alias without a dot or a port would be a part of the name.
+    const HUB: &str = "localhost(:[1-9][0-9]{0,3})?|local|[a-z0-9]{1,9}(\\.[a-z0-9]([a-z0-9-]{0,5}[a-z0-9])?){1,3}(:[1-9][0-9]{0,3})?";
+    const COMPONENT: &str = "[a-z0-9]{1,8}((\\.|_|__|-{1,3})[a-z0-9]{1,5}){0,2}";
+    const TAG: &str = "[A-Za-z0-9_][A-Za-z0-9_.-]{0,12}";
+
+    /// A first component with a dot would be a hub.
+    fn name() -> impl Strategy<Value = String> {
+        let first = COMPONENT.prop_filter("a hub", |first| !is_hub_component(first));
+        (first, proptest::collection::vec(COMPONENT, 0..3))
+            .prop_map(|(first, rest)| [vec![first], rest].concat().join("/"))
+    }
+
+    prop_compose! {
+        fn reference()(
+            hub in proptest::option::of(HUB),
+            name in name(),
+            tag in proptest::option::of(TAG),
+            digest in proptest::option::of(any::<[u8; 32]>()),
+        ) -> Reference {
+            Reference {
+                hub: hub.map(|hub| hub.parse().expect("a hub")),
+                name: name.parse().expect("a name"),
+                tag: tag.map(|tag| tag.parse().expect("a tag")),
+                digest: digest.map(Digest::from_bytes),
+            }
+        }
+    }
+
     proptest! {
         #[test]
-        fn what_parses_prints_as_it_was(text in "[a-z.:/@_-]{0,24}") {
+        fn what_is_printed_parses_to_the_same(reference in reference()) {
+            prop_assert_eq!(reference.to_string().parse(), Ok(reference));
+        }
+
+        #[test]
+        fn full_names_too(hub in HUB, name in name(), tag in TAG) {
+            let text = format!("{hub}/{name}:{tag}");
+            let parsed: FullName = text.parse().expect("a full name");
+            prop_assert_eq!((parsed.hub.as_str(), parsed.name.as_str(), parsed.tag.as_str()), (&*hub, &*name, &*tag));
+            prop_assert_eq!(parsed.to_string(), text);
+        }
+
+        /// A true one with a piece of it replaced: close to the grammar's borders, on both sides.
+        #[test]
+        fn what_parses_prints_as_it_was(
+            reference in reference(),
+            at: prop::sample::Index,
+            length in 0_usize..3,
+            other in "[A-Za-z0-9.:/@_-]{0,3}",
+        ) {
+            let mut text = reference.to_string();
+            let start = at.index(text.len());
+            text.replace_range(start..(start + length).min(text.len()), &other);
             if let Ok(parsed) = text.parse::<Reference>() {
                 prop_assert_eq!(parsed.to_string(), text);
             }

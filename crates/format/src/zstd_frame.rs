@@ -127,6 +127,13 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Vec<u8>, ZstdError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Bytes of all kinds: none, noise, and what repeats.
+    fn plain() -> impl Strategy<Value = Vec<u8>> {
+        let noise = proptest::collection::vec(any::<u8>(), 0..5000);
+        (noise, 0_usize..40).prop_map(|(bytes, times)| bytes.repeat(times))
+    }
 
     #[test]
     fn round_trip_and_bounds() {
@@ -159,5 +166,29 @@ mod tests {
         let mut decoder = Decoder::new().unwrap();
         assert!(matches!(decoder.decode_exactly(&bytes, &mut plain), Err(ZstdError::WrongLength { .. })));
         assert!(decoder.decode_exactly(&bytes, &mut plain[..4096]).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(plain in plain(), level in prop::sample::select(vec![LEVEL_FAST, LEVEL_LAYER])) {
+            let bytes = Encoder::new(level).unwrap().encode(&plain).unwrap();
+            prop_assert_eq!(content_size(&bytes), Ok(plain.len() as u64));
+            prop_assert_eq!(decode(&bytes, plain.len()), Ok(plain));
+        }
+
+        /// Whatever was done to a frame, what comes out of it is never longer than it said beforehand.
+        #[test]
+        fn what_it_says_bounds_what_it_holds(plain in plain(), changes in proptest::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4)) {
+            let mut bytes = encode(&plain).unwrap();
+            for (at, byte) in changes {
+                *at.get_mut(&mut bytes) = byte;
+            }
+            let says = content_size(&bytes);
+            match decode(&bytes, 1 << 20) {
+                Ok(found) => prop_assert_eq!(says, Ok(found.len() as u64)),
+                Err(ZstdError::TooLarge { says: large, .. }) => prop_assert!(large > 1 << 20),
+                Err(_) => {}
+            }
+        }
     }
 }

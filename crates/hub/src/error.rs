@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use format::Digest;
 
+use crate::credentials::CredentialError;
+
 /// Why a hub did not do what it was asked. What is merely absent is no error: see [`crate::Registry`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -26,6 +28,22 @@ pub enum HubError {
         hub: String,
         /// What was being done.
         action: String,
+    },
+    /// Who is asking cannot be told.
+    #[error("hub {hub}: {source}")]
+    Credential {
+        /// Its location.
+        hub: String,
+        /// What is wrong with a file or a helper.
+        source: Box<CredentialError>,
+    },
+    /// A file of certificate authorities cannot be used.
+    #[error("certificate authorities {}: {reason}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// Content is not what its digest or its size says.
     #[error("hub {hub}: {digest} is corrupt: {reason}")]

@@ -18,13 +18,17 @@
 //!   from being dropped a moment later.
 //! - Nothing here prints: see [`Progress`].
 
+mod access;
 mod blocking;
 #[cfg(feature = "testing")]
 pub mod conformance;
+pub mod credentials;
 pub mod dir;
 mod error;
+mod http;
 mod image_index;
 mod location;
+pub mod oci;
 mod plan;
 pub mod progress;
 pub mod pull;
@@ -34,6 +38,7 @@ mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use access::Access;
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
 pub use plan::{PlannedBlob, TransferPlan};

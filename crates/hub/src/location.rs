@@ -8,14 +8,20 @@ use std::sync::Arc;
 
 use format::{Digest, HubName, ReferenceError};
 
-use crate::Registry;
 use crate::dir::DirHub;
+use crate::oci::{OciHub, OciLocation};
+use crate::{Access, HubError, Registry};
+
+/// How the names of folders begin.
+const FOLDER_NAME: &str = "dir.";
 
 /// Where a hub is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HubLocation {
     /// A folder, by its absolute path without symbolic links.
     Folder(PathBuf),
+    /// An OCI registry.
+    Registry(OciLocation),
 }
 
 /// Why a text is not the location of a hub.
@@ -23,7 +29,7 @@ pub enum HubLocation {
 pub enum LocationError {
     /// A kind of hub that is not known here.
     #[error(
-        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or file:// and one"
+        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or oci:// and a registry"
     )]
     Unsupported {
         /// What was given.
@@ -46,6 +52,14 @@ pub enum LocationError {
         path: PathBuf,
         /// What the kernel said.
         source: std::io::Error,
+    },
+    /// It is a part of a registry, and references name registries.
+    #[error(
+        "{text}: give it an alias under [hubs] of the configuration, or give the registry and the whole name"
+    )]
+    NeedsAlias {
+        /// The location.
+        text: String,
     },
     /// No name can be made for it.
     #[error(transparent)]
@@ -74,9 +88,10 @@ impl HubLocation {
                     percent_decode(path).ok_or_else(|| invalid("% must be followed by two digits"))?;
                 Self::folder(Path::new(&OsString::from_vec(bytes)))
             }
-            Some((scheme, _)) => {
-                Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() })
-            }
+            Some((scheme, rest)) => match OciLocation::parse(scheme, rest) {
+                Some(location) => Ok(Self::Registry(location?)),
+                None => Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() }),
+            },
         }
     }
 
@@ -92,19 +107,34 @@ impl HubLocation {
     /// the same folder, however it was spelled.
     ///
     /// # Errors
-    /// Never for the kinds of hubs there are.
+    /// [`LocationError::NeedsAlias`] for a part of a registry.
     pub fn hub_name(&self) -> Result<HubName, LocationError> {
-        let Self::Folder(path) = self;
-        let hex = Digest::of(path.as_os_str().as_bytes()).hex();
-        let short: String = hex.chars().take(16).collect();
-        Ok(format!("dir.{short}").parse()?)
+        match self {
+            Self::Folder(path) => {
+                let hex = Digest::of(path.as_os_str().as_bytes()).hex();
+                let short: String = hex.chars().take(16).collect();
+                Ok(format!("{FOLDER_NAME}{short}").parse()?)
+            }
+            Self::Registry(registry) if registry.prefix().is_none() => Ok(registry.host().clone()),
+            Self::Registry(_) => Err(LocationError::NeedsAlias { text: self.to_string() }),
+        }
+    }
+
+    /// The registry that a reference means by its first component, if that is not the name of a folder.
+    #[must_use]
+    pub fn of_name(name: &HubName) -> Option<Self> {
+        let is_host = !name.is_local() && !name.as_str().starts_with(FOLDER_NAME);
+        is_host.then(|| Self::Registry(OciLocation::of_host(name.clone())))
     }
 }
 
 impl fmt::Display for HubLocation {
     /// In the form that [`HubLocation::parse`] reads.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Folder(path) = self;
+        let path = match self {
+            Self::Folder(path) => path,
+            Self::Registry(registry) => return registry.fmt(out),
+        };
         if let Some(text) = path.to_str() {
             return out.write_str(text);
         }
@@ -120,10 +150,14 @@ impl fmt::Display for HubLocation {
 }
 
 /// The hub at `location`. Nothing is read or written yet.
-#[must_use]
-pub fn open(location: &HubLocation) -> Arc<dyn Registry> {
-    let HubLocation::Folder(path) = location;
-    Arc::new(DirHub::new(path.clone(), location.to_string()))
+///
+/// # Errors
+/// If TLS cannot be set up.
+pub fn open(location: &HubLocation, access: &Access) -> Result<Arc<dyn Registry>, HubError> {
+    Ok(match location {
+        HubLocation::Folder(path) => Arc::new(DirHub::new(path.clone(), location.to_string())),
+        HubLocation::Registry(registry) => Arc::new(OciHub::new(registry, access)?),
+    })
 }
 
 /// RFC 3986, "Scheme". A path that starts with `/` or `.` has none.
@@ -162,7 +196,9 @@ mod tests {
     use super::*;
 
     fn folder(text: &str) -> PathBuf {
-        let HubLocation::Folder(path) = HubLocation::parse(text).unwrap();
+        let HubLocation::Folder(path) = HubLocation::parse(text).unwrap() else {
+            panic!("{text} is no folder")
+        };
         path
     }
 
@@ -208,7 +244,7 @@ mod tests {
 
     #[test]
     fn other_kinds_are_named() {
-        for text in ["s3://bucket", "https://hub.example/", "oci://localhost:5000", "HTTP://x"] {
+        for text in ["s3://bucket", "https://hub.example/", "HTTP://x"] {
             let error = HubLocation::parse(text).unwrap_err().to_string();
             assert!(error.contains("not supported by this version"), "{error}");
         }

@@ -14,6 +14,10 @@ use crate::{LayerPages, PAGE, is_zero};
 const WINDOW_PAGES: u64 = 4096;
 /// Bytes read at a time.
 const READ_PAGES: usize = 64;
+/// Threads at most: reading and comparing is bound by memory, and more of them are no faster.
+const WORKERS_MAX: usize = 8;
+/// Millions are in memory: see the crate's invariants.
+const _: () = assert!(size_of::<Run>() == 16);
 
 /// A run of pages that are not zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub fn scan(file: &File, layers: Option<&LayerPages<'_>>) -> Result<Vec<Run>, Sc
     if !length.is_multiple_of(PAGE as u64) {
         return Err(ScanError::Length(length));
     }
-    let workers = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX) as u64;
     let mut runs: Vec<Run> = Vec::new();
     let mut at = 0;
     while at < u64::from(pages) {

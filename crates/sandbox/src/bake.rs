@@ -12,6 +12,7 @@
 
 mod base;
 mod capture;
+mod full_disk;
 mod guest;
 mod machine;
 
@@ -123,7 +124,8 @@ impl Bake<'_> {
         self.proceed()?;
         // The guest may write to all of its memory, which is a file here: a full disk then ends the engine without a word.
         store.ensure_space(recipe.machine.memory.bytes())?;
-        let vm = machine::Frozen::make(self, &*engine, work.path(), &base, files.command_line)?;
+        let frozen = machine::Frozen::make(self, &*engine, work.path(), &base, files.command_line);
+        let vm = full_disk::named(store, frozen)?;
         self.proceed()?;
         let captured = capture::Capture { bake: self, lease: &lease, base: &base, kernel: &kernel, vm: &vm };
         let (digest, size, parts) = captured.commit(work.path())?;

@@ -98,7 +98,6 @@ impl From<&Error> for Cause {
 
 #[cfg(test)]
 mod tests {
-    use engine::qemu::StateError;
     use format::Digest;
 
     use super::*;
@@ -109,7 +108,7 @@ mod tests {
 
     #[test]
     fn what_an_engine_refuses_is_told_apart() {
-        let state = EngineError::State { file: "state".to_owned(), source: StateError::Header };
+        let state = EngineError::State { file: "state".to_owned(), source: "it is none".into() };
         let attachment =
             EngineError::Attachment { device: String::new(), expected: String::new(), found: String::new() };
         assert_eq!(of(state), Cause::Invalid);

@@ -96,6 +96,21 @@ pub enum Error {
         /// The last lines.
         console: String,
     },
+    /// The host's disk is full, of which a guest hears only that its disk does not work. What had been begun was removed.
+    #[error(
+        "no space left on the filesystem of {}: {free} bytes were free, and what the guest wrote then is lost; free some \
+         (`spore prune` removes what nothing uses) and repeat{}",
+        root.display(),
+        seen_as(during.as_deref())
+    )]
+    DiskFull {
+        /// The store's root.
+        root: PathBuf,
+        /// Bytes that were free for this user.
+        free: u64,
+        /// What failed of it, if anything had by then.
+        during: Option<Box<Error>>,
+    },
     /// The command was interrupted; what it had begun was removed.
     #[error("interrupted: what was begun was removed")]
     Interrupted,
@@ -156,6 +171,10 @@ pub enum Error {
     /// A process could not be looked up or ended.
     #[error(transparent)]
     Process(#[from] host::ProcessError),
+}
+
+fn seen_as(failure: Option<&Error>) -> String {
+    failure.map(|failure| format!(". What failed of it: {failure}")).unwrap_or_default()
 }
 
 fn list(mismatches: &[Mismatch]) -> String {

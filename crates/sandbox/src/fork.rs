@@ -163,7 +163,7 @@ impl Job<'_> {
         let Self { context, snapshot, flats, state, options, kept } = self;
         let draft = context.store.draft_sandbox(&snapshot.digest)?;
         let id = draft.id().clone();
-        layout::populate(context.store, draft.path(), snapshot, flats, state)?;
+        layout::populate(context.store, context.engine, draft.path(), snapshot, flats, state)?;
         Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?
             .write(draft.path())?;
         let folder = draft.commit()?;

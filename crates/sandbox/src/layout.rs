@@ -4,10 +4,10 @@
 //! links to the store's flat files; what is the sandbox's own is an empty overlay. Which flat file is which disk is
 //! decided by the config's digests.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 
-use engine::{Disk, DiskFormat, FileName, MEMORY_FILE};
+use engine::{Disk, DiskFormat, Engine, FileName, MEMORY_FILE};
 use format::config::{Config, DiskRole};
 use format::limits;
 use format::zstd_frame;
@@ -33,6 +33,7 @@ pub(crate) fn read_state(store: &Store, config: &Config) -> Result<Vec<u8>, Erro
 /// Fills a new sandbox's folder.
 pub(crate) fn populate(
     store: &Store,
+    engine: &dyn Engine,
     folder: &Path,
     snapshot: &Snapshot,
     flats: &Flats,
@@ -46,9 +47,8 @@ pub(crate) fn populate(
         };
         link(store, *key, &file)?;
         if disk.role == DiskRole::Writable {
-            let overlay = folder.join(WRITABLE_OVERLAY);
-            let file = File::create_new(&overlay).at("create", &overlay)?;
-            engine::qcow2::write_empty_overlay(&file, disk.size).at("write", &overlay)?;
+            let (overlay, base) = (FileName::new(WRITABLE_OVERLAY)?, FileName::new(WRITABLE_BASE)?);
+            engine.create_overlay(folder, &overlay, &base)?;
         }
     }
     let path = folder.join(STATE_FILE);
@@ -74,7 +74,7 @@ pub(crate) fn disks(config: &Config) -> Result<Vec<Disk>, Error> {
                 DiskRole::Layer => (FileName::new(disk.id.clone())?, DiskFormat::Raw),
                 DiskRole::Writable => (
                     FileName::new(WRITABLE_OVERLAY)?,
-                    DiskFormat::Qcow2Overlay { base: FileName::new(WRITABLE_BASE)? },
+                    DiskFormat::Overlay { base: FileName::new(WRITABLE_BASE)? },
                 ),
             };
             Ok(Disk {

@@ -18,6 +18,7 @@
 //! - A supervisor is crash-only: it holds nothing that the next one cannot find in the sandbox's folder.
 //! - Nothing here knows which engine runs.
 
+mod attachments;
 pub mod bake;
 mod cause;
 mod channel;
@@ -32,6 +33,7 @@ mod probe;
 mod record;
 pub mod supervisor;
 
+pub use attachments::{Attachment, attachments};
 pub use cause::Cause;
 pub use channel::{Channel, ChannelError};
 pub use client::{Event, Session, SessionInput, connect};

@@ -118,7 +118,8 @@ impl Record {
         serde_json::from_slice(&bytes).at("read", &path)
     }
 
-    /// Replaces the record in a sandbox's folder. A crash leaves the old one or the new one.
+    /// Replaces the record in a sandbox's folder. A process that is killed leaves the old one or the new one. It is not
+    /// synced: a host that crashes takes the sandbox with it, and a record that cannot be read then is a dead one's.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), Error> {
         // A name of our own: a supervisor and a command that ends an overdue sandbox may both be at it.
         let temp = folder.join(format!("{RECORD_FILE}.{}", std::process::id()));

@@ -99,6 +99,10 @@ pub(crate) enum Command {
     Logs(commands::logs::LogsArgs),
     /// End sandboxes and remove what is left of them
     Kill(commands::kill::KillArgs),
+    /// Log in to a registry
+    Login(commands::login::LoginArgs),
+    /// Forget the login to a registry
+    Logout(commands::logout::LogoutArgs),
     /// Check every byte of the store
     Fsck(commands::fsck::FsckArgs),
     /// Say whether this host has what is needed

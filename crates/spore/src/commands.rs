@@ -12,6 +12,8 @@ pub(crate) mod fsck;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod logs;
 pub(crate) mod prune;
 pub(crate) mod ps;
@@ -48,6 +50,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Ps(args) => ps::run(&options, &args),
         Command::Logs(args) => logs::run(&options, &args),
         Command::Kill(args) => kill::run(&options, &args),
+        Command::Login(args) => login::run(&options, &args),
+        Command::Logout(args) => logout::run(&options, &args),
         Command::Fsck(args) => fsck::run(&options, &args),
         Command::Doctor(args) => doctor::run(&options, &args),
         Command::Config(args) => config::run(&options, &args),

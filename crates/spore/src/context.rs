@@ -78,7 +78,7 @@ pub(crate) fn snapshot(
         let progress = Arc::new(Transfer::new(options, "fetching"));
         let fetched = interrupt::block_on(hub::fetch_missing(
             store,
-            hub::open(&location),
+            hub::open(&location, &hubs::access()?)?,
             &name,
             digest,
             Arc::clone(&progress) as Arc<dyn hub::Progress>,

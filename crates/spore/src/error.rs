@@ -69,6 +69,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Location(#[from] hub::LocationError),
     #[error(transparent)]
+    Hub(Box<hub::HubError>),
+    #[error(transparent)]
     Push(Box<hub::PushError>),
     #[error(transparent)]
     Pull(Box<hub::PullError>),
@@ -77,6 +79,12 @@ pub(crate) enum CliError {
 }
 
 // Boxed: they hold more than all other errors do, and every verb hands them up.
+impl From<hub::HubError> for CliError {
+    fn from(error: hub::HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
+}
+
 impl From<hub::PushError> for CliError {
     fn from(error: hub::PushError) -> Self {
         Self::Push(Box::new(error))
@@ -121,6 +129,7 @@ impl CliError {
             Self::Load(error) => cause_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
             Self::Engine(error) => cause_kind(error),
+            Self::Hub(error) => hub_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
             _ => Kind::Failed,

@@ -1,11 +1,16 @@
 //! Which hub a reference means. Each way is exact: a hub is one that was given, configured, or recorded as an origin.
 
+use std::path::Path;
+
 use format::{Digest, FullName, HubName, Name, Reference};
-use hub::HubLocation;
+use hub::{Access, HubLocation};
 use store::Store;
 
 use crate::config::{Config, Hub};
 use crate::error::CliError;
+
+/// A file of certificate authorities.
+const AUTHORITIES_VARIABLE: &str = "SPORE_CA_FILE";
 
 /// The hub that `--hub` names, else the reference's, else the default one.
 pub(crate) fn choose(
@@ -32,7 +37,17 @@ pub(crate) fn choose(
     }
 }
 
-/// A hub by its name in references: an alias, or one that something was pulled from.
+/// Whose requests are made: the user's, as other container tools know them. `SPORE_CA_FILE` names authorities to trust
+/// besides the system's.
+pub(crate) fn access() -> Result<Access, CliError> {
+    let mut access = Access::from_environment();
+    if let Some(path) = std::env::var_os(AUTHORITIES_VARIABLE).filter(|path| !path.is_empty()) {
+        access.trust(Path::new(&path))?;
+    }
+    Ok(access)
+}
+
+/// A hub by its name in references: an alias, a folder that something was pulled from, or a registry's host.
 fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError> {
     if let Some(hub) = config.hub_by_alias(name)? {
         return Ok(hub);
@@ -47,6 +62,9 @@ fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError
         {
             return Ok(Hub { name: name.clone(), location });
         }
+    }
+    if let Some(location) = HubLocation::of_name(name) {
+        return Ok(Hub { name: name.clone(), location });
     }
     Err(CliError::NotFound(format!(
         "the hub {name} is not known here: give --hub with its location, or an alias for it under [hubs] in {}",

@@ -109,15 +109,10 @@ fn an_engine_that_attaches_something_else_is_ended(world: &World) {
         user.command(["fork", &format!("cocoon@{}", long.digest)]).env("SPORE_QEMU", &liar.program)
     };
     let size = |number: usize| long.frozen.config.disks[number].size;
-    for Lie { change, found, refused_by_engine } in lies(size) {
+    for Lie { change, found } in lies(size) {
         let liar = Liar::new(world.folder(), &change);
-        let outcome = fork(&liar).finish();
-        let error = outcome.error();
-        let was_compared = error.contains("the engine was ended") && error.contains(&found);
-        // Some engines find the state of a device unfit for it before they are asked what is attached.
-        let was_refused = refused_by_engine.is_some_and(|place| error.contains(place));
-        assert!(was_compared || was_refused, "{found:?} is not said: {outcome}");
-        outcome.exits_with(if was_compared { 5 } else { 1 });
+        // Not by the engine, which finds the state unfit for some of these machines, but by what it says is attached.
+        fork(&liar).finish().exits_with(5).says(&["the engine was ended", &found]);
         assert!(liar.was_started(), "{change}");
         assert!(!liar.has_run(), "the guest has run with other disks: {change}");
         user.assert_no_sandboxes();
@@ -135,8 +130,6 @@ struct Lie {
     change: String,
     /// What is to be said of it.
     found: String,
-    /// The place of a device whose state the engine itself refuses then.
-    refused_by_engine: Option<&'static str>,
 }
 
 fn lies(size: impl Fn(usize) -> u64) -> Vec<Lie> {
@@ -156,11 +149,7 @@ fn lies(size: impl Fn(usize) -> u64) -> Vec<Lie> {
     // Each is the value of an option, which goes too.
     let fewer = r#"*'"node-name":"layer'[6-9]'"'*|*'"node-name":"layer10"'*|*id=layer[6-9],*|*id=layer10,*)
                    unset 'arguments[-1]'; continue ;;"#;
-    let lie = |change: &str, found: String, refused_by_engine| Lie {
-        change: change.to_owned(),
-        found,
-        refused_by_engine,
-    };
+    let lie = |change: &str, found: String| Lie { change: change.to_owned(), found };
     vec![
         lie(
             &swap,
@@ -168,16 +157,11 @@ fn lies(size: impl Fn(usize) -> u64) -> Vec<Lie> {
                 "layer3 should be layer3 with layer3, {} bytes, read-only, but it reports layer3 with layer4",
                 size(3)
             ),
-            None,
         ),
-        lie(&zeros, "layer5 with no file".to_owned(), None),
-        lie(
-            writable,
-            format!("layer2 with layer2, {} bytes, writable", size(2)),
-            Some("0000:00:0a.0/virtio-blk"),
-        ),
-        lie(more, "reports layer11".to_owned(), None),
+        lie(&zeros, "layer5 with no file".to_owned()),
+        lie(writable, format!("layer2 with layer2, {} bytes, writable", size(2))),
+        lie(more, "reports layer11".to_owned()),
         // Of 11 layers the lowest 6, as it was reported.
-        lie(fewer, "layer6 should be layer6 with layer6".to_owned(), Some("0000:00:0e.0/virtio-blk")),
+        lie(fewer, "layer6 should be layer6 with layer6".to_owned()),
     ]
 }

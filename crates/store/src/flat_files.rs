@@ -134,6 +134,21 @@ impl Store {
             .map(|linked| linked.is_some())
     }
 
+    /// Whether `path` is a hard link to the flat file `key`, and so has its content.
+    ///
+    /// # Errors
+    /// If one of the two cannot be examined; that one is not there is none.
+    pub fn is_link_to_flat(&self, key: FlatKey, path: &Path) -> Result<bool, FileError> {
+        let identity = |path: &Path| {
+            let metadata = fs::symlink_metadata(path).at("examine", path)?;
+            Ok((metadata.dev(), metadata.ino()))
+        };
+        let (Some(flat), Some(link)) = (self.find_flat(key, identity)?, found(identity(path))?) else {
+            return Ok(false);
+        };
+        Ok(flat == link)
+    }
+
     /// Does `act` with a flat file wherever it is: one that a lease protects can lie in the trash for a moment, until
     /// the collector has read the lease.
     fn find_flat<T>(

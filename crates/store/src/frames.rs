@@ -1,4 +1,4 @@
-//! Compresses pages of a file into frame blobs, on all cores and in bounded memory.
+//! Compresses pages of a file into frame blobs, on many cores and in bounded memory.
 //!
 //! ```text
 //!  reader ──jobs──▶ workers (zstd) ──replies, in the order of the pages──▶ writer: blobs of at most 64 MiB
@@ -7,6 +7,7 @@
 //! The pages lie densely in the blobs' plain streams, in the order of the ranges. With equal pages and the same
 //! [`Framing`] the blobs are the same, whatever the number of cores.
 
+use std::borrow::Borrow;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -68,22 +69,32 @@ struct Frame {
     plain_bytes: usize,
 }
 
-/// Frames on their way to the writer, per core.
+/// Frames on their way to the writer, per worker.
 const IN_FLIGHT: usize = 2;
+
+/// Threads that compress, decode or hash at a time, at most. Each takes several MiB for its encoder and its frames, and
+/// a few of them are as fast as the disk: however many cores there are, they stay far below 100 MiB together.
+const WORKERS_MAX: usize = 8;
+
+/// How many threads are to compress, decode or hash on this machine.
+pub(crate) fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX)
+}
 
 impl Store {
     /// Stores the pages `ranges` (first page, pages) of `file` in frame blobs, under `lease`.
     ///
     /// # Errors
     /// If they cannot be read, or the blobs cannot be written.
-    pub fn write_frames(
+    pub fn write_frames<Range: Borrow<(u64, u64)>>(
         &self,
         lease: &Lease,
         file: &File,
-        ranges: &[(u64, u64)],
+        ranges: impl IntoIterator<Item = Range, IntoIter: Send>,
         framing: Framing,
     ) -> Result<Vec<MapBlob>, FramesError> {
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = workers();
+        let ranges = ranges.into_iter();
         let (jobs, taken) = sync_channel::<Job>(workers);
         let (ordered, replies) = sync_channel(workers * IN_FLIGHT);
         let taken = Mutex::new(taken);
@@ -106,7 +117,7 @@ impl Store {
     /// # Errors
     /// See [`Store::write_frames`].
     pub fn write_layer_frames(&self, lease: &Lease, file: &File, pages: u64) -> Result<Map, FramesError> {
-        let blobs = self.write_frames(lease, file, &[(0, pages)], Framing::LAYER)?;
+        let blobs = self.write_frames(lease, file, [(0, pages)], Framing::LAYER)?;
         let mut builder = MapBuilder::new(pages);
         let mut start = 0;
         for blob in &blobs {
@@ -150,7 +161,7 @@ fn close((mut writer, builder): (BlobWriter, BlobBuilder)) -> Result<MapBlob, Fr
 /// Reads the ranges into frames' plain bytes. Ends early, without an error, when the writer has given up.
 fn read_frames(
     file: &File,
-    ranges: &[(u64, u64)],
+    ranges: impl Iterator<Item = impl Borrow<(u64, u64)>>,
     framing: Framing,
     jobs: &SyncSender<Job>,
     ordered: &SyncSender<Receiver<io::Result<Frame>>>,
@@ -161,7 +172,8 @@ fn read_frames(
         let (reply, replied) = sync_channel(1);
         ordered.send(replied).is_ok() && jobs.send(Job { plain, reply }).is_ok()
     };
-    for (start, pages) in ranges {
+    for range in ranges {
+        let (start, pages) = range.borrow();
         let (mut at, end) = (start * PAGE_SIZE, (start + pages) * PAGE_SIZE);
         while at < end {
             let old = plain.len();

@@ -19,7 +19,7 @@ use crate::{FlatKey, Folder, Store};
 pub enum LockKey {
     /// Laying out one flat file.
     Flat(FlatKey),
-    /// Work on whatever else this digest names, such as building one base.
+    /// Work on, or with, whatever else this digest names: an entry of the cache, such as a base or a kernel.
     Object(Digest),
     /// Changes of tags, and the `index.json` that is derived from them. Held for milliseconds.
     Refs,

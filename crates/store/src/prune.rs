@@ -172,24 +172,25 @@ impl PrunePlan {
 }
 
 impl Reached {
-    fn has(&self, item: &Item) -> bool {
+    fn has(&self, item: &Item, keep_caches: bool) -> bool {
         match item {
             Item::Blob(digest) => self.blobs.contains(digest),
-            Item::Flat(key) => self.flats.contains(key),
+            Item::Flat(key) => self.flats.contains(key) || keep_caches && self.cached_flats.contains(key),
             Item::Partial(_) | Item::Cache(_) | Item::Sandbox(_) => false,
         }
     }
 }
 
 impl Store {
-    /// What nothing uses. With `all`, also what is kept only to make the next bake faster.
+    /// What nothing uses. With `all`, also what is kept only to make the next fork or bake faster: flat files that no
+    /// sandbox links to, and bake's cache.
     ///
     /// # Errors
     /// If what a tag, sandbox or lease needs cannot be read.
     pub fn plan_prune(&self, all: bool) -> Result<PrunePlan, PruneError> {
         let blobs = self.blobs()?;
         let flats = self.flat_files()?;
-        let reached = self.reach(!all, &mut || ())?;
+        let reached = self.reach(&mut || ())?;
         let mut manifests = Vec::new();
         let mut rest = Vec::new();
         for digest in blobs.into_iter().filter(|digest| !reached.blobs.contains(digest)) {
@@ -201,12 +202,12 @@ impl Store {
         }
         manifests.append(&mut rest);
         let mut candidates = manifests;
-        for flat in flats.into_iter().filter(|flat| flat.users == 0 && !reached.flats.contains(&flat.key)) {
-            candidates.push(Candidate {
-                item: Item::Flat(flat.key),
-                why: Why::Unused,
-                bytes: flat.allocated,
-            });
+        for flat in flats.into_iter().filter(|flat| flat.users == 0) {
+            let item = Item::Flat(flat.key);
+            if !reached.has(&item, !all) {
+                let why = if reached.has(&item, true) { Why::Cache } else { Why::Unused };
+                candidates.push(Candidate { item, why, bytes: flat.allocated });
+            }
         }
         for (digest, bytes) in self.broken_pulls(Duration::ZERO)? {
             candidates.push(Candidate { item: Item::Partial(digest), why: Why::BrokenPull, bytes });

@@ -17,21 +17,26 @@ use crate::{BlobError, FlatKey, LoadError, Store, cache, lease};
 pub(crate) struct Reached {
     /// Blobs, manifests among them.
     pub(crate) blobs: HashSet<Digest>,
-    /// Flat files.
+    /// Flat files that a command or a sandbox needs.
     pub(crate) flats: HashSet<FlatKey>,
+    /// Flat files that are kept to make the next fork or bake faster: those of tags, and of cached bases.
+    pub(crate) cached_flats: HashSet<FlatKey>,
 }
 
 impl Store {
-    /// Reads all roots and what they lead to. With `keep_caches`, cached bases are roots too.
+    /// Reads all roots and what they lead to.
     ///
     /// `between` is called between the reads, so that tests can do something there.
-    pub(crate) fn reach(&self, keep_caches: bool, between: &mut dyn FnMut()) -> Result<Reached, PruneError> {
+    pub(crate) fn reach(&self, between: &mut dyn FnMut()) -> Result<Reached, PruneError> {
         let mut reached = Reached::default();
         let leased = lease::protected(self)?;
         between();
         for id in self.sandboxes()? {
             match self.sandbox_snapshot(&id)? {
-                Some(digest) => self.reach_snapshot(&mut reached, &digest, || format!("sandbox {id}"))?,
+                Some(digest) => {
+                    let flats = self.reach_snapshot(&mut reached, &digest, || format!("sandbox {id}"))?;
+                    reached.flats.extend(flats);
+                }
                 // Removed since it was listed, unless the folder is there.
                 None if self.sandbox_path(&id).exists() => {
                     return Err(PruneError::UnknownSandbox { path: self.sandbox_path(&id), id });
@@ -41,34 +46,35 @@ impl Store {
         }
         between();
         for (name, record) in self.refs_at_once()? {
-            self.reach_snapshot(&mut reached, &record.digest, || format!("tag {name}"))?;
+            let flats = self.reach_snapshot(&mut reached, &record.digest, || format!("tag {name}"))?;
+            reached.cached_flats.extend(flats);
         }
         between();
-        if keep_caches {
-            reached.flats.extend(cache::layers(self)?.into_iter().map(FlatKey::Layer));
-        }
+        reached.cached_flats.extend(cache::layers(self)?.into_iter().map(FlatKey::Layer));
         for digest in leased {
             reached.flats.extend([FlatKey::Layer(digest), FlatKey::Map(digest)]);
             if let Some(manifest) = self.manifest_among_blobs(&digest)? {
-                self.reach_parts(&mut reached, &manifest).or_else(|error| match error {
+                let flats = self.reach_parts(&mut reached, &manifest).or_else(|error| match error {
                     // A snapshot on its way here.
-                    LoadError::Blob(BlobError::Missing { .. }) => Ok(()),
+                    LoadError::Blob(BlobError::Missing { .. }) => Ok(HashSet::new()),
                     error => Err(PruneError::unreadable("a command's lease".to_owned(), digest, error)),
                 })?;
+                reached.flats.extend(flats);
             }
             reached.blobs.insert(digest);
         }
         Ok(reached)
     }
 
+    /// Adds the blobs of a snapshot, and gives the flat files that it is laid out in, unless an earlier root led to it.
     fn reach_snapshot(
         &self,
         reached: &mut Reached,
         digest: &Digest,
         root: impl Fn() -> String,
-    ) -> Result<(), PruneError> {
+    ) -> Result<HashSet<FlatKey>, PruneError> {
         if !reached.blobs.insert(*digest) {
-            return Ok(());
+            return Ok(HashSet::new());
         }
         let manifest = self.read_manifest(digest).map(|(manifest, _)| manifest);
         manifest
@@ -76,11 +82,10 @@ impl Store {
             .map_err(|error| PruneError::unreadable(root(), *digest, error))
     }
 
-    /// All blobs that a manifest lists, and the flat files that they are laid out in.
-    fn reach_parts(&self, reached: &mut Reached, manifest: &Manifest) -> Result<(), LoadError> {
+    /// Adds all blobs that a manifest lists, and gives the flat files that they are laid out in.
+    fn reach_parts(&self, reached: &mut Reached, manifest: &Manifest) -> Result<HashSet<FlatKey>, LoadError> {
         reached.blobs.extend(manifest.blobs().map(|blob| blob.digest));
-        reached.flats.extend(self.flat_keys(manifest)?);
-        Ok(())
+        self.flat_keys(manifest)
     }
 
     /// The flat files that a snapshot is laid out in. Only its config knows the contents that name the layers'.

@@ -36,7 +36,7 @@ pub type ReadableRefs = (BTreeMap<FullName, RefRecord>, Vec<(FullName, FileError
 #[derive(Debug, thiserror::Error)]
 pub enum RefError {
     /// It leads elsewhere and was not to be moved.
-    #[error("{name} is {digest} here: give --force to move it, or --name for another name")]
+    #[error("{name} is {digest} here, and was not moved")]
     Exists {
         /// The tag.
         name: FullName,

@@ -64,11 +64,4 @@ impl Store {
         let open = File::open(file).at("open", file)?;
         TempFile::adopt(file.to_owned(), open).place(&self.flat_path(key), key.mode())
     }
-
-    /// The folder of what can be made again: entries are files or folders one level below it, which a collection of
-    /// caches takes away one by one.
-    #[must_use]
-    pub fn cache_folder(&self) -> PathBuf {
-        self.folder(Folder::Cache)
-    }
 }

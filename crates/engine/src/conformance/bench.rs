@@ -7,16 +7,20 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use format::config::{Accelerator, Kernel, Machine, Network, Profile};
+use format::config::{Kernel, Machine, Network};
 use host::{Deadline, ProcessId};
 
 use super::{Failure, Guest, GuestDriver, expect, soon};
 use crate::{
     BootSpec, Description, Disk, DiskFormat, Engine, EngineError, FileName, MEMORY_FILE, MemoryMode,
-    NetworkMode, RestoreSpec, Setup, Status, Vm, qcow2,
+    NetworkMode, RestoreSpec, Setup, Status, Vm,
 };
 
 pub(super) const STATE: &str = "state";
+/// The writable disk as it was frozen.
+pub(super) const WRITABLE: &str = "writable.base";
+/// The file that takes what a fork writes to its writable disk.
+pub(super) const OVERLAY: &str = "writable.overlay";
 /// In the guest's memory, whatever its disks are.
 pub(super) const IN_MEMORY: &str = "/dev/spore-conformance";
 const CARRIER: &str = "cat /sys/class/net/e*/carrier";
@@ -51,19 +55,24 @@ impl Drop for KillOnDrop {
 }
 
 impl<'a> Bench<'a> {
+    /// Bakes what `restorer` can restore.
     pub(super) fn bake(
-        engine: &dyn Engine,
+        baker: &dyn Engine,
+        restorer: &dyn Engine,
         guest: &'a Guest<'a>,
         folder: &Path,
         network: NetworkMode,
-        memory_read_only: bool,
     ) -> Result<Self, Failure> {
+        let (ours, theirs) = (baker.capabilities(), restorer.capabilities());
+        let accelerator =
+            ours.accelerators.iter().find(|&accelerator| theirs.accelerators.contains(accelerator));
+        let accelerator = *accelerator.ok_or("the engines have no accelerator in common")?;
         fs::create_dir_all(folder)?;
         for (from, to) in [
             (guest.kernel, "kernel"),
             (guest.initrd, "initrd"),
             (guest.layer, "layer0"),
-            (guest.writable, "writable.base"),
+            (guest.writable, WRITABLE),
         ] {
             fs::copy(from, folder.join(to))?;
         }
@@ -72,21 +81,21 @@ impl<'a> Bench<'a> {
             guest,
             folder: folder.to_owned(),
             machine: machine(guest),
-            engine: engine.describe(Accelerator::Tcg),
+            engine: baker.describe(accelerator),
             freeze: Duration::ZERO,
-            writable_size: folder.join("writable.base").metadata()?.len(),
+            writable_size: folder.join(WRITABLE).metadata()?.len(),
             layer_size: folder.join("layer0").metadata()?.len(),
         };
-        bench.boot_and_freeze(engine, network)?;
-        for name in [MEMORY_FILE, "writable.base", "layer0"] {
-            let mode = if name != MEMORY_FILE || memory_read_only { 0o444 } else { 0o644 };
+        bench.boot_and_freeze(baker, network)?;
+        for name in [MEMORY_FILE, WRITABLE, "layer0"] {
+            let mode = if name != MEMORY_FILE || theirs.memory_file_read_only { 0o444 } else { 0o644 };
             fs::set_permissions(folder.join(name), Permissions::from_mode(mode))?;
         }
         Ok(bench)
     }
 
     fn boot_and_freeze(&mut self, engine: &dyn Engine, network: NetworkMode) -> Result<(), Failure> {
-        let disks = self.disks(DiskFormat::Raw, "writable.base")?;
+        let disks = self.disks(DiskFormat::Raw, WRITABLE)?;
         let (kernel, initrd) = (FileName::new("kernel")?, FileName::new("initrd")?);
         let deadline = Deadline::after(self.guest.boot_time);
         let setup = Setup { memory: MemoryMode::Shared, network, ..self.setup(&self.folder, &disks) };
@@ -137,8 +146,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn overlays(&self) -> Result<Vec<Disk>, Failure> {
-        let base = FileName::new("writable.base")?;
-        self.disks(DiskFormat::Qcow2Overlay { base }, "writable.overlay")
+        self.disks(DiskFormat::Overlay { base: FileName::new(WRITABLE)? }, OVERLAY)
     }
 
     pub(super) fn setup<'b>(&'b self, folder: &'b Path, disks: &'b [Disk]) -> Setup<'b> {
@@ -154,14 +162,13 @@ impl<'a> Bench<'a> {
     }
 
     /// A new sandbox's folder with links to what was frozen.
-    pub(super) fn sandbox(&self, name: &str) -> Result<PathBuf, Failure> {
+    pub(super) fn sandbox(&self, engine: &dyn Engine, name: &str) -> Result<PathBuf, Failure> {
         let folder = self.folder.join(name);
         fs::create_dir(&folder)?;
-        for name in [MEMORY_FILE, STATE, "layer0", "writable.base"] {
+        for name in [MEMORY_FILE, STATE, "layer0", WRITABLE] {
             fs::hard_link(self.folder.join(name), folder.join(name))?;
         }
-        let overlay = File::create_new(folder.join("writable.overlay"))?;
-        qcow2::write_empty_overlay(&overlay, self.writable_size)?;
+        engine.create_overlay(&folder, &FileName::new(OVERLAY)?, &FileName::new(WRITABLE)?)?;
         Ok(folder)
     }
 
@@ -184,7 +191,7 @@ impl<'a> Bench<'a> {
         name: &str,
         network: NetworkMode,
     ) -> Result<Fork, Failure> {
-        let folder = self.sandbox(name)?;
+        let folder = self.sandbox(engine, name)?;
         let mut fork = self.restore(engine, folder, network)?;
         fork.vm.resume(soon())?;
         fork.driver.ready(&fork.folder, soon())?;
@@ -192,7 +199,7 @@ impl<'a> Bench<'a> {
     }
 
     pub(super) fn fingerprints(&self) -> Result<Vec<u64>, Failure> {
-        let names = [MEMORY_FILE, "writable.base", "layer0"];
+        let names = [MEMORY_FILE, WRITABLE, "layer0"];
         names.iter().map(|name| fingerprint(&self.folder.join(name))).collect()
     }
 }
@@ -211,7 +218,7 @@ impl Fork {
 }
 
 fn machine(guest: &Guest<'_>) -> Machine {
-    let profile = Profile::Q35V1;
+    let profile = guest.profile;
     Machine {
         profile,
         vcpus: 1,

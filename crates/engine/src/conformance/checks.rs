@@ -12,7 +12,7 @@ impl Bench<'_> {
     /// Two forks at a time see what was frozen, and neither what the other writes; the files below stay.
     pub(super) fn forks_are_apart(&self, engine: &dyn Engine) -> Result<Measured, Failure> {
         let before = self.fingerprints()?;
-        let folder = self.sandbox("measured")?;
+        let folder = self.sandbox(engine, "measured")?;
         let begun = Instant::now();
         let mut one = self.restore(engine, folder, NetworkMode::User)?;
         let (restore, restore_cpu) = (begun.elapsed(), usage(one.vm.process())?.cpu);
@@ -66,6 +66,19 @@ impl Bench<'_> {
         fork.end()?;
         let gone = engine.attach(&self.folder.join("held"), process, soon());
         expect("a dead VM can't be taken up", gone.is_err(), true)
+    }
+
+    /// A write that the host has no room for fails in the guest, which runs on with all that it had.
+    pub(super) fn full_disk_is_an_error(&self, engine: &dyn Engine) -> Result<(), Failure> {
+        let mut fork = self.fork(engine, "full", NetworkMode::None)?;
+        let file = self.guest.writable_file;
+        let write = format!("dd if=/dev/zero of={file} bs=64k seek=1 count=64 conv=notrunc,fsync");
+        let said = fork.ask(&format!("{write} && echo written || echo failed"))?;
+        expect(&format!("a write without room ({said})"), said.ends_with("failed"), true)?;
+        expect("it runs on", fork.vm.status(soon())?, Status::Running)?;
+        fork.ask("echo 3 > /proc/sys/vm/drop_caches")?;
+        expect("what it had is there", fork.ask(&format!("head -n 1 {file}"))?, "frozen")?;
+        fork.end()
     }
 
     pub(super) fn shutdown_is_noticed(&self, engine: &dyn Engine) -> Result<(), Failure> {

@@ -13,6 +13,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::time::Duration;
 
+use format::config::Profile;
 use host::Deadline;
 
 use crate::{Engine, NetworkMode};
@@ -44,6 +45,8 @@ pub trait GuestDriver {
 
 /// A guest to test with.
 pub struct Guest<'a> {
+    /// The machine that it is for.
+    pub profile: Profile,
     /// A Linux kernel.
     pub kernel: &'a Path,
     /// Its initrd.
@@ -89,16 +92,31 @@ pub fn run(
     guest: &Guest<'_>,
     folder: &Path,
 ) -> Result<Measured, Failure> {
-    let read_only = restorer.capabilities().memory_file_read_only;
-    let with_network = Bench::bake(baker, guest, &folder.join("user"), NetworkMode::User, read_only)?;
+    let with_network = Bench::bake(baker, restorer, guest, &folder.join("user"), NetworkMode::User)?;
     let measured = with_network.forks_are_apart(restorer)?;
     with_network.network_may_differ(restorer, NetworkMode::None)?;
     with_network.held_by_one_at_a_time(restorer)?;
     with_network.shutdown_is_noticed(restorer)?;
     with_network.refusals(restorer)?;
-    let without = Bench::bake(baker, guest, &folder.join("none"), NetworkMode::None, read_only)?;
+    let without = Bench::bake(baker, restorer, guest, &folder.join("none"), NetworkMode::None)?;
     without.network_may_differ(restorer, NetworkMode::User)?;
     Ok(Measured { freeze: with_network.freeze, ..measured })
+}
+
+/// Runs what concerns a host without room, in a new folder below `folder`.
+///
+/// The processes of `restorer` find no room for more than 1 MiB in `writable.overlay` of the folder that they work in.
+///
+/// # Errors
+/// What was expected and what happened instead.
+pub fn run_without_room(
+    baker: &dyn Engine,
+    restorer: &dyn Engine,
+    guest: &Guest<'_>,
+    folder: &Path,
+) -> Result<(), Failure> {
+    let bench = Bench::bake(baker, restorer, guest, &folder.join("without-room"), NetworkMode::None)?;
+    bench.full_disk_is_an_error(restorer)
 }
 
 fn soon() -> Deadline {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use format::config::{Cpu, Machine};
 
-use super::bench::{Bench, STATE, nobody_works_in};
-use super::{Failure, soon};
-use crate::{Description, Disk, Engine, EngineError, FileName, RestoreSpec, Setup, qcow2};
+use super::bench::{Bench, OVERLAY, STATE, WRITABLE, nobody_works_in};
+use super::{Failure, expect, soon};
+use crate::{Description, Disk, Engine, EngineError, FileName, RestoreSpec, Setup};
 
 /// Restores that must fail, in one folder.
 struct Refusals<'a> {
@@ -21,7 +21,7 @@ struct Refusals<'a> {
 impl Bench<'_> {
     /// All that does not fit is refused, and leaves no process.
     pub(super) fn refusals(&self, engine: &dyn Engine) -> Result<(), Failure> {
-        let (folder, disks) = (self.sandbox("refused")?, self.overlays()?);
+        let (folder, disks) = (self.sandbox(engine, "refused")?, self.overlays()?);
         let refusals = Refusals { bench: self, engine, folder, disks, state: FileName::new(STATE)? };
         refusals.other_engines()?;
         refusals.other_machines()?;
@@ -60,11 +60,10 @@ impl Refusals<'_> {
             Description { cpu, ..own.clone() }
         };
         for wrong in [
-            machine_type("pc-q35-99.0"),
-            machine_type("q35"),
+            machine_type("no-such-machine"),
+            machine_type(&format!("{}9", own.machine_type)),
             machine_type(&format!("{},dump-guest-core=off", own.machine_type)),
-            cpu("Hasbeen", &[]),
-            cpu("max", &[]),
+            cpu("no-such-cpu", &[]),
             cpu(&format!("{},+avx", own.cpu.model), &[]),
             cpu(&own.cpu.model, &["+no-such-feature"]),
             cpu(&own.cpu.model, &["+avx,-sse"]),
@@ -95,14 +94,19 @@ impl Refusals<'_> {
 
     /// An overlay of another size, which only the engine can tell, and states that are none.
     fn other_files(&self) -> Result<(), Failure> {
-        let overlay = |size| -> Result<(), Failure> {
-            Ok(qcow2::write_empty_overlay(&File::create(self.folder.join("writable.overlay"))?, size)?)
+        let create = |base: &str| {
+            self.engine.create_overlay(&self.folder, &FileName::new(OVERLAY)?, &FileName::new(base)?)
         };
-        let size = self.bench.writable_size;
-        overlay(size * 2)?;
+        expect("an overlay that is there is not made anew", create(WRITABLE).is_err(), true)?;
+        let overlay_over = |base: &str| -> Result<(), Failure> {
+            fs::remove_file(self.folder.join(OVERLAY))?;
+            Ok(create(base)?)
+        };
+        File::create(self.folder.join("larger"))?.set_len(self.bench.writable_size * 2)?;
+        overlay_over("larger")?;
         let refused_late = |error: &EngineError| matches!(error, EngineError::Attachment { .. });
         self.refused("an overlay of another size", self.setup(), refused_late)?;
-        overlay(size)?;
+        overlay_over(WRITABLE)?;
 
         let path = self.folder.join(STATE);
         let mut bytes = fs::read(&path)?;

@@ -74,7 +74,7 @@ pub(super) fn expected(disks: &[Disk]) -> Vec<Attachment> {
         file: Some(disk.file.to_string()),
         base: match &disk.format {
             DiskFormat::Raw => None,
-            DiskFormat::Qcow2Overlay { base } => Some(base.to_string()),
+            DiskFormat::Overlay { base } => Some(base.to_string()),
         },
         size: disk.size,
         read_only: disk.read_only,
@@ -139,7 +139,7 @@ mod tests {
                 id: "writable".into(),
                 file: file("writable.qcow2"),
                 size: 8192,
-                format: DiskFormat::Qcow2Overlay { base },
+                format: DiskFormat::Overlay { base },
                 read_only: false,
             },
         ]

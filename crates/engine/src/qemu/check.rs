@@ -66,7 +66,7 @@ fn check_files(setup: &Setup<'_>) -> Result<(), EngineError> {
     for disk in setup.disks {
         match &disk.format {
             DiskFormat::Raw => check("disk", disk.file.as_str(), disk.size)?,
-            DiskFormat::Qcow2Overlay { base } => check("disk", base.as_str(), disk.size)?,
+            DiskFormat::Overlay { base } => check("disk", base.as_str(), disk.size)?,
         }
     }
     Ok(())

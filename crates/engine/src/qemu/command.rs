@@ -17,6 +17,9 @@ use crate::{BootSpec, CONSOLE_LOG, Disk, DiskFormat, FileName, MEMORY_FILE, Memo
 pub(super) const SPARE_SIZE: u64 = 1 << 20;
 /// Devices that the profile leaves out of the machine type.
 const TRIMMED: &str = "hpet=off,sata=off,smbus=off,i8042=off,vmport=off,smm=off";
+/// A write that the host has no room for is an error that the guest is told of; by default it would be halted, and wait
+/// for somebody to make room and resume it. Of the host's side only: it is in no state.
+const ON_ERROR: &str = "werror=report,rerror=report";
 /// Network backends disagree on them, and a guest can't give up what it was offered. Linux refuses a NIC that
 /// offers what needs a control queue (the last lines) without one.
 const OFFLOADS: &str = "csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,\
@@ -31,8 +34,6 @@ pub(super) struct Inherited {
     pub(super) qmp: RawFd,
     /// The listening agent socket.
     pub(super) agent: RawFd,
-    /// The engine state, opened for reading, if it can't be named ([`Version::reads_state_files`]).
-    pub(super) state: Option<RawFd>,
 }
 
 /// The command line of a machine that boots from its kernel.
@@ -44,20 +45,13 @@ pub(super) fn boot(version: Version, spec: &BootSpec<'_>, inherited: Inherited) 
     line.0
 }
 
-/// The command line of a machine that is restored.
-pub(super) fn restore(
-    version: Version,
-    setup: &Setup<'_>,
-    state: &FileName,
-    inherited: Inherited,
-) -> Vec<String> {
+/// The command line of a machine that is restored. It waits to be told of its state: a machine that is not what it
+/// should be is to be found by its attachments, not by a device that its state does not fit.
+pub(super) fn restore(version: Version, setup: &Setup<'_>, inherited: Inherited) -> Vec<String> {
     let mut line = Line::machine(version, setup, inherited);
     // So that its end is told, not asked for again and again.
     line.option("-global", "migration.x-events=on");
-    match inherited.state {
-        Some(fd) => line.option("-incoming", &format!("fd:{fd}")),
-        None => line.option("-incoming", &format!("file:{state}")),
-    }
+    line.option("-incoming", "defer");
     line.0
 }
 
@@ -143,7 +137,7 @@ impl Line {
             DeviceKind::WritableDisk | DeviceKind::SpareDisk | DeviceKind::LayerDisk => {
                 let disk = setup.disks.iter().find(|disk| disk.id == id);
                 self.option("-blockdev", &disk.map_or_else(|| spare(id), node).to_string());
-                let properties = format!("drive={id},serial={id},num-queues=1,queue-size=128");
+                let properties = format!("drive={id},serial={id},num-queues=1,queue-size=128,{ON_ERROR}");
                 self.virtio("virtio-blk", id, slot, &properties);
             }
             DeviceKind::GenerationId => self.option("-device", &format!("vmgenid,id={id},guid=auto")),
@@ -176,7 +170,7 @@ fn node(disk: &Disk) -> Value {
     let file = file_node(&disk.file, read_only);
     let mut node = match &disk.format {
         DiskFormat::Raw => json!({ "driver": "raw", "file": file }),
-        DiskFormat::Qcow2Overlay { base } => {
+        DiskFormat::Overlay { base } => {
             let below = file_node(base, true);
             let backing = json!({ "driver": "raw", "read-only": true, "file": below });
             json!({ "driver": "qcow2", "file": file, "backing": backing })

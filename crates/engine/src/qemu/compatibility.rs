@@ -32,7 +32,7 @@ fn machine_type(found: &Found, wanted: &str) -> Option<Mismatch> {
         subject: Subject::MachineType,
         needs: format!("QEMU's {wanted:?}"),
         has: format!("QEMU {} with versioned q35 machines {newest}", found.version),
-        remedies: vec![Remedy::UpgradeEngine, Remedy::AnotherVariant, Remedy::ColdBoot, Remedy::BakeAgain],
+        remedies: vec![Remedy::UpgradeEngine, Remedy::AnotherVariant, Remedy::BakeAgain],
     })
 }
 
@@ -49,7 +49,7 @@ fn accelerator(available: &[Accelerator], wanted: Accelerator) -> Option<Mismatc
         subject: Subject::Accelerator,
         needs: name(&wanted).to_owned(),
         has: available.join(" and "),
-        remedies: vec![Remedy::AnotherVariant, Remedy::ColdBoot, Remedy::BakeAgain],
+        remedies: vec![Remedy::AnotherVariant, Remedy::BakeAgain],
     })
 }
 
@@ -76,7 +76,7 @@ fn cpu(found: &Found, wanted: &Cpu) -> Option<Mismatch> {
         subject: Subject::Cpu,
         needs: wanted.to_string(),
         has,
-        remedies: vec![Remedy::UpgradeEngine, Remedy::AnotherVariant, Remedy::ColdBoot, Remedy::BakeAgain],
+        remedies: vec![Remedy::UpgradeEngine, Remedy::AnotherVariant, Remedy::BakeAgain],
     })
 }
 
@@ -87,7 +87,7 @@ fn cx16(found: &Found, engine: &Description) -> Option<Mismatch> {
         subject: Subject::Cpu,
         needs: "cmpxchg16b (cx16)".to_owned(),
         has: format!("QEMU {}, whose software emulation of it corrupts the guest", found.version),
-        remedies: vec![Remedy::UpgradeEngine, Remedy::AnotherVariant, Remedy::ColdBoot, Remedy::BakeAgain],
+        remedies: vec![Remedy::UpgradeEngine, Remedy::AnotherVariant, Remedy::BakeAgain],
     })
 }
 

@@ -95,7 +95,7 @@ impl Found {
     }
 
     fn ask(key: Key) -> Result<Self, EngineError> {
-        let unusable = |reason| EngineError::Unusable { program: key.program.clone(), reason };
+        let unusable = |reason| unusable(&key.program, reason);
         let text = key.output(&["--version"])?;
         let version = Version::parse(&text)
             .ok_or_else(|| unusable(format!("its version is not understood: {:?}", text.lines().next())))?;
@@ -141,9 +141,9 @@ impl Key {
     fn of(options: &Options) -> Result<Self, EngineError> {
         let program = match &options.program {
             Some(program) => program.clone(),
-            None => on_path().ok_or_else(|| EngineError::NotFound(format!("no {PROGRAM} on the PATH")))?,
+            None => on_path().ok_or_else(|| not_found(format!("no {PROGRAM} on the PATH")))?,
         };
-        let absent = |error| EngineError::NotFound(format!("{}: {error}", program.display()));
+        let absent = |error| not_found(format!("{}: {error}", program.display()));
         let program = fs::canonicalize(&program).map_err(absent)?;
         let absolute = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
         let metadata = fs::metadata(&program).map_err(absent)?;
@@ -170,10 +170,19 @@ impl Key {
             .map_err(EngineError::io(format!("run {}", self.program.display())))?;
         if !output.status.success() {
             let reason = format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
-            return Err(EngineError::Unusable { program: self.program.clone(), reason });
+            return Err(unusable(&self.program, reason));
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+fn not_found(reason: String) -> EngineError {
+    let remedy = "install it (Debian: qemu-system-x86) or set SPORE_QEMU";
+    EngineError::NotFound { engine: "QEMU", reason, remedy }
+}
+
+fn unusable(program: &Path, reason: String) -> EngineError {
+    EngineError::Unusable { program: program.to_owned(), reason, needed: "QEMU 7.2 or later" }
 }
 
 fn read(cache: &Path) -> Option<Found> {

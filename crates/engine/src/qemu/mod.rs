@@ -1,14 +1,16 @@
 //! QEMU as an [`Engine`].
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 
 use format::config::{Accelerator, Cpu, EngineKind, StateFormat};
 use host::{Deadline, ProcessId};
 
-use crate::{BootSpec, Capabilities, Description, Engine, EngineError, ProbeGuest, RestoreSpec, Setup, Vm};
+use crate::{
+    BootSpec, Capabilities, Description, Engine, EngineError, FileName, ProbeGuest, RestoreSpec, Setup, Vm,
+};
 
 mod attachments;
 mod check;
@@ -19,15 +21,16 @@ mod discover;
 mod fake;
 mod probe;
 mod process;
+mod qcow2;
 mod qmp;
 mod state;
 mod version;
 mod vm;
 
 pub use discover::Options;
-pub use state::StateError;
 
 use discover::Found;
+use state::StateError;
 use vm::QemuVm;
 
 /// The machine type of new snapshots: the oldest that is supported, which later releases keep for years.
@@ -112,23 +115,35 @@ impl Engine for Qemu {
         compatibility::mismatches(&self.found, &self.capabilities.accelerators, engine)
     }
 
+    fn create_overlay(&self, folder: &Path, overlay: &FileName, base: &FileName) -> Result<(), EngineError> {
+        let (path, base) = (folder.join(overlay), folder.join(base));
+        let size = fs::metadata(&base).map_err(EngineError::io(base.display().to_string()))?.len();
+        File::create_new(&path)
+            .and_then(|file| qcow2::write_empty_overlay(&file, size))
+            .map_err(EngineError::io(format!("create {}", path.display())))
+    }
+
     fn boot(&self, spec: &BootSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
         let setup = &spec.setup;
         self.check(setup)?;
         let arguments = |inherited| command::boot(self.found.version, spec, inherited);
         let started = process::start(&self.found, setup.folder, None, process::Life::WithStarter, arguments)?;
-        Ok(Box::new(QemuVm::begin(started, setup, "prelaunch")?))
+        Ok(Box::new(QemuVm::begin(started, setup, None)?))
     }
 
     fn restore(&self, spec: &RestoreSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
         let setup = &spec.setup;
         self.check(setup)?;
-        let state = open_state(spec, self.found.version)?;
-        let inherited_state = (!self.found.version.reads_state_files()).then(|| state.as_fd());
-        let arguments = |inherited| command::restore(self.found.version, setup, spec.state, inherited);
-        let started =
-            process::start(&self.found, setup.folder, inherited_state, process::Life::Own, arguments)?;
-        Ok(Box::new(QemuVm::begin(started, setup, "paused")?))
+        let version = self.found.version;
+        let state = open_state(spec, version)?;
+        let (inherited, source) = if version.reads_state_files() {
+            (None, format!("file:{}", spec.state))
+        } else {
+            (Some(state.as_fd()), format!("fd:{}", state.as_raw_fd()))
+        };
+        let arguments = |inherited| command::restore(version, setup, inherited);
+        let started = process::start(&self.found, setup.folder, inherited, process::Life::Own, arguments)?;
+        Ok(Box::new(QemuVm::begin(started, setup, Some(&source))?))
     }
 
     fn attach(
@@ -156,7 +171,7 @@ impl Engine for Qemu {
 /// Opens a state after what its header says was compared with what the config says.
 fn open_state(spec: &RestoreSpec<'_>, version: version::Version) -> Result<File, EngineError> {
     let name = spec.state.as_str();
-    let refused = |source| EngineError::State { file: name.to_owned(), source };
+    let refused = |source: StateError| EngineError::State { file: name.to_owned(), source: source.into() };
     let mut file = File::open(spec.setup.folder.join(name)).map_err(EngineError::io(name))?;
     let size = file.metadata().map_err(EngineError::io(name))?.len();
     if size > format::limits::STATE_BYTES as u64 {

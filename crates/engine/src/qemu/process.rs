@@ -23,7 +23,8 @@ pub(super) enum Life {
 
 /// Starts QEMU and connects to its control socket, which it answers once it is set up.
 ///
-/// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear.
+/// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear. It inherits `state` too,
+/// under the number that it has here.
 pub(super) fn start(
     found: &Found,
     folder: &Path,
@@ -43,11 +44,7 @@ pub(super) fn start(
         .map_err(EngineError::io(ENGINE_LOG))?;
     let mut inherit = vec![qmp.as_fd(), agent.as_fd()];
     inherit.extend(state);
-    let numbers = Inherited {
-        qmp: qmp.as_raw_fd(),
-        agent: agent.as_raw_fd(),
-        state: state.map(|state| state.as_raw_fd()),
-    };
+    let numbers = Inherited { qmp: qmp.as_raw_fd(), agent: agent.as_raw_fd() };
     let mut line = found.data_options();
     line.extend(arguments(numbers));
     let program = found.program();

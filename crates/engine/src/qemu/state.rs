@@ -24,8 +24,7 @@ const MACHINE_NAME_MAX: usize = 64;
 
 /// Why bytes are not a device state that can be taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
+pub(super) enum StateError {
     /// It does not begin as QEMU's streams of the known version do.
     #[error("it does not begin as a QEMU state of version 3")]
     Header,

@@ -64,7 +64,8 @@ fn what_is_too_old_or_no_qemu_is_refused() {
     let error = discover(folder.path(), "7.1.9").unwrap_err().to_string();
     assert!(error.contains("it is version 7.1.9; QEMU 7.2 or later"), "{error}");
     let missing = Options { program: Some(folder.path().join("none")), ..Options::default() };
-    assert!(matches!(Qemu::discover(missing), Err(EngineError::NotFound(_))));
+    let error = Qemu::discover(missing).unwrap_err().to_string();
+    assert!(error.starts_with("QEMU is not found: ") && error.ends_with("or set SPORE_QEMU"), "{error}");
     let other = Options { program: Some("/bin/true".into()), ..Options::default() };
     assert!(matches!(Qemu::discover(other), Err(EngineError::Unusable { .. })));
 }
@@ -96,9 +97,17 @@ fn every_mismatch_is_named_with_what_to_do() {
     assert_eq!(
         found.first().unwrap().to_string(),
         "machine type: the snapshot needs QEMU's \"pc-q35-9.0\", this host has QEMU 7.2.22 with versioned q35 \
-         machines up to pc-q35-8.0; install a newer engine, or pull another variant of it, or boot it cold (--cold), or \
-         bake it again here"
+         machines up to pc-q35-8.0; install a newer engine, or pull another variant of it, or bake it \
+         again here"
     );
+
+    let machine = Description { machine_type: "q35".to_owned(), ..fits.clone() };
+    assert_eq!(old.restorable(&machine).first().unwrap().subject, Subject::MachineType);
+    for model in ["host", "max", "base"] {
+        let cpu = Cpu { model: model.to_owned(), ..fits.cpu.clone() };
+        let found = old.restorable(&Description { cpu, ..fits.clone() });
+        assert_eq!(found.first().unwrap().subject, Subject::Cpu, "{model}");
+    }
 
     let cx16 = Description { cpu: Cpu { features: Vec::new(), ..fits.cpu.clone() }, ..fits };
     let found = old.restorable(&cx16);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::attachments::{self, BlockDevice};
 use super::process::end;
-use super::qmp::{Qmp, log_tail};
+use super::qmp::{Command, Events, Qmp, log_tail};
 use super::state::{self, StateError};
 use crate::{Attachment, EngineError, Exit, FileName, NetworkMode, Setup, Status, Vm};
 
@@ -39,15 +39,15 @@ struct MigrationAnswer {
 }
 
 impl QemuVm {
-    /// Takes over a process that was just started, and ends it if it does not come to `status` with what `setup`
-    /// says.
+    /// Takes over a process that was just started. Only after its disks were compared with those of `setup` does it load a
+    /// state, from `state`, a URI of QEMU's. It is ended if it has other disks or does not come to be paused.
     pub(super) fn begin(
         (process, qmp): (ProcessId, Qmp),
         setup: &Setup<'_>,
-        status: &str,
+        state: Option<&str>,
     ) -> Result<Self, EngineError> {
         let mut vm = Self { process, qmp, folder: setup.folder.to_owned(), attachments: Vec::new() };
-        match vm.become_ready(setup, status) {
+        match vm.become_ready(setup, state) {
             Ok(()) => Ok(vm),
             Err(error) => {
                 if let Err(also) = end(process, Deadline::after(END)) {
@@ -66,22 +66,24 @@ impl QemuVm {
         }
     }
 
-    fn become_ready(&mut self, setup: &Setup<'_>, wanted: &str) -> Result<(), EngineError> {
+    fn become_ready(&mut self, setup: &Setup<'_>, state: Option<&str>) -> Result<(), EngineError> {
         let deadline = setup.deadline;
-        let [hello, block, status] = self.qmp.send(
-            [("qmp_capabilities", json!({})), ("query-block", json!({})), ("query-status", json!({}))],
-            deadline,
-        )?;
+        let [hello, block] =
+            self.qmp.send([("qmp_capabilities", json!({})), ("query-block", json!({}))], deadline)?;
         self.qmp.answer(&hello, deadline)?;
         self.attachments = attachments::reported(self.qmp.answer_as::<Vec<BlockDevice>>(&block, deadline)?);
         attachments::compare(&attachments::expected(setup.disks), &self.attachments)?;
-        let mut status: StatusAnswer = self.qmp.answer_as(&status, deadline)?;
-        if status.status == "inmigrate" {
-            let ended = |migration: &str| matches!(migration, "completed" | "failed");
-            let done = |events: &super::qmp::Events| events.migration.as_deref().is_some_and(ended);
-            self.qmp.wait("restore the state", done, deadline)?;
-            status = self.qmp.query("query-status", deadline)?;
-        }
+        let wanted = match state {
+            Some(uri) => {
+                self.load_state(uri, deadline)?;
+                "paused"
+            }
+            None => "prelaunch",
+        };
+        // The cable after the state, which holds whether it was plugged in when it was frozen.
+        let link = link(setup.network == NetworkMode::User);
+        let [status, link] = self.qmp.send([("query-status", json!({})), link], deadline)?;
+        let status: StatusAnswer = self.qmp.answer_as(&status, deadline)?;
         if status.status != wanted {
             let answer = format!(
                 "{}, should be {wanted}; its log ends with: {}",
@@ -90,8 +92,14 @@ impl QemuVm {
             );
             return Err(EngineError::Protocol { command: "query-status".to_owned(), answer });
         }
-        // After the state, which holds whether the cable was plugged in when it was frozen.
-        self.set_link(setup.network == NetworkMode::User, deadline)
+        self.qmp.answer(&link, deadline).map(drop)
+    }
+
+    fn load_state(&mut self, uri: &str, deadline: Deadline) -> Result<(), EngineError> {
+        self.qmp.call("migrate-incoming", json!({ "uri": uri }), deadline)?;
+        let ended = |migration: &str| matches!(migration, "completed" | "failed");
+        let done = |events: &Events| events.migration.as_deref().is_some_and(ended);
+        self.qmp.wait("restore the state", done, deadline)
     }
 
     /// Takes up a process that runs already.
@@ -124,7 +132,7 @@ impl QemuVm {
                 let fits = length <= format::limits::STATE_BYTES;
                 if fits { Ok(bytes) } else { Err(StateError::TooLarge(length as u64)) }
             })
-            .map_err(|source| EngineError::State { file: state.to_string(), source })?;
+            .map_err(|source| EngineError::State { file: state.to_string(), source: source.into() })?;
         fs::write(&part, complete)
             .and_then(|()| fs::rename(&part, &target))
             .map_err(EngineError::io(format!("write {state}")))
@@ -175,7 +183,8 @@ impl Vm for QemuVm {
     }
 
     fn set_link(&mut self, up: bool, deadline: Deadline) -> Result<(), EngineError> {
-        self.qmp.call("set_link", json!({ "name": "nic0", "up": up }), deadline).map(drop)
+        let (name, arguments) = link(up);
+        self.qmp.call(name, arguments, deadline).map(drop)
     }
 
     fn wait_exit(&mut self, deadline: Deadline) -> Result<Exit, EngineError> {
@@ -197,6 +206,11 @@ impl Vm for QemuVm {
     fn kill(&mut self, deadline: Deadline) -> Result<(), EngineError> {
         end(self.process, deadline)
     }
+}
+
+/// The command that plugs the network cable in or out.
+fn link(up: bool) -> Command {
+    ("set_link", json!({ "name": "nic0", "up": up }))
 }
 
 #[cfg(test)]

@@ -80,9 +80,12 @@ fn disks(disks: &[Disk]) -> Result {
 
 /// What an engine is given as one word of a list must not be able to add another.
 fn word(text: &str, field: &str) -> Result {
-    let fits = (1..=128).contains(&text.len())
+    let fits = (1..=limits::WORD_BYTES).contains(&text.len())
         && text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-' | b'+'));
-    require(fits, field, || format!("{:?}: expected 1 to 128 of A-Z a-z 0-9 . _ - +", crate::excerpt(text)))
+    require(fits, field, || {
+        let (found, most) = (crate::excerpt(text), limits::WORD_BYTES);
+        format!("{found:?}: expected 1 to {most} of A-Z a-z 0-9 . _ - +")
+    })
 }
 
 fn engine(engine: &super::Engine) -> Result {
@@ -99,8 +102,11 @@ fn engine(engine: &super::Engine) -> Result {
             format!("{feature:?}: expected +name or -name")
         })?;
     }
-    let sorted = engine.cpu.features.is_sorted_by(|a, b| a < b) && engine.cpu.features.len() <= 256;
-    require(sorted, "engine.cpu.features", || "expected at most 256, sorted, each once".to_owned())
+    let features = &engine.cpu.features;
+    let sorted = features.is_sorted_by(|a, b| a < b) && features.len() <= limits::CPU_FEATURES;
+    require(sorted, "engine.cpu.features", || {
+        format!("expected at most {}, sorted, each once", limits::CPU_FEATURES)
+    })
 }
 
 fn text(text: &str, field: &str) -> Result {

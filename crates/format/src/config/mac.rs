@@ -55,6 +55,7 @@ impl<'de> Deserialize<'de> for MacAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn one_spelling() {
@@ -68,6 +69,21 @@ mod tests {
             "+2:54:00:12:34:56",
         ] {
             assert!(wrong.parse::<MacAddress>().is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn round_trips(bytes: [u8; 6]) {
+            let address = MacAddress(bytes);
+            prop_assert_eq!(address.to_string().parse(), Ok(address));
+        }
+
+        #[test]
+        fn what_parses_prints_as_it_was(text in "([0-9a-fA-F+]{2}:){5,6}[0-9a-f]{1,3}|([0-9a-f]{2}:){5}[0-9a-f]{2}") {
+            if let Ok(address) = text.parse::<MacAddress>() {
+                prop_assert_eq!(address.to_string(), text);
+            }
         }
     }
 }

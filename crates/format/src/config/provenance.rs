@@ -1,8 +1,10 @@
 //! How a snapshot was made. Nothing here is needed to restore one, and nothing decides by it.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::Digest;
 
@@ -15,6 +17,7 @@ pub struct Provenance {
     /// What was installed in its layers.
     pub packages: Vec<Package>,
     /// The versions of the tools that made it, by their names.
+    #[serde(deserialize_with = "each_once")]
     pub tools: BTreeMap<String, String>,
     /// The guest kernel's release.
     pub kernel_version: String,
@@ -22,6 +25,32 @@ pub struct Provenance {
     pub agent_version: String,
     /// RFC 3339, UTC.
     pub created_at: String,
+}
+
+/// Reads a map whose keys are each there once: of two readers, one could believe the first and one the last.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct EachOnce;
+
+    impl<'de> Visitor<'de> for EachOnce {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("a map of texts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+            let mut map = BTreeMap::new();
+            while let Some((key, value)) = access.next_entry::<String, String>()? {
+                let doubled = format!("duplicate field `{}`", crate::excerpt(&key));
+                if map.insert(key, value).is_some() {
+                    return Err(A::Error::custom(doubled));
+                }
+            }
+            Ok(map)
+        }
+    }
+
+    deserializer.deserialize_map(EachOnce)
 }
 
 /// The recipe that a snapshot was baked from.

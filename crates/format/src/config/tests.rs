@@ -1,6 +1,8 @@
 //! Configs: golden bytes, and each rule broken once.
 use std::collections::BTreeMap;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::testing::config as sample;
 
@@ -50,6 +52,11 @@ fn each_rule_is_checked() {
     refused(|c| c.engine.cpu.model = "host".into(), "engine.cpu.model");
     refused(|c| c.engine.cpu.features = vec!["pcid=on".into()], "engine.cpu.features");
     refused(|c| c.engine.cpu.features.reverse(), "sorted");
+    let of_letters = |length| "x".repeat(length);
+    refused(|c| c.engine.version = of_letters(limits::WORD_BYTES + 1), "engine.version");
+    let features = (0..=limits::CPU_FEATURES).map(|n| format!("+f{n:03}")).collect();
+    refused(|c| c.engine.cpu.features = features, "at most 256");
+    refused(|c| c.disks[1].size = limits::DISK_BYTES, "disks[1].size");
     refused(|c| c.provenance.tools = BTreeMap::from([("x".repeat(5000), String::new())]), "provenance.tools");
 }
 
@@ -77,6 +84,7 @@ fn unknown_and_doubled_fields_are_refused() {
         ("{\"version\":0", "{\"version\":0,\"extra\":1"),
         ("{\"version\":0", "{\"version\":0,\"version\":0"),
         ("\"vcpus\":1", "\"vcpus\":1,\"path\":\"/etc\""),
+        ("\"mkfs.erofs\":\"1.5\"", "\"mkfs.erofs\":\"1.5\",\"mkfs.erofs\":\"1.5\""),
         ("\"profile\":\"q35-v1\"", "\"profile\":\"q35-v2\""),
         ("\"accelerator\":\"tcg\"", "\"accelerator\":\"hvf\""),
         ("\"size\":4096", "\"size\":-4096"),
@@ -98,4 +106,72 @@ fn memory_is_split_where_the_machine_splits_it() {
     let split = regions(2816);
     assert_eq!((split[0].size, split[1].guest_address, split[1].offset), (2048 << 20, 4 << 30, 2048 << 20));
     assert_eq!(split[1].size, 768 << 20);
+}
+
+const WORD: &str = "[A-Za-z0-9._+-]{1,20}";
+const TEXT: &str = "\\PC{0,40}";
+
+fn digests() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest::from_bytes)
+}
+
+prop_compose! {
+    fn provenances()(
+        recipe in proptest::option::of((TEXT, TEXT, digests())),
+        packages in proptest::collection::vec((TEXT, TEXT, proptest::collection::vec(TEXT, 0..3), TEXT), 0..4),
+        tools in proptest::collection::btree_map(TEXT, TEXT, 0..4),
+        kernel_version in TEXT,
+        created_at in TEXT,
+    ) -> Provenance {
+        let package = |(name, version, licences, source)| Package { name, version, licences, source };
+        Provenance {
+            recipe: recipe.map(|(name, version, digest)| RecipeOrigin { name, version, digest }),
+            packages: packages.into_iter().map(package).collect(),
+            tools,
+            kernel_version,
+            agent_version: String::new(),
+            created_at,
+        }
+    }
+}
+
+prop_compose! {
+    fn configs()(
+        layers in 1..=12_u8,
+        pages in (1..=limits::DISK_BYTES / PAGE_SIZE - 1, 1..=limits::MEMORY_BYTES / PAGE_SIZE),
+        vcpus in 1..=limits::VCPUS,
+        network in any::<([u8; 6], u32, u32)>(),
+        prefix in 0..=32_u8,
+        command_line in "[ -~]{0,80}",
+        (version, model) in (WORD, "[A-Z][A-Za-z0-9._+-]{0,19}"),
+        features in proptest::collection::btree_set("[+-][A-Za-z0-9._+-]{1,12}", 0..9),
+        parent in proptest::option::of(digests()),
+        provenance in provenances(),
+        attached in proptest::collection::vec((TEXT, digests(), any::<u64>()), 0..4),
+    ) -> Config {
+        let mut config = sample(layers, pages.0 * PAGE_SIZE);
+        config.machine.vcpus = vcpus;
+        config.machine.memory = config.machine.profile.memory_regions(pages.1 * PAGE_SIZE);
+        let (mac, address, gateway) = network;
+        let (address, gateway) = (address.into(), gateway.into());
+        config.machine.network = Network { mac: MacAddress(mac), address, prefix, gateway, dns: gateway };
+        config.machine.kernel.command_line = command_line;
+        (config.engine.version, config.engine.cpu.model) = (version, model);
+        config.engine.cpu.features = features.into_iter().collect();
+        config.lineage.parent = parent;
+        config.provenance = provenance;
+        let attachment = |(media_type, digest, size)| Attachment { media_type, digest, size, critical: false };
+        config.attachments = attached.into_iter().map(attachment).collect();
+        config
+    }
+}
+
+proptest! {
+    #[test]
+    fn round_trips(config in configs()) {
+        let bytes = config.encode().unwrap();
+        let again = Config::parse(&bytes).unwrap();
+        prop_assert_eq!(&again, &config);
+        prop_assert_eq!(again.encode().unwrap(), bytes, "one config has two digests");
+    }
 }

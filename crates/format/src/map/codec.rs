@@ -8,26 +8,59 @@ use crate::limits::{LAYERS, MAP_BLOBS, MAP_EXTENTS};
 
 const MAGIC: &[u8] = b"SPOREMAP\0";
 
-pub(super) fn encode(map: &Map) -> Vec<u8> {
-    let mut out = MAGIC.to_vec();
-    put(&mut out, map.pages);
-    put(&mut out, map.blobs.len() as u64);
-    for blob in &map.blobs {
-        out.extend(blob.digest.as_bytes());
-        for number in [blob.size, blob.plain_pages, blob.index_offset, blob.index_length] {
-            put(&mut out, number);
-        }
-        out.extend(blob.index_digest.as_bytes());
-    }
-    put(&mut out, map.layers.len() as u64);
-    for layer in &map.layers {
-        out.extend(layer.as_bytes());
-    }
-    encode_extents(map, &mut out);
-    out
+/// Takes the plain bytes as they are made: millions of extents are not to be in memory twice.
+trait Sink {
+    fn take(&mut self, bytes: &[u8]);
 }
 
-fn encode_extents(map: &Map, out: &mut Vec<u8>) {
+impl Sink for Vec<u8> {
+    fn take(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// Whether what it takes is what it was given.
+struct Comparison<'a> {
+    /// `None` once something differed.
+    rest: Option<&'a [u8]>,
+}
+
+impl Sink for Comparison<'_> {
+    fn take(&mut self, bytes: &[u8]) {
+        self.rest = self.rest.and_then(|rest| rest.strip_prefix(bytes));
+    }
+}
+
+/// Appends a map's plain bytes to `out`.
+pub(super) fn encode(map: &Map, out: &mut Vec<u8>) {
+    write(map, out);
+}
+
+fn encodes_to(map: &Map, plain: &[u8]) -> bool {
+    let mut comparison = Comparison { rest: Some(plain) };
+    write(map, &mut comparison);
+    comparison.rest.is_some_and(<[u8]>::is_empty)
+}
+
+fn write(map: &Map, out: &mut impl Sink) {
+    out.take(MAGIC);
+    put(out, map.pages);
+    put(out, map.blobs.len() as u64);
+    for blob in &map.blobs {
+        out.take(blob.digest.as_bytes());
+        for number in [blob.size, blob.plain_pages, blob.index_offset, blob.index_length] {
+            put(out, number);
+        }
+        out.take(blob.index_digest.as_bytes());
+    }
+    put(out, map.layers.len() as u64);
+    for layer in &map.layers {
+        out.take(layer.as_bytes());
+    }
+    write_extents(map, out);
+}
+
+fn write_extents(map: &Map, out: &mut impl Sink) {
     put(out, map.extents.len() as u64);
     let mut end = 0;
     for extent in &map.extents {
@@ -70,7 +103,7 @@ pub(super) fn decode(plain: &[u8]) -> Result<Map, MapError> {
     map.check()?;
     check_canonical(&map)?;
     // Shortest varints and nothing behind the end: both show as bytes that differ.
-    if encode(&map) != plain {
+    if !encodes_to(&map, plain) {
         return Err(MapError::Invalid("it is not encoded canonically".to_owned()));
     }
     Ok(map)
@@ -195,12 +228,12 @@ impl<'a> Input<'a> {
     }
 }
 
-fn put(out: &mut Vec<u8>, mut number: u64) {
+fn put(out: &mut impl Sink, mut number: u64) {
     while number >= 0x80 {
-        out.push((number & 0x7F) as u8 | 0x80);
+        out.take(&[(number & 0x7F) as u8 | 0x80]);
         number >>= 7;
     }
-    out.push((number & 0x7F) as u8);
+    out.take(&[(number & 0x7F) as u8]);
 }
 
 fn zigzag(number: i64) -> u64 {

@@ -209,7 +209,11 @@ mod tests {
             },
             ends: Ends {
                 lease: store.lease().unwrap(),
-                registry: crate::open(&HubLocation::folder(temp.path()).unwrap()),
+                registry: crate::open(
+                    &HubLocation::folder(temp.path()).unwrap(),
+                    &crate::testing::no_access(),
+                )
+                .unwrap(),
                 manifest: RawManifest::new(Vec::new()).unwrap(),
                 fetched: Vec::new(),
                 store,

@@ -4,7 +4,7 @@
 async fn a_folder() {
     let temp = tempfile::tempdir().unwrap();
     let location = hub::HubLocation::folder(&temp.path().join("hub")).unwrap();
-    let registry = hub::open(&location);
+    let registry = hub::open(&location, &hub::testing::no_access()).unwrap();
     let scope = "conformance".parse().unwrap();
     let report = hub::conformance::run(registry, &scope).await.unwrap();
     println!("{report}");

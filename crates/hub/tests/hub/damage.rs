@@ -12,7 +12,8 @@ use hub::{HubError, PullError, PushError, RawManifest, Selector};
 use crate::broken::{Broken, Fault};
 use crate::world::*;
 
-const LARGE: SampleSpec<'_> = SampleSpec { seed: "large", layers: 2, layer_pages: 1000, memory_pages: 1000 };
+pub(crate) const LARGE: SampleSpec<'_> =
+    SampleSpec { seed: "large", layers: 2, layer_pages: 1000, memory_pages: 1000 };
 
 #[tokio::test]
 async fn missing_blobs_are_named_before_anything_is_stored() {
@@ -218,7 +219,7 @@ async fn what_is_not_there_is_said_with_what_is() {
 async fn a_hub_that_is_not_there_is_no_empty_hub() {
     let world = World::pushed(&SampleSpec::default()).await;
     let path = world.temp.path().join("nowhere");
-    let nowhere = hub::open(&hub::HubLocation::folder(&path).unwrap());
+    let nowhere = hub::open(&hub::HubLocation::folder(&path).unwrap(), &hub::testing::no_access()).unwrap();
     let error = pull(&world.target, nowhere.clone(), &Selector::Tag(tag())).await.unwrap_err();
     assert!(matches!(error, PullError::Hub(HubError::NotAHub { .. })), "{error}");
     assert!(error.to_string().contains("nowhere: no such folder"), "{error}");

@@ -113,7 +113,9 @@ fn child() {
     let Ok(act) = std::env::var("HUB_TEST_ACT") else { return };
     let path = |name: &str| std::env::var_os(name).map(std::path::PathBuf::from).unwrap();
     let store = Store::open(&path("HUB_TEST_STORE")).unwrap();
-    let hub = hub::open(&hub::HubLocation::folder(&path("HUB_TEST_HUB")).unwrap());
+    let hub =
+        hub::open(&hub::HubLocation::folder(&path("HUB_TEST_HUB")).unwrap(), &hub::testing::no_access())
+            .unwrap();
     let digest = std::env::var("HUB_TEST_DIGEST").unwrap().parse().unwrap();
     runtime().block_on(async {
         if act == "push" {

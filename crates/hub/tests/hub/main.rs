@@ -1,10 +1,16 @@
 //! Tests of the public API: one executable, since linking costs more than running.
 
-#![allow(clippy::unwrap_used, reason = "what a test cannot set up fails the test")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what a test cannot set up fails the test, and reports name the real server"
+)]
 
 mod broken;
 mod conformance;
 mod damage;
 mod interrupted;
+mod registries;
+mod registry_faults;
 mod round_trip;
 mod world;

@@ -60,7 +60,7 @@ impl World {
     }
 
     pub(crate) fn hub(&self) -> Arc<dyn Registry> {
-        hub::open(&HubLocation::folder(&self.hub_path()).unwrap())
+        hub::open(&HubLocation::folder(&self.hub_path()).unwrap(), &hub::testing::no_access()).unwrap()
     }
 
     pub(crate) fn hub_blob(&self, digest: &Digest) -> PathBuf {
@@ -68,7 +68,11 @@ impl World {
     }
 
     pub(crate) async fn push(&self) -> Result<(), hub::PushError> {
-        let plan = hub::plan_push(&self.source, &self.sample.digest, self.hub(), &name()).await?;
+        self.push_to(self.hub()).await
+    }
+
+    pub(crate) async fn push_to(&self, hub: Arc<dyn Registry>) -> Result<(), hub::PushError> {
+        let plan = hub::plan_push(&self.source, &self.sample.digest, hub, &name()).await?;
         plan.execute(Some(&tag()), Arc::new(())).await
     }
 

@@ -1,9 +1,10 @@
 //! Layers and kernels, which are expensive and the same each time: made once and kept in the store's cache.
 //!
-//! An entry is written last and names layers by digest; if what it names has gone, it is made again.
+//! A base's entry is written last and names layers by digest; if what it names has gone, it is made again. A kernel's entry
+//! is a folder with all that belongs to it, which appears whole.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use format::Digest;
 use rootfs::{BaseImage, Kernel, Mirrors, Package};
@@ -13,6 +14,10 @@ use store::{FlatKey, Lease, Lock, LockKey, Store};
 use super::Bake;
 use crate::Error;
 use crate::error::At;
+
+/// The groups of the cache.
+const BASES: &str = "bases";
+const KERNELS: &str = "kernels";
 
 /// A base as the cache remembers it. The store keeps the layers that `layers` names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,10 +36,9 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
     let key = rootfs::base_key(recipe)?;
     let _held = store
         .lock(LockKey::Object(key), &mut || progress.stage("base", "another bake makes the same base"))?;
-    let folder = group(store, "bases")?;
-    let entry = folder.join(format!("{}.json", key.hex()));
+    let entry = format!("{}.json", key.hex());
     if !options.refresh
-        && let Some(base) = read::<Base>(&entry)?
+        && let Some(base) = read::<Base>(&store.cache_entry(BASES, &entry))?
         && protect(store, lease, &base)?
     {
         progress.stage("base", "cached");
@@ -53,7 +57,7 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
         packages,
         tools: tools.into_iter().map(|tool| (tool.name, tool.version)).collect(),
     };
-    write(&entry, work.path(), &base)?;
+    store.write_cache_entry(BASES, &entry, &encode(&base, &entry)?)?;
     Ok(base)
 }
 
@@ -90,7 +94,7 @@ const KERNEL_IMAGE: &str = "vmlinuz";
 const KERNEL_MODULES: &str = "modules";
 const KERNEL_ENTRY: &str = "kernel.json";
 
-/// A kernel that stays where it is until this is dropped.
+/// A kernel that stays where it is until this is dropped: a collection of caches leaves alone what is locked.
 pub(super) struct HeldKernel {
     pub(super) kernel: Kernel,
     _held: Option<Lock>,
@@ -118,46 +122,30 @@ pub(super) fn kernel(bake: &Bake<'_>) -> Result<HeldKernel, Error> {
 /// Debian's kernel, from the cache if it is there. The caller holds the lock of `key`.
 fn cached_kernel(bake: &Bake<'_>, key: &Digest) -> Result<Kernel, Error> {
     let Bake { store, recipe, options, progress, .. } = *bake;
-    let folder = group(store, "kernels")?.join(key.hex());
+    let folder = store.cache_entry(KERNELS, &key.hex());
+    let there = |version, package| Kernel {
+        image: folder.join(KERNEL_IMAGE),
+        version,
+        modules: Some(folder.join(KERNEL_MODULES)).filter(|modules| modules.is_dir()),
+        package,
+    };
     if !options.refresh
-        && let Some(entry) = read::<KernelEntry>(&folder.join(KERNEL_ENTRY))?
+        && let Some(KernelEntry { version, package }) = read(&folder.join(KERNEL_ENTRY))?
     {
-        progress.stage("kernel", &format!("cached: {}", entry.version));
-        return Ok(Kernel {
-            image: folder.join(KERNEL_IMAGE),
-            version: entry.version,
-            modules: Some(folder.join(KERNEL_MODULES)).filter(|modules| modules.is_dir()),
-            package: entry.package,
-        });
+        progress.stage("kernel", &format!("cached: {version}"));
+        return Ok(there(version, package));
     }
     let work = store.work_folder()?;
-    let fetched = rootfs::fetch_kernel(recipe, &Mirrors::from_environment()?, work.path(), progress)?;
-    let entry = KernelEntry { version: fetched.version.clone(), package: fetched.package.clone() };
-    write(&work.path().join(KERNEL_ENTRY), work.path(), &entry)?;
-    if folder.exists() {
-        // The entry goes first and comes last: without it the rest counts as nothing.
-        fs::remove_file(folder.join(KERNEL_ENTRY)).ok();
-        fs::remove_dir_all(&folder).at("remove", &folder)?;
-    }
-    // The work folder is locked by name, so its content moves and not itself.
-    fs::create_dir_all(&folder).at("create", &folder)?;
-    for name in [KERNEL_IMAGE, KERNEL_MODULES, KERNEL_ENTRY] {
-        let from = work.path().join(name);
-        if from.exists() {
-            fs::rename(&from, folder.join(name)).at("move", &from)?;
-        }
-    }
-    Ok(Kernel {
-        image: folder.join(KERNEL_IMAGE),
-        modules: fetched.modules.map(|_| folder.join(KERNEL_MODULES)),
-        ..fetched
-    })
-}
-
-fn group(store: &Store, name: &str) -> Result<PathBuf, Error> {
-    let folder = store.cache_folder().join(name);
-    fs::create_dir_all(&folder).at("create", &folder)?;
-    Ok(folder)
+    // The work folder is locked by name: one in it moves.
+    let made = work.path().join("kernel");
+    fs::create_dir(&made).at("create", &made)?;
+    let Kernel { version, package, .. } =
+        rootfs::fetch_kernel(recipe, &Mirrors::from_environment()?, &made, progress)?;
+    let entry = KernelEntry { version, package };
+    let path = made.join(KERNEL_ENTRY);
+    fs::write(&path, encode(&entry, KERNEL_ENTRY)?).at("write", &path)?;
+    store.place_cache_entry(KERNELS, &key.hex(), &made)?;
+    Ok(there(entry.version, entry.package))
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
@@ -169,14 +157,6 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error>
     }
 }
 
-fn write(path: &Path, work: &Path, value: &impl Serialize) -> Result<(), Error> {
-    let temp = work.join("entry.new");
-    let bytes = serde_json::to_vec_pretty(value).at("write", path)?;
-    let file = fs::File::create(&temp).at("create", &temp)?;
-    std::io::Write::write_all(&mut &file, &bytes).and_then(|()| file.sync_all()).at("write", &temp)?;
-    // A collection of caches may have removed the group while it was empty.
-    if let Some(group) = path.parent() {
-        fs::create_dir_all(group).at("create", group)?;
-    }
-    fs::rename(&temp, path).at("write", path)
+fn encode(entry: &impl Serialize, name: &str) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec_pretty(entry).at("encode", Path::new(name))
 }

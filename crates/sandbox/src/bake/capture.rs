@@ -13,7 +13,7 @@ use format::map::{Codec, MapBuilder};
 use format::{Descriptor, Digest, Manifest, Map, Maps, PAGE_SIZE, snapshot, zstd_frame};
 use memory::{Content, LayerPages, Run};
 use rootfs::Kernel;
-use store::{FlatKey, Framing, Lease};
+use store::{FlatKey, Framing, Lease, Store};
 
 use super::base::Base;
 use super::machine::Frozen;
@@ -101,7 +101,7 @@ impl Capture<'_> {
         let file = File::open(path).at("open", path)?;
         let size = file.metadata().at("examine", path)?.len();
         let runs = memory::scan(&file, None)?;
-        let map = self.store_runs(&file, size / PAGE_SIZE, &runs)?;
+        let map = self.store_runs(&file, size / PAGE_SIZE, runs)?;
         let digest = self.put_map(&map)?;
         Ok((
             Disk { id: "writable".to_owned(), role: DiskRole::Writable, size, map: digest, content: None },
@@ -118,49 +118,21 @@ impl Capture<'_> {
         }
         let index = LayerPages::index(layers.iter().collect()).at("read the layers of", path)?;
         let runs = memory::scan(&file, Some(&index))?;
+        // It can be larger than all that follows needs.
+        drop(index);
         for run in &runs {
             match run.content {
                 Content::New => parts.memory_pages += u64::from(run.pages),
                 Content::Layer { .. } => parts.layer_pages += u64::from(run.pages),
             }
         }
-        let map = self.store_runs(&file, self.vm.machine.memory_pages(), &runs)?;
+        let map = self.store_runs(&file, self.vm.machine.memory_pages(), runs)?;
         parts.memory = blob_bytes(&map);
         Ok(map)
     }
 
-    /// Stores the new pages of `runs` densely, and maps all of them.
-    fn store_runs(&self, file: &File, pages: u64, runs: &[Run]) -> Result<Map, Error> {
-        let new: Vec<_> = runs
-            .iter()
-            .filter(|run| run.content == Content::New)
-            .map(|run| (u64::from(run.start), u64::from(run.pages)))
-            .collect();
-        let blobs = self.bake.store.write_frames(self.lease, file, &new, Framing::PRIVATE)?;
-        let invalid = |error: format::MapError| Error::Format(error.to_string());
-        let mut builder = MapBuilder::new(pages);
-        let mut blobs = blobs.iter();
-        let (mut blob, mut used) = (blobs.next(), 0);
-        for run in runs {
-            let (mut start, mut left) = (u64::from(run.start), u64::from(run.pages));
-            if let Content::Layer { layer, page } = run.content {
-                let content = self.base.layers.get(layer as usize);
-                let content = content.ok_or_else(|| Error::Format("a page of no layer".to_owned()))?;
-                builder.layer(start, left, *content, page.into()).map_err(invalid)?;
-                continue;
-            }
-            while left > 0 {
-                let current =
-                    blob.ok_or_else(|| Error::Format("fewer pages were stored than read".to_owned()))?;
-                let here = left.min(current.plain_pages - used);
-                builder.blob(start, here, current, used).map_err(invalid)?;
-                (start, left, used) = (start + here, left - here, used + here);
-                if used == current.plain_pages {
-                    (blob, used) = (blobs.next(), 0);
-                }
-            }
-        }
-        builder.finish().map_err(invalid)
+    fn store_runs(&self, file: &File, pages: u64, runs: Vec<Run>) -> Result<Map, Error> {
+        store_runs(self.bake.store, self.lease, &self.base.layers, file, pages, runs)
     }
 
     fn put_map(&self, map: &Map) -> Result<Digest, Error> {
@@ -254,6 +226,48 @@ impl Capture<'_> {
     }
 }
 
+/// Stores the new pages of `runs` densely, and maps all of them. There can be millions: nothing else here has one item
+/// for each, but the map.
+fn store_runs(
+    store: &Store,
+    lease: &Lease,
+    layers: &[Digest],
+    file: &File,
+    pages: u64,
+    runs: Vec<Run>,
+) -> Result<Map, Error> {
+    let new = runs.iter().filter(|run| run.content == Content::New);
+    let new = new.map(|run| (u64::from(run.start), u64::from(run.pages)));
+    let blobs = store.write_frames(lease, file, new, Framing::PRIVATE)?;
+    let invalid = |error: format::MapError| Error::Format(error.to_string());
+    let mut builder = MapBuilder::new(pages);
+    let mut blobs = blobs.iter();
+    let (mut blob, mut used) = (blobs.next(), 0);
+    for run in runs {
+        let (mut start, mut left) = (u64::from(run.start), u64::from(run.pages));
+        if let Content::Layer { layer, page } = run.content {
+            let content = layers.get(layer as usize);
+            let content = content.ok_or_else(|| Error::Format("a page of no layer".to_owned()))?;
+            builder.layer(start, left, *content, page.into()).map_err(invalid)?;
+            continue;
+        }
+        while left > 0 {
+            let current =
+                blob.ok_or_else(|| Error::Format("fewer pages were stored than read".to_owned()))?;
+            let here = left.min(current.plain_pages - used);
+            builder.blob(start, here, current, used).map_err(invalid)?;
+            (start, left, used) = (start + here, left - here, used + here);
+            if used == current.plain_pages {
+                (blob, used) = (blobs.next(), 0);
+            }
+        }
+    }
+    builder.finish().map_err(invalid)
+}
+
 fn blob_bytes(map: &Map) -> u64 {
     map.blobs().iter().map(|blob| blob.size).sum()
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,8 +173,11 @@ impl Bench<'_> {
                 progress.stage("build", command);
                 guest.run(command, deadline)?;
             }
-            guest.ask("building", &Request::Shutdown {}, Deadline::after(FREEZE_DEADLINE))?;
-            guest.vm.wait_exit(Deadline::after(FREEZE_DEADLINE))?;
+            let deadline = Deadline::after(FREEZE_DEADLINE);
+            // Tells of writes that were lost and that no command has waited for. An end does not.
+            guest.ask("building", &Request::Sync {}, deadline)?;
+            guest.ask_quiet("building", &Request::Shutdown {}, deadline)?;
+            guest.vm.wait_exit(deadline)?;
             Ok(())
         })
     }
@@ -217,10 +220,19 @@ impl Guest {
         Ok(())
     }
 
+    fn agent(&mut self) -> Result<&mut Channel, Error> {
+        self.channel.as_mut().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))
+    }
+
     fn ask(&mut self, during: &str, request: &Request, deadline: Deadline) -> Result<Reply, Error> {
-        let channel =
-            self.channel.as_mut().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
-        channel.ask(request, deadline).map_err(|error| self.explain(during, error))
+        self.agent()?.ask(request, deadline).map_err(|error| self.explain(during, error))
+    }
+
+    /// Asks an agent that has synced, and therefore hears nothing but a greeting.
+    fn ask_quiet(&mut self, during: &str, request: &Request, deadline: Deadline) -> Result<(), Error> {
+        let agent = self.agent()?;
+        let asked = agent.greet(Peer::Waiting, Some(request), deadline);
+        asked.and_then(|()| agent.answer(deadline).map(drop)).map_err(|error| self.explain(during, error))
     }
 
     /// What an agent that says no more means: mostly that the guest has ended, and its console knows why.

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,16 +12,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::logs;
 use super::mux::{Mux, read_agent, serve_client};
 use super::{Error, Supervised};
 use crate::error::At;
 use crate::manage::KILL_DEADLINE;
 use crate::{layout, record};
-
-/// How often the logs are looked at.
-const TRIM_INTERVAL: Duration = Duration::from_secs(10);
-/// Bytes of a log above which it is emptied: what a guest writes, or makes its engine write, must not fill the host's disk.
-const LOG_BYTES: u64 = 8 << 20;
 
 /// Why a supervisor's work ends.
 enum End {
@@ -47,7 +42,7 @@ pub(super) fn until_end(
         tokio::runtime::Builder::new_current_thread().enable_all().build().at("supervise", &folder)?;
     let left = record.ends_at.map(|end| Duration::from_secs(end.saturating_sub(record::now())));
     let local = tokio::task::LocalSet::new();
-    let logs = [CONSOLE_LOG, ENGINE_LOG].map(|name| folder.join(name));
+    let bounded = [CONSOLE_LOG, ENGINE_LOG].map(|name| folder.join(name));
     let end = local.block_on(&runtime, async {
         control.set_nonblocking(true).at("listen in", &folder)?;
         let control = UnixListener::from_std(control).at("listen in", &folder)?;
@@ -61,7 +56,7 @@ pub(super) fn until_end(
             () = sleep(left) => End::TimeLimit,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
             () = abandoned(keep) => End::Abandoned,
-            never = trim(&logs) => match never {},
+            never = logs::keep_bounded(&bounded) => match never {},
         })
     })?;
     let reason = match end {
@@ -112,17 +107,5 @@ async fn abandoned(keep: Option<File>) {
     // One byte and no more: the others are the siblings'.
     if let Ok(1) = keep.read(&mut [0]).await {
         std::future::pending::<()>().await;
-    }
-}
-
-async fn trim(logs: &[PathBuf]) -> std::convert::Infallible {
-    loop {
-        tokio::time::sleep(TRIM_INTERVAL).await;
-        for log in logs {
-            if std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > LOG_BYTES) {
-                // Both are written to by appending. One that cannot be emptied now is looked at again.
-                std::fs::File::options().write(true).open(log).and_then(|file| file.set_len(0)).ok();
-            }
-        }
     }
 }

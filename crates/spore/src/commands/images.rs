@@ -19,7 +19,8 @@ use crate::{context, output, problems};
   spore images --format json
 
 SIZE is what a snapshot's blobs take; OWN the part that removing it would free, SHARED the part that other snapshots
-have too. FLAT is what the files take that were laid out for engines: a cache, which `prune` removes.")]
+have too. FLAT is what the files take that were laid out for engines: a cache, of which `prune --all` removes what no
+sandbox uses.")]
 pub(crate) struct ImagesArgs {}
 
 pub(crate) fn run(options: &Options, _: &ImagesArgs) -> Result<ExitCode, CliError> {

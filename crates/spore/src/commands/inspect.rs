@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::process::ExitCode;
 
 use clap::Args;
-use format::config::DiskRole;
 use format::{Config as SnapshotConfig, Digest, Manifest, Maps, limits, snapshot};
-use sandbox::{Sandbox, find};
+use sandbox::{Attachment, Sandbox, attachments, find};
 use serde_json::{Value, json};
-use store::{LoadError, ResolveError, Resolved, SandboxError, Store};
+use store::{FlatKey, LoadError, ResolveError, Resolved, SandboxError, Store};
 
 use super::ps;
 use crate::cli::Options;
@@ -21,7 +20,8 @@ use crate::{context, output};
   spore inspect python-numpy --format json | jq .config.machine
   spore inspect ID
 
-A name is looked for among snapshots first, then among sandboxes.")]
+A name is looked for among snapshots first, then among sandboxes. What a running sandbox has attached is looked at: a file
+that is not the one its snapshot declares is named, and the exit code is 5.")]
 pub(crate) struct InspectArgs {
     /// A snapshot, or a sandbox's id or how it begins
     target: String,
@@ -30,22 +30,24 @@ pub(crate) struct InspectArgs {
 pub(crate) fn run(options: &Options, args: &InspectArgs) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
     match context::resolve(&store, &args.target) {
-        Ok(resolved) => show_snapshot(options, &store, &resolved)?,
+        Ok(resolved) => {
+            show_snapshot(options, &store, &resolved)?;
+            Ok(ExitCode::SUCCESS)
+        }
         Err(CliError::Resolve(ResolveError::NotFound { .. }) | CliError::Reference(_)) => {
             match find(&store, &args.target) {
-                Ok(sandbox) => show_sandbox(options, &store, &sandbox)?,
+                Ok(sandbox) => show_sandbox(options, &store, &sandbox),
                 Err(sandbox::Error::Sandbox(SandboxError::NotFound { .. } | SandboxError::Id { .. })) => {
-                    return Err(CliError::NotFound(format!(
+                    Err(CliError::NotFound(format!(
                         "{} is neither a snapshot nor a sandbox here: `spore images` and `spore ps -a` list both",
                         args.target
-                    )));
+                    )))
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => Err(error.into()),
             }
         }
-        Err(error) => return Err(error),
+        Err(error) => Err(error),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// One blob of a snapshot.
@@ -77,7 +79,10 @@ fn show_snapshot(options: &Options, store: &Store, resolved: &Resolved) -> Resul
         let engine = &config.engine;
         let machine = &config.machine;
         let memory = machine.memory.iter().map(|region| region.size).sum();
-        let accelerator = serde_json::to_value(engine.accelerator).unwrap_or_default();
+        let word = |value: serde_json::Result<Value>| match value {
+            Ok(Value::String(word)) => word,
+            _ => "?".to_owned(),
+        };
         let lines = [
             ("snapshot", resolved.digest.to_string()),
             ("names", tags.join(" ")),
@@ -87,10 +92,11 @@ fn show_snapshot(options: &Options, store: &Store, resolved: &Resolved) -> Resul
             (
                 "engine",
                 format!(
-                    "QEMU {} {} {}",
+                    "{} {} {} {}",
+                    word(serde_json::to_value(engine.kind)),
                     engine.version,
                     engine.machine_type,
-                    accelerator.as_str().unwrap_or("?")
+                    word(serde_json::to_value(engine.accelerator)),
                 ),
             ),
             ("cpu", format!("{} {}", engine.cpu.model, engine.cpu.features.join(","))),
@@ -141,11 +147,9 @@ impl Part {
     }
 }
 
-fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<(), CliError> {
+fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<ExitCode, CliError> {
     let snapshot = store.sandbox_snapshot(&sandbox.id)?;
-    let config = snapshot.map(|digest| store.read_manifest(&digest)).transpose()?;
-    let config = config.map(|(manifest, _)| store.read_config(&manifest.config.digest)).transpose()?;
-    let attached = config.as_ref().map(attached).unwrap_or_default();
+    let attached = attachments(store, sandbox)?;
     let engine = sandbox.record.as_ref().and_then(sandbox::Record::engine);
     let usage = engine.and_then(|process| host::usage(process).ok());
     let mut document = ps::describe(sandbox);
@@ -156,7 +160,7 @@ fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<(
         let usage = usage
             .map(|usage| json!({ "private_bytes": usage.anonymous, "cpu_seconds": usage.cpu.as_secs_f64() }));
         fields.insert("usage".into(), json!(usage));
-        fields.insert("attached".into(), attached.iter().map(Attached::document).collect());
+        fields.insert("attached".into(), attached.iter().map(describe).collect());
     }
     output::result(options.format, &document, || {
         let record = sandbox.record.as_ref();
@@ -174,36 +178,44 @@ fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<(
             ("own memory", usage.map_or_else(|| "-".into(), |usage| output::size(usage.anonymous))),
             ("folder", store.sandbox_path(&sandbox.id).display().to_string()),
         ];
-        let rows: Vec<_> = attached.iter().map(Attached::row).collect();
+        let rows: Vec<_> = attached.iter().map(row).collect();
         format!("{}\n{}", fields(&lines), output::table(&["ATTACHED", "DIGEST", "OF"], &rows))
     });
-    Ok(())
-}
-
-/// Something that a sandbox's engine was given, by the digest that decided it.
-struct Attached {
-    name: String,
-    digest: Digest,
-    /// What has this digest.
-    of: &'static str,
-}
-
-fn attached(config: &SnapshotConfig) -> Vec<Attached> {
-    let memory = Attached { name: "memory".into(), digest: config.memory.map, of: "map" };
-    let disks = config.disks.iter().map(|disk| match (disk.role, disk.content) {
-        (DiskRole::Layer, Some(content)) => Attached { name: disk.id.clone(), digest: content, of: "layer" },
-        _ => Attached { name: disk.id.clone(), digest: disk.map, of: "map" },
-    });
-    std::iter::once(memory).chain(disks).collect()
-}
-
-impl Attached {
-    fn row(&self) -> Vec<String> {
-        vec![self.name.clone(), self.digest.to_string(), self.of.to_owned()]
+    match attached.iter().filter(|one| !one.is_declared).count() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => Err(CliError::Verification(format!(
+            "sandbox {id} has files that its snapshot does not declare ({count} of {all}), so what runs there is not known: \
+             `spore kill {id}` ends it",
+            all = attached.len(),
+            id = sandbox.id
+        ))),
     }
+}
 
-    fn document(&self) -> Value {
-        json!({ "name": self.name, "digest": self.digest, "digest_of": self.of })
+fn row(attachment: &Attachment) -> Vec<String> {
+    let digest = if attachment.is_declared {
+        attachment.declared.digest().to_string()
+    } else {
+        format!("not the snapshot's: {}", attachment.file.display())
+    };
+    vec![attachment.name.clone(), digest, digest_of(attachment.declared).to_owned()]
+}
+
+fn describe(attachment: &Attachment) -> Value {
+    json!({
+        "name": attachment.name,
+        "file": attachment.file,
+        "digest": attachment.is_declared.then(|| attachment.declared.digest()),
+        "declared": attachment.declared.digest(),
+        "digest_of": digest_of(attachment.declared),
+    })
+}
+
+/// What has the digest by which a file is known.
+fn digest_of(key: FlatKey) -> &'static str {
+    match key {
+        FlatKey::Layer(_) => "layer",
+        FlatKey::Map(_) => "map",
     }
 }
 

@@ -17,12 +17,13 @@ use crate::{context, output, progress};
   spore prune
   spore prune --all
 
-Removes what no tag, no sandbox and no running command needs, and what dead sandboxes have left: their logs too.")]
+Removes what no tag, no sandbox and no running command needs, and what dead sandboxes have left: their logs too. With
+--all, the next fork of a snapshot lays its files out again, and the next bake makes its base again.")]
 pub(crate) struct PruneArgs {
     /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
-    /// Also what is kept only to make the next bake faster
+    /// Also what is kept only to make the next fork or bake faster, unless a sandbox uses it
     #[arg(long)]
     all: bool,
 }

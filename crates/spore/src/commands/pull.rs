@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use format::{Digest, FullName, Reference};
-use hub::{PullPlan, Pulled, Selector, TagAs, plan_pull};
+use hub::{PullError, PullPlan, Pulled, Selector, TagAs, plan_pull};
 use serde_json::json;
-use store::Store;
+use store::{RefError, Store};
 
 use crate::cli::Options;
 use crate::config::{Config, Hub};
@@ -64,7 +64,7 @@ pub(crate) struct Fetched {
 /// Finds out what is missing here of what `reference` means in `hub`.
 pub(crate) fn plan(store: &Store, hub: &Hub, reference: &Reference) -> Result<PullPlan, CliError> {
     let which = reference.digest.map_or_else(|| Selector::Tag(reference.tag_or_default()), Selector::Digest);
-    let registry = hub::open(&hub.location);
+    let registry = hub::open(&hub.location, &hubs::access()?)?;
     interrupt::block_on(plan_pull(store, registry, &reference.name, &which))
 }
 
@@ -93,7 +93,23 @@ pub(crate) fn fetch(
     let pulled = interrupt::block_on(plan.execute(tag.as_ref(), progress.clone()));
     progress.finish();
     let moved = progress.moved();
-    Ok(Fetched { hub: place, name, pulled: pulled?, moved, present: total.saturating_sub(moved) })
+    Ok(Fetched {
+        hub: place,
+        name,
+        pulled: pulled.map_err(explain)?,
+        moved,
+        present: total.saturating_sub(moved),
+    })
+}
+
+/// Adds what this verb offers.
+fn explain(error: CliError) -> CliError {
+    match error {
+        CliError::Pull(error) if matches!(*error, PullError::Ref(RefError::Exists { .. })) => {
+            CliError::Failed(format!("{error}: `spore pull --force` moves it"))
+        }
+        error => error,
+    }
 }
 
 /// The local tag of what is pulled: none for a digest alone.

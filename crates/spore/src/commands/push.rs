@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     let store = context::store(options)?;
     let digest = store.resolve(&source)?.digest;
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &dest)?;
-    let registry = hub::open(&hub.location);
+    let registry = hub::open(&hub.location, &hubs::access()?)?;
     let plan = interrupt::block_on(plan_push(&store, &digest, registry, &dest.name))?;
     let head = output::transfer_head(&plan.transfer, "to", "to send");
     if args.dry_run {

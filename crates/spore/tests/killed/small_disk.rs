@@ -143,3 +143,34 @@ fn a_bake_on_a_full_disk() {
     bake().finish().succeeds();
     disk.fsck();
 }
+
+/// The guest has room on its disk, but the host has none for it.
+#[test]
+fn a_guest_that_fills_the_host_s_disk() {
+    const TEST: &str = "killed_anywhere::a_guest_that_fills_the_host_s_disk";
+    const MIB: u64 = 1 << 20;
+    if skipped(TEST, &[Need::Bake]) {
+        return;
+    }
+    Shared::of(&recipes::shipped("tiny"));
+    let Some(disk) = SmallDisk::new(TEST, "size=1g,mode=700") else { return };
+    seed_cache(disk.root());
+    let fill = "dd if=/dev/urandom of=/fill bs=1M count=48";
+    // One that hears of it, and one that does not wait to hear.
+    for command in [format!("{fill} conv=fsync"), format!("{fill} || true")] {
+        let more = format!("[build]\ncommands = [\"{command}\"]\n");
+        let recipe = recipes::changed("tiny", "greedy", &more);
+        // The guest's kernel, its initrd and all of its memory fit.
+        disk.fill((128 + 32 + 16) * MIB);
+        let bake = disk.command(["bake".as_ref(), recipe.path().as_os_str()]).deadline(crate::DEADLINE);
+        let root = disk.root().to_str().unwrap();
+        let outcome =
+            bake.finish().exits_with(1).says(&["no space left", root, "bytes were free", "spore prune"]);
+        if !command.ends_with("true") {
+            outcome.says(&[&command, "output ended with", "dd: "]);
+        }
+        disk.assert_nothing_left();
+        disk.empty();
+        disk.fsck();
+    }
+}

@@ -16,3 +16,25 @@ fn one_in_the_trash_can_be_linked_and_opened() {
     assert!(store.link_flat(key, &to).unwrap());
     assert!(to.exists());
 }
+
+#[test]
+fn a_link_is_told_from_a_copy() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let (key, other) = (FlatKey::Map(Digest::of(b"x")), FlatKey::Layer(Digest::of(b"x")));
+    let (link, copy) = (store.root().join("tmp/link"), store.root().join("tmp/copy"));
+    for key in [key, other] {
+        store.flat_writer(&lease, key).unwrap().commit().unwrap();
+    }
+    assert!(!store.is_link_to_flat(key, &link).unwrap(), "nothing is there");
+    store.link_flat(key, &link).unwrap();
+    fs::copy(&link, &copy).unwrap();
+    assert!(store.is_link_to_flat(key, &link).unwrap());
+    assert!(!store.is_link_to_flat(other, &link).unwrap());
+    assert!(!store.is_link_to_flat(key, &copy).unwrap());
+    fs::rename(store.flat_path(key), store.trash_path(&Item::Flat(key))).unwrap();
+    assert!(store.is_link_to_flat(key, &link).unwrap(), "it is only on its way out");
+    fs::remove_file(store.trash_path(&Item::Flat(key))).unwrap();
+    assert!(!store.is_link_to_flat(key, &link).unwrap());
+}

@@ -1,4 +1,5 @@
-//! Hashing blobs and layers again on all cores, and comparing what maps were laid out to with the maps.
+//! Hashing blobs and layers again on many cores, and comparing what maps were laid out to with the maps: those one by
+//! one, since each is laid out on many cores by itself, and a map can be large.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -7,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use format::{Digest, PAGE_SIZE};
 
 use crate::file::{At, FileError, TempFile};
+use crate::frames::workers;
 use crate::fsck::compare::first_difference;
 use crate::fsck::{Problem, Progress, Report};
 use crate::layout::{LayerFile, LayoutError, hash_file, write_map};
@@ -39,19 +41,21 @@ impl Store {
         // The largest first, so that no core ends up with it alone.
         contents.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
         let total = contents.iter().map(|(_, size)| size).sum();
+        let is_laid_out = |(content, _): &(Content, u64)| matches!(content, Content::Flat(FlatKey::Map(_)));
+        let (laid_out, hashed): (Vec<_>, Vec<_>) = contents.into_iter().partition(is_laid_out);
         let (next, done) = (AtomicUsize::new(0), AtomicU64::new(0));
         let problems = Mutex::new(Vec::new());
-        let work = || {
-            while let Some((content, size)) = contents.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let found = self.check_content(*content);
-                problems.lock().unwrap_or_else(PoisonError::into_inner).extend(found.err());
-                progress(Progress { done: done.fetch_add(*size, Ordering::Relaxed) + size, total });
-            }
+        let check = |(content, size): &(Content, u64)| {
+            let found = self.check_content(*content);
+            problems.lock().unwrap_or_else(PoisonError::into_inner).extend(found.err());
+            progress(Progress { done: done.fetch_add(*size, Ordering::Relaxed) + size, total });
         };
+        let next_hashed = || hashed.get(next.fetch_add(1, Ordering::Relaxed));
         std::thread::scope(|scope| {
-            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(work);
+            for _ in 0..workers() {
+                scope.spawn(|| std::iter::from_fn(next_hashed).for_each(check));
             }
+            laid_out.iter().for_each(check);
         });
         report.problems.append(&mut problems.into_inner().unwrap_or_else(PoisonError::into_inner));
         Ok(())

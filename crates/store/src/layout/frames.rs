@@ -51,7 +51,7 @@ pub(super) fn write_blob<'a>(
     }
 }
 
-/// Writes pieces, sorted by frame, on all cores.
+/// Writes pieces, sorted by frame, on many cores.
 fn write_batch(
     blob: &MapBlob,
     file: &File,
@@ -80,7 +80,7 @@ fn write_batch(
         }
         Ok(())
     };
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(groups.len());
+    let workers = crate::frames::workers().min(groups.len());
     std::thread::scope(|scope| {
         let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
         tasks

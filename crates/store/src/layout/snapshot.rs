@@ -54,7 +54,7 @@ impl Store {
         if let Some(file) = self.open_flat(key)? {
             return Ok(file);
         }
-        let _held = self.lock(LockKey::Object(*key.digest()), on_wait)?;
+        let _held = self.lock(LockKey::Flat(key), on_wait)?;
         if let Some(file) = self.open_flat(key)? {
             return Ok(file);
         }

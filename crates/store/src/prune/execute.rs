@@ -7,7 +7,7 @@ use format::Digest;
 use crate::file::{At, FileError, found, names, remove_file, remove_tree, rename_new, sync_folder};
 use crate::prune::{Candidate, Item, PruneError, PrunePlan};
 use crate::reach::Reached;
-use crate::{BlobError, Folder, Lock, LockKey, Store, lock};
+use crate::{BlobError, Folder, Lock, LockKey, Store, cache, lock};
 
 /// What a collection did.
 #[derive(Debug, Default)]
@@ -50,8 +50,8 @@ impl Store {
     ) -> Result<PruneReport, PruneError> {
         // What is stuck now is stuck later, too, when it is reported.
         self.settle_trash(lock, plan.keep_caches, &mut Vec::new(), step)?;
-        let reached = self.reach(plan.keep_caches, &mut || drop(step()))?;
-        let still = |candidate: &&Candidate| !reached.has(&candidate.item);
+        let reached = self.reach(&mut || drop(step()))?;
+        let still = |candidate: &&Candidate| !reached.has(&candidate.item, plan.keep_caches);
         let candidates: Vec<&Candidate> = plan.candidates.iter().filter(still).collect();
         let mut syncs_manifests = true;
         for candidate in &candidates {
@@ -84,6 +84,14 @@ impl Store {
             // Its lock says whether a pull goes on with it.
             return lock::remove_unlocked(&place).map(drop);
         }
+        let _held = match item {
+            // Its lock says whether a bake works with it. It is held until the entry is gone from its place.
+            Item::Cache(path) => match cache::lock_key(path).map(|key| self.try_lock(key)).transpose()? {
+                Some(None) => return Ok(()),
+                held => held,
+            },
+            _ => None,
+        };
         found(fs::rename(&place, self.trash_path(item)).at("remove", &place)).map(drop)
     }
 
@@ -98,7 +106,7 @@ impl Store {
         stuck: &mut Vec<FileError>,
         step: Step<'_>,
     ) -> Result<Reached, PruneError> {
-        let reached = self.reach(keep_caches, &mut || drop(step()));
+        let reached = self.reach(&mut || drop(step()));
         let folder = self.folder(Folder::Trash);
         let (mut back, mut gone) = (Vec::new(), Vec::new());
         for name in names(&folder)? {
@@ -107,7 +115,7 @@ impl Store {
                 gone.push((false, path));
                 continue;
             };
-            match self.sort_trash(&item, reached.as_ref().ok()) {
+            match self.sort_trash(&item, reached.as_ref().ok(), keep_caches) {
                 Ok((is_manifest, true)) => back.push((is_manifest, item)),
                 Ok((is_manifest, false)) => gone.push((is_manifest, path)),
                 Err(error) => stuck.push(error),
@@ -125,11 +133,16 @@ impl Store {
 
     /// Whether something in the trash is a manifest, and whether it is to be put back. If what is `reached` is not
     /// known, all of it could be in use.
-    fn sort_trash(&self, item: &Item, reached: Option<&Reached>) -> Result<(bool, bool), FileError> {
+    fn sort_trash(
+        &self,
+        item: &Item,
+        reached: Option<&Reached>,
+        keep_caches: bool,
+    ) -> Result<(bool, bool), FileError> {
         let is_manifest = matches!(item, Item::Blob(digest) if self.is_manifest(digest)?);
         let can_return = matches!(item, Item::Blob(_) | Item::Flat(_));
-        let is_in_use =
-            can_return && reached.is_none_or(|reached| reached.has(item)) || self.has_users(item)?;
+        let is_in_use = can_return && reached.is_none_or(|reached| reached.has(item, keep_caches))
+            || self.has_users(item)?;
         Ok((is_manifest, is_in_use))
     }
 

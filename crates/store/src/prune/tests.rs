@@ -110,6 +110,55 @@ fn cached_bases_stay_unless_all_is_to_go() {
 }
 
 #[test]
+fn all_evicts_what_is_laid_out_unless_it_is_linked_to_or_leased() {
+    let home = home();
+    let store = &home.store;
+    let making = store.lease().unwrap();
+    let digest = put_snapshot(store, &making, &["a", "b"], "1");
+    store.set_ref(&name("local/a:1"), &digest, None).unwrap();
+    let config = store.load_snapshot(&digest).unwrap().config;
+    let layer_of = |text| FlatKey::Layer(Digest::of(&layer(text)));
+    let (linked, leased, idle) = (FlatKey::Map(config.memory.map), layer_of("a"), layer_of("b"));
+    for key in [linked, leased, idle] {
+        put_flat(store, &making, key);
+    }
+    let draft = store.draft_sandbox(&digest).unwrap();
+    assert!(store.link_flat(linked, &draft.path().join("memory")).unwrap());
+    drop((draft.commit().unwrap(), making));
+    // What runs may not have linked to all that it needs yet.
+    assert_eq!(prune(store, true).removed, 0);
+    store.remove_sandbox(&store.sandboxes().unwrap()[0]).unwrap();
+    let link = store.folder(Folder::Sandboxes).join("link");
+    assert!(store.link_flat(linked, &link).unwrap());
+    let lease = store.lease().unwrap();
+    lease.protect(leased.digest()).unwrap();
+
+    assert!(store.plan_prune(false).unwrap().candidates.is_empty());
+    let plan = store.plan_prune(true).unwrap();
+    let candidates: Vec<_> = plan.candidates.iter().map(|one| (&one.item, one.why)).collect();
+    assert_eq!(candidates, [(&Item::Flat(idle), Why::Cache)]);
+    assert_eq!(store.prune(&plan, &mut || ()).unwrap().removed, 1);
+    let left: BTreeSet<_> = store.flat_files().unwrap().iter().map(|flat| flat.key).collect();
+    assert_eq!(left, BTreeSet::from([linked, leased]));
+    store.load_snapshot(&digest).unwrap();
+}
+
+#[test]
+fn a_cache_entry_stays_while_a_bake_works_with_it() {
+    let home = home();
+    let store = &home.store;
+    let (kernel, base) = (Digest::of(b"kernel"), Digest::of(b"base"));
+    fs::create_dir_all(store.cache_entry("kernels", &kernel.hex())).unwrap();
+    store.write_cache_entry("bases", &format!("{}.json", base.hex()), b"{}").unwrap();
+    let held = store.lock(LockKey::Object(kernel), &mut || ()).unwrap();
+    let report = prune(store, true);
+    assert_eq!((report.removed, report.kept), (1, 1));
+    assert!(store.cache_entry("kernels", &kernel.hex()).is_dir());
+    drop(held);
+    assert_eq!(prune(store, true).removed, 1);
+}
+
+#[test]
 fn a_damaged_root_stops_collection_and_is_named() {
     let home = home();
     let store = &home.store;

@@ -11,11 +11,16 @@ fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 
-/// A paused QEMU with only a writable disk.
+/// A QEMU with only a writable disk, which takes any state.
 fn answer(command: &str) -> Reply {
     let disk = |id: &str, file: &str, size: u64| {
         let qdev = format!("/machine/peripheral/{id}/virtio-backend");
         json!({ "qdev": qdev, "inserted": { "file": file, "ro": false, "image": { "virtual-size": size } } })
+    };
+    let migration = |status: &str| json!({ "event": "MIGRATION", "data": { "status": status } });
+    let events = match command {
+        "migrate-incoming" => vec![migration("active"), migration("completed")],
+        _ => Vec::new(),
     };
     Reply::Answer(
         match command {
@@ -29,7 +34,7 @@ fn answer(command: &str) -> Reply {
             "qom-get" => json!("pc-q35-7.2-machine"),
             _ => json!({}),
         },
-        Vec::new(),
+        events,
     )
 }
 
@@ -47,36 +52,43 @@ fn begin(fake: &Fake, qmp: Qmp, file: &str, deadline: Deadline) -> Result<QemuVm
         memory: MemoryMode::Private,
         deadline,
     };
-    QemuVm::begin((fake.process, qmp), &setup, "paused")
+    QemuVm::begin((fake.process, qmp), &setup, Some("file:state"))
 }
 
 #[test]
-fn what_has_other_disks_is_ended() {
+fn what_has_other_disks_is_ended_before_it_gets_a_state() {
     let (fake, qmp) = Fake::start(answer);
     let error = begin(&fake, qmp, "other", soon()).err().unwrap();
     assert!(matches!(error, EngineError::Attachment { .. }), "{error}");
     assert!(!fake.process.is_alive());
+    assert_eq!(fake.commands(), ["qmp_capabilities", "query-block"]);
 }
 
 #[test]
 fn the_end_of_a_restore_is_awaited() {
-    let migration = |status: &str| json!({ "event": "MIGRATION", "data": { "status": status } });
-    let asked = std::sync::atomic::AtomicU32::new(0);
-    let (fake, qmp) = Fake::start(move |command| {
-        let first =
-            asked.fetch_add(u32::from(command == "query-status"), std::sync::atomic::Ordering::SeqCst) == 0;
-        match command {
-            "query-status" if first => {
-                let events = vec![migration("active"), migration("completed")];
-                Reply::Answer(json!({ "status": "inmigrate", "running": false }), events)
-            }
-            other => answer(other),
-        }
-    });
+    let (fake, qmp) = Fake::start(answer);
     begin(&fake, qmp, "disk", soon()).unwrap();
-    let asked = fake.commands();
-    let expected = ["qmp_capabilities", "query-block", "query-status", "query-status", "set_link"];
-    assert_eq!(asked, expected);
+    let expected = ["qmp_capabilities", "query-block", "migrate-incoming", "query-status", "set_link"];
+    assert_eq!(fake.commands(), expected);
+
+    let (fake, qmp) = Fake::start(|command| match command {
+        "migrate-incoming" => Reply::Answer(json!({}), Vec::new()),
+        other => answer(other),
+    });
+    let error = begin(&fake, qmp, "disk", Deadline::after(Duration::from_millis(50))).err().unwrap();
+    assert!(matches!(error, EngineError::Timeout("restore the state")), "{error}");
+    assert_eq!(fake.commands(), expected[..3]);
+}
+
+#[test]
+fn one_that_has_not_taken_its_state_is_ended() {
+    let (fake, qmp) = Fake::start(|command| match command {
+        "query-status" => Reply::Answer(json!({ "status": "inmigrate", "running": false }), Vec::new()),
+        other => answer(other),
+    });
+    let error = begin(&fake, qmp, "disk", soon()).err().unwrap();
+    assert!(error.to_string().contains("inmigrate, should be paused"), "{error}");
+    assert!(!fake.process.is_alive());
 }
 
 #[test]
@@ -125,7 +137,7 @@ fn an_answer_that_comes_too_late_is_taken_for_no_other() {
     let (fake, qmp) = Fake::start(|command| match command {
         // Answered, together with the next command, after its deadline.
         "stop" => Reply::Silence,
-        "cont" => Reply::Answer(Value::Null, vec![json!({ "return": "late", "id": 4 })]),
+        "cont" => Reply::Answer(Value::Null, vec![json!({ "return": "late", "id": 5 })]),
         other => answer(other),
     });
     let mut vm = begin(&fake, qmp, "disk", soon()).unwrap();

@@ -21,13 +21,13 @@ const REFCOUNT_BLOCK: u64 = 2;
 const L1_TABLE: u64 = 3;
 
 /// The largest disk. Its L1 table has 4 clusters, where the one refcount block would do for 32,760.
-pub const MAX_BYTES: u64 = format::limits::DISK_BYTES;
+const MAX_BYTES: u64 = format::limits::DISK_BYTES;
 
 /// Writes an empty overlay for a disk of `size` bytes to `file`, which is empty.
 ///
 /// # Errors
 /// If `size` is 0 or more than [`MAX_BYTES`], or the file cannot be written.
-pub fn write_empty_overlay(file: &File, size: u64) -> io::Result<()> {
+pub(super) fn write_empty_overlay(file: &File, size: u64) -> io::Result<()> {
     if size == 0 || size > MAX_BYTES {
         let message = format!("a disk of {size} bytes: expected 1 to {MAX_BYTES}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));

@@ -1,0 +1,398 @@
+//! A hub that is an OCI registry: any that speaks the distribution-spec v1.1.
+//!
+//! Source: <https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md>. The client is ours, on top of a general
+//! HTTP client: of those there are, none bounds what a registry answers, gives the size of a blob, waits as long as Retry-After
+//! says, or keeps tokens from other hosts that a registry names for uploads.
+//!
+//! - A credential goes to the registry's own host and to its token server, not to where a `Location` or a redirect leads.
+//! - `repository` here is a name; the registry may be spoken to below a prefix of all names.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use format::manifest::media_type;
+use format::{Digest, Name, Tag, limits};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LINK, RANGE};
+use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
+
+use crate::credentials::Credential;
+use crate::http::{Failure, Http, Open, Tries, resuming};
+use crate::image_index::Kind;
+use crate::{Access, BlobReader, BlobSource, HubError, RawManifest, Registry, Selector};
+
+mod auth;
+mod location;
+mod upload;
+
+use auth::{Auth, Identity, Scope};
+pub use location::OciLocation;
+use upload::Upload;
+
+/// Most bytes of one page of a list, and of an error.
+const ANSWER_BYTES: usize = 4 << 20;
+/// Most pages of a list: a registry that always names a next one is not followed for ever.
+const PAGES: usize = 10_000;
+
+/// A registry.
+#[derive(Debug, Clone)]
+pub struct OciHub {
+    http: Http,
+    auth: Arc<Auth>,
+    base: Url,
+    prefix: Option<Name>,
+    location: Arc<str>,
+}
+
+#[derive(Deserialize)]
+struct Tags {
+    // Some answer null where there are none.
+    tags: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Repositories {
+    repositories: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    #[serde(default)]
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// Tries `credential` at a registry.
+///
+/// # Errors
+/// [`HubError::Denied`] if it is refused; if the registry does not answer.
+pub async fn check_login(
+    location: &OciLocation,
+    credential: &Credential,
+    authorities: &[Certificate],
+) -> Result<(), HubError> {
+    let hub = OciHub::of(location, Identity::Known(credential.clone()), authorities)?;
+    let (action, scope) = ("log in", Scope { kind: "", name: String::new(), actions: "" });
+    let response = hub.ask(&scope, action, || Ok(hub.http.client().get(hub.base.clone()))).await?;
+    match response.status() {
+        StatusCode::OK => Ok(()),
+        _ => Err(hub.http.unexpected(&response, action)),
+    }
+}
+
+impl OciHub {
+    pub(crate) fn new(location: &OciLocation, access: &Access) -> Result<Self, HubError> {
+        Self::of(location, Identity::OfUser(access.credentials.clone()), &access.authorities)
+    }
+
+    fn of(location: &OciLocation, identity: Identity, authorities: &[Certificate]) -> Result<Self, HubError> {
+        let text = location.to_string();
+        let http = Http::new(&text, authorities)?;
+        let host = location.host().to_string();
+        let auth = Arc::new(Auth::new(http.clone(), host, identity, location.is_secure()));
+        let base = location.base().map_err(|error| http.unavailable("name it", error.to_string()))?;
+        let prefix = location.prefix.clone();
+        Ok(Self { http, auth, base, prefix, location: text.into() })
+    }
+
+    /// The whole name of a repository there.
+    fn repository(&self, name: &Name) -> String {
+        match &self.prefix {
+            Some(prefix) => format!("{prefix}/{name}"),
+            None => name.to_string(),
+        }
+    }
+
+    fn url(&self, name: &Name, rest: &str) -> Result<Url, Failure> {
+        let url = self.base.join(&format!("{}/{rest}", self.repository(name)));
+        url.map_err(|error| Failure::Final(self.http.unavailable("name", error.to_string())))
+    }
+
+    fn pull_scope(&self, name: &Name) -> Scope {
+        Scope { kind: "repository", name: self.repository(name), actions: "pull" }
+    }
+
+    fn push_scope(&self, name: &Name) -> Scope {
+        Scope { kind: "repository", name: self.repository(name), actions: "pull,push" }
+    }
+
+    /// Sends a request once, as who we are if it goes to the registry itself.
+    async fn send(&self, request: RequestBuilder, scope: &Scope, action: &str) -> Result<Response, Failure> {
+        let (client, request) = request.build_split();
+        let mut request =
+            request.map_err(|error| Failure::Final(self.http.unavailable(action, error.to_string())))?;
+        let mut sent = None;
+        if request.url().origin() == self.base.origin() {
+            sent = self.auth.header(scope).await?;
+            if let Some(header) = &sent {
+                request.headers_mut().insert(AUTHORIZATION, header.clone());
+            }
+        }
+        let response = self.http.send(RequestBuilder::from_parts(client, request), action).await?;
+        self.auth.check(response, scope, sent.as_ref(), action).await
+    }
+
+    /// Sends a request that can be made again, until it is answered.
+    async fn ask(
+        &self,
+        scope: &Scope,
+        action: &str,
+        request: impl Fn() -> Result<RequestBuilder, Failure>,
+    ) -> Result<Response, HubError> {
+        let mut tries = Tries::new();
+        loop {
+            match self.send(request()?, scope, action).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => tries.again(failure).await?,
+            }
+        }
+    }
+
+    /// Headers and body of a small answer, asked for until all of it has come; `None` if it is that there is none.
+    async fn small(
+        &self,
+        scope: &Scope,
+        action: &str,
+        limit: usize,
+        request: impl Fn() -> Result<RequestBuilder, Failure>,
+    ) -> Result<Option<(HeaderMap, Vec<u8>)>, HubError> {
+        let mut tries = Tries::new();
+        loop {
+            let response = self.ask(scope, action, &request).await?;
+            match response.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND => return Ok(None),
+                _ => return Err(self.refusal(response, action).await.into()),
+            }
+            let headers = response.headers().clone();
+            match self.http.body(response, limit, action).await {
+                Ok(body) => return Ok(Some((headers, body))),
+                Err(failure) => tries.again(failure).await?,
+            }
+        }
+    }
+
+    /// What a refusal means. Registries say why in JSON.
+    async fn refusal(&self, response: Response, action: &str) -> Failure {
+        let status = response.status();
+        let body = self.http.body(response, ANSWER_BYTES, action).await.unwrap_or_default();
+        let errors = serde_json::from_slice::<Errors>(&body).map(|answer| answer.errors).unwrap_or_default();
+        let said: Vec<_> = errors.iter().map(|error| format!("{} {}", error.code, error.message)).collect();
+        let reason = format!("its status is {status}: {}", said.join("; "));
+        self.http.malformed(action, format::excerpt(&reason)).into()
+    }
+
+    fn corrupt(&self, digest: &Digest, reason: String) -> HubError {
+        HubError::Corrupt { hub: self.location.to_string(), digest: *digest, reason }
+    }
+
+    async fn put(&self, name: &Name, reference: &str, manifest: &RawManifest) -> Result<(), HubError> {
+        let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known);
+        let media_type = kind.map(|kind| kind.media_type).ok_or_else(|| {
+            self.corrupt(&manifest.digest(), "it is neither an OCI manifest nor an image index".to_owned())
+        })?;
+        let action = format!("put the manifest {}", manifest.digest());
+        let url = self.url(name, &format!("manifests/{reference}"))?;
+        let request = || {
+            let request = self.http.client().put(url.clone()).header(CONTENT_TYPE, media_type.as_str());
+            Ok(request.body(manifest.bytes().to_vec()))
+        };
+        let response = self.ask(&self.push_scope(name), &action, request).await?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::OK => Ok(()),
+            _ => Err(self.refusal(response, &action).await.into()),
+        }
+    }
+
+    /// All pages of a list that begins at `first`; `None` if there is no such list.
+    async fn pages<T: for<'a> Deserialize<'a>>(
+        &self,
+        first: Url,
+        scope: &Scope,
+        action: &str,
+    ) -> Result<Option<Vec<T>>, HubError> {
+        let (mut pages, mut next) = (Vec::new(), Some(first));
+        while let Some(url) = next.take() {
+            let request = || Ok(self.http.client().get(url.clone()));
+            let Some((headers, body)) = self.small(scope, action, ANSWER_BYTES, request).await? else {
+                return Ok(None);
+            };
+            let link = headers.get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
+            next =
+                link.and_then(|link| url.join(&link).ok()).filter(|url| url.origin() == self.base.origin());
+            let page = serde_json::from_slice(&body);
+            pages.push(page.map_err(|error| self.http.malformed(action, error.to_string()))?);
+            if pages.len() > PAGES {
+                return Err(self.http.malformed(action, format!("it has more than {PAGES} pages")));
+            }
+        }
+        Ok(Some(pages))
+    }
+}
+
+/// RFC 8288, as the distribution-spec uses it: `</v2/_catalog?last=x>; rel="next"`.
+fn next_page(link: &str) -> Option<String> {
+    let (url, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+    let is_next = parameters.split(';').any(|parameter| {
+        let parameter = parameter.replace(['"', ' '], "");
+        parameter.eq_ignore_ascii_case("rel=next")
+    });
+    is_next.then(|| url.to_owned())
+}
+
+/// Asks for parts of one blob.
+struct Blob {
+    hub: OciHub,
+    url: Url,
+    scope: Scope,
+    action: String,
+}
+
+#[async_trait]
+impl Open for Blob {
+    async fn open(&self, range: Range<u64>) -> Result<Option<Response>, Failure> {
+        let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+        let request = self.hub.http.client().get(self.url.clone()).header(RANGE, bytes);
+        let response = self.hub.send(request, &self.scope, &self.action).await?;
+        match response.status() {
+            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(response)),
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => Err(self.hub.refusal(response, &self.action).await),
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for OciHub {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError> {
+        let reference = match which {
+            Selector::Tag(tag) => tag.to_string(),
+            Selector::Digest(digest) => digest.to_string(),
+        };
+        let action = format!("get the manifest {name}{which}");
+        let accepted = format!("{}, {}", media_type::MANIFEST, media_type::INDEX);
+        let url = self.url(name, &format!("manifests/{reference}"))?;
+        let request = || Ok(self.http.client().get(url.clone()).header(ACCEPT, accepted.as_str()));
+        let bytes = self.small(&self.pull_scope(name), &action, limits::MANIFEST_BYTES, request).await?;
+        let Some(manifest) = bytes.and_then(|(_, bytes)| RawManifest::new(bytes)) else { return Ok(None) };
+        match which {
+            Selector::Digest(digest) if *digest != manifest.digest() => {
+                let reason =
+                    format!("the manifest that it gives for it has the digest {}", manifest.digest());
+                Err(self.corrupt(digest, reason))
+            }
+            _ => Ok(Some(manifest)),
+        }
+    }
+
+    async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        self.put(name, &manifest.digest().to_string(), manifest).await
+    }
+
+    async fn put_tag(&self, name: &Name, tag: &Tag, manifest: &RawManifest) -> Result<(), HubError> {
+        self.put(name, tag.as_str(), manifest).await
+    }
+
+    async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {
+        let action = format!("look for {digest}");
+        let scope = self.pull_scope(name);
+        let request = || Ok(self.http.client().head(self.url(name, &format!("blobs/{digest}"))?));
+        let response = self.ask(&scope, &action, request).await?;
+        match response.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_FOUND => return Ok(None),
+            _ => return Err(self.http.unexpected(&response, &action)),
+        }
+        // Not what the client says of the body, which a HEAD has none of.
+        let size = response.headers().get(CONTENT_LENGTH).and_then(|size| size.to_str().ok()?.parse().ok());
+        size.map(Some)
+            .ok_or_else(|| self.http.malformed(&action, "it does not say how large it is".to_owned()))
+    }
+
+    async fn get_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        range: Range<u64>,
+    ) -> Result<Option<BlobReader>, HubError> {
+        let url = self.url(name, &format!("blobs/{digest}"))?;
+        let (scope, action) = (self.pull_scope(name), format!("get {digest}"));
+        resuming(Blob { hub: self.clone(), url, scope, action }, range).await
+    }
+
+    async fn put_blob(
+        &self,
+        name: &Name,
+        digest: &Digest,
+        size: u64,
+        source: &dyn BlobSource,
+    ) -> Result<(), HubError> {
+        if self.blob_size(name, digest).await? == Some(size) {
+            return Ok(());
+        }
+        Upload { hub: self, name, digest, size, source }.send().await
+    }
+
+    async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {
+        let url = self.url(name, "tags/list?n=1000")?;
+        let pages = self.pages::<Tags>(url, &self.pull_scope(name), "list tags").await?.unwrap_or_default();
+        let mut tags: Vec<Tag> = pages
+            .into_iter()
+            .filter_map(|page| page.tags)
+            .flatten()
+            .filter_map(|tag| tag.parse().ok())
+            .collect();
+        tags.sort();
+        Ok(tags)
+    }
+
+    async fn names(&self) -> Result<Vec<Name>, HubError> {
+        let unsupported =
+            || HubError::Unsupported { hub: self.location.to_string(), action: "list names".to_owned() };
+        let url = self.base.join("_catalog?n=1000").map_err(|_| unsupported())?;
+        let scope = Scope { kind: "registry", name: "catalog".to_owned(), actions: "*" };
+        let pages = match self.pages::<Repositories>(url, &scope, "list names").await {
+            Ok(Some(pages)) => pages,
+            // The specification has no such list; many registries show it to nobody.
+            Ok(None) | Err(HubError::Denied { .. } | HubError::Malformed { .. }) => return Err(unsupported()),
+            Err(error) => return Err(error),
+        };
+        let all = pages.into_iter().filter_map(|page| page.repositories).flatten();
+        let below = all.filter_map(|repository| match &self.prefix {
+            Some(prefix) => repository.strip_prefix(prefix.as_str())?.strip_prefix('/')?.parse().ok(),
+            None => repository.parse().ok(),
+        });
+        let mut names: Vec<Name> = below.collect();
+        names.sort();
+        Ok(names)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_to_next_pages_only() {
+        assert_eq!(
+            next_page(r#"</v2/_catalog?last=x&n=1>; rel="next""#).as_deref(),
+            Some("/v2/_catalog?last=x&n=1")
+        );
+        assert_eq!(next_page("</v2/a>;rel=next").as_deref(), Some("/v2/a"));
+        for none in [r#"</v2/a>; rel="prev""#, "/v2/a; rel=next", "</v2/a", ""] {
+            assert_eq!(next_page(none), None, "{none}");
+        }
+    }
+}

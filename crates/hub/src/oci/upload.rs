@@ -1,0 +1,225 @@
+//! Sending a blob to a registry: in one request, and where the registry does not take that, in chunks.
+//!
+//! Source: OCI distribution-spec v1.1, "Pushing blobs". Whatever fails, the upload is begun anew with a source opened anew: a
+//! session that broke is the registry's to forget.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use format::{Digest, Hasher, Name};
+use futures_util::stream;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use reqwest::{Body, Method, Response, StatusCode, Url};
+use tokio::io::AsyncReadExt;
+
+use super::OciHub;
+use crate::http::{Failure, Tries};
+use crate::{BlobReader, BlobSource, CHUNK, HubError};
+
+/// The largest chunk: proxies in front of registries limit what they take.
+const UPLOAD_CHUNK: usize = 4 << 20;
+const OCTETS: &str = "application/octet-stream";
+
+/// A blob to send.
+pub(super) struct Upload<'a> {
+    pub(super) hub: &'a OciHub,
+    pub(super) name: &'a Name,
+    pub(super) digest: &'a Digest,
+    pub(super) size: u64,
+    pub(super) source: &'a dyn BlobSource,
+}
+
+/// How a registry wants a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Whole,
+    Chunks,
+}
+
+impl Upload<'_> {
+    pub(super) async fn send(&self) -> Result<(), HubError> {
+        let mut way = Way::Whole;
+        let mut tries = Tries::new();
+        loop {
+            match self.try_send(way).await {
+                Ok(()) => return Ok(()),
+                Err(Refused::Size) if way == Way::Whole => way = Way::Chunks,
+                Err(Refused::Size) => {
+                    let size = self.size.min(UPLOAD_CHUNK as u64);
+                    let reason = format!("it does not take {size} bytes at once");
+                    return Err(self.hub.http.malformed(&self.action(), reason));
+                }
+                Err(Refused::Other(failure)) => tries.again(failure).await?,
+            }
+        }
+    }
+
+    fn action(&self) -> String {
+        format!("send {}", self.digest)
+    }
+
+    async fn try_send(&self, way: Way) -> Result<(), Refused> {
+        let reader = self.source.open().await.map_err(|source| self.broken_source(source))?;
+        let wrong = Arc::default();
+        let mut source = Checked {
+            reader,
+            piece: if way == Way::Whole { CHUNK } else { UPLOAD_CHUNK },
+            ahead: None,
+            hasher: Hasher::new(),
+            read: 0,
+            digest: *self.digest,
+            size: self.size,
+            wrong: Arc::clone(&wrong),
+        };
+        let session = self.begin().await?;
+        let sent = match way {
+            Way::Whole => self.whole(session, source).await,
+            Way::Chunks => self.chunks(session, &mut source).await,
+        };
+        // Why it failed is known better here than there.
+        match wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Some(Wrong::Broken(source)) => Err(self.broken_source(source).into()),
+            Some(Wrong::Corrupt(reason)) => Err(Failure::Final(self.hub.corrupt(self.digest, reason)).into()),
+            None => sent,
+        }
+    }
+
+    /// Begins a session, and gives where to send the blob.
+    async fn begin(&self) -> Result<Url, Failure> {
+        let url = self.hub.url(self.name, "blobs/uploads/")?;
+        let request = self.hub.http.client().post(url.clone()).header(CONTENT_LENGTH, 0);
+        let response = self.hub.send(request, &self.hub.push_scope(self.name), &self.action()).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(self.hub.refusal(response, &self.action()).await);
+        }
+        self.location(&url, &response)
+    }
+
+    fn location(&self, base: &Url, response: &Response) -> Result<Url, Failure> {
+        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+        let url = location.and_then(|location| base.join(location).ok());
+        let missing =
+            || self.hub.http.malformed(&self.action(), "it does not say where to send it".to_owned());
+        Ok(url.ok_or_else(missing)?)
+    }
+
+    async fn whole(&self, mut session: Url, source: Checked) -> Result<(), Refused> {
+        session.query_pairs_mut().append_pair("digest", &self.digest.to_string());
+        let pieces = stream::try_unfold(source, |mut source| async {
+            Ok::<_, io::Error>(source.next().await?.map(|piece| (piece, source)))
+        });
+        let body = Body::wrap_stream(pieces);
+        let request = self.hub.http.client().put(session).header(CONTENT_TYPE, OCTETS);
+        let request = request.header(CONTENT_LENGTH, self.size).body(body);
+        self.end(self.hub.send(request, &self.hub.push_scope(self.name), &self.action()).await?).await
+    }
+
+    async fn chunks(&self, mut session: Url, source: &mut Checked) -> Result<(), Refused> {
+        let (action, scope) = (self.action(), self.hub.push_scope(self.name));
+        let mut sent = 0_u64;
+        while let Some(chunk) = source.next().await.map_err(|source| self.broken_source(source))? {
+            let next = sent + chunk.len() as u64;
+            let range = format!("{sent}-{}", next - 1);
+            let request = self.hub.http.client().request(Method::PATCH, session.clone());
+            let request = request.header(CONTENT_TYPE, OCTETS).header(CONTENT_RANGE, range);
+            let response = self.hub.send(request.body(chunk), &scope, &action).await?;
+            match response.status() {
+                StatusCode::ACCEPTED => {}
+                StatusCode::PAYLOAD_TOO_LARGE => return Err(Refused::Size),
+                _ => return Err(self.hub.refusal(response, &action).await.into()),
+            }
+            session = self.location(&session, &response)?;
+            sent = next;
+        }
+        session.query_pairs_mut().append_pair("digest", &self.digest.to_string());
+        let request = self.hub.http.client().put(session).header(CONTENT_LENGTH, 0);
+        self.end(self.hub.send(request, &scope, &action).await?).await
+    }
+
+    async fn end(&self, response: Response) -> Result<(), Refused> {
+        match response.status() {
+            StatusCode::CREATED => Ok(()),
+            StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LENGTH_REQUIRED => Err(Refused::Size),
+            _ => Err(self.hub.refusal(response, &self.action()).await.into()),
+        }
+    }
+
+    fn broken_source(&self, source: io::Error) -> Failure {
+        Failure::Final(HubError::Source { digest: *self.digest, source })
+    }
+}
+
+/// Why an upload did not end well.
+enum Refused {
+    /// The request was too large.
+    Size,
+    Other(Failure),
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+/// What is wrong with a source.
+#[derive(Debug)]
+enum Wrong {
+    Broken(io::Error),
+    Corrupt(String),
+}
+
+/// A source on its way out, hashed as it goes. It reads a piece ahead: the last one is given only if all of them together are
+/// the blob, so a registry never has a wrong blob in whole.
+struct Checked {
+    reader: BlobReader,
+    piece: usize,
+    ahead: Option<Bytes>,
+    hasher: Hasher,
+    read: u64,
+    digest: Digest,
+    size: u64,
+    /// Whoever sends it sees only that it ended in an error.
+    wrong: Arc<Mutex<Option<Wrong>>>,
+}
+
+impl Checked {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        if self.read == 0 {
+            self.ahead = Some(self.read().await?);
+        }
+        let Some(piece) = self.ahead.take().filter(|piece| !piece.is_empty()) else { return Ok(None) };
+        self.ahead = Some(self.read().await?);
+        Ok(Some(piece))
+    }
+
+    /// The next piece, empty at the end.
+    async fn read(&mut self) -> io::Result<Bytes> {
+        let mut piece = Vec::with_capacity(self.piece);
+        let read = (&mut self.reader).take(self.piece as u64).read_to_end(&mut piece).await;
+        if let Err(error) = read {
+            return Err(self.fail(Wrong::Broken(error)));
+        }
+        self.hasher.update(&piece);
+        self.read += piece.len() as u64;
+        let reason = if self.read > self.size {
+            format!("its source gave more than the {} bytes announced; not stored", self.size)
+        } else if !piece.is_empty() {
+            return Ok(piece.into());
+        } else if self.read < self.size {
+            format!("its source gave fewer than the {} bytes announced; not stored", self.size)
+        } else {
+            match std::mem::take(&mut self.hasher).finish() {
+                found if found == self.digest => return Ok(Bytes::new()),
+                found => format!("its source gave bytes with the digest {found}; not stored"),
+            }
+        };
+        Err(self.fail(Wrong::Corrupt(reason)))
+    }
+
+    fn fail(&self, wrong: Wrong) -> io::Error {
+        *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = Some(wrong);
+        io::Error::other("the source is not what was announced")
+    }
+}

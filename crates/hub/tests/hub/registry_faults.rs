@@ -1,0 +1,196 @@
+//! What goes wrong between us and a registry: each ends in success or in an error that names it, and leaves both sides whole.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
+use hub::testing::registry::{Auth, RealRegistry, RegistryOptions};
+use hub::testing::token::TokenOptions;
+use hub::testing::{SampleSpec, no_access};
+use hub::{HubError, HubLocation, PullError, PushError, Registry, Selector};
+
+use crate::registries;
+use crate::world::{World, assert_nothing_pulled, assert_pulled, pull, tag};
+
+/// An open registry behind a proxy.
+struct Behind {
+    registry: RealRegistry,
+    proxy: FaultProxy,
+}
+
+impl Behind {
+    fn start(test: &str, rules: impl IntoIterator<Item = Rule>) -> Option<Self> {
+        let registry = RealRegistry::start(&format!("registry_faults::{test}"), &RegistryOptions::default())?;
+        let proxy = FaultProxy::start(registry.addr(), rules);
+        Some(Self { registry, proxy })
+    }
+
+    fn hub(&self) -> Arc<dyn Registry> {
+        let location = HubLocation::parse(&format!("oci://{}", self.proxy.addr())).unwrap();
+        hub::open(&location, &no_access()).unwrap()
+    }
+
+    /// Without faults.
+    fn good_hub(&self) -> Arc<dyn Registry> {
+        let location = HubLocation::parse(&format!("oci://{}", self.registry.addr())).unwrap();
+        hub::open(&location, &no_access()).unwrap()
+    }
+}
+
+fn busy(status: u16) -> Fault {
+    Fault::answer(status, &[("Retry-After", "0")])
+}
+
+const LARGE: SampleSpec<'static> = crate::damage::LARGE;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storms_pass() {
+    let rules = [
+        Rule::times(3, busy(429)).on("HEAD", "/v2/"),
+        Rule::times(2, busy(503)).on("POST", "/v2/"),
+        Rule::times(2, busy(502)).on("PUT", "/v2/"),
+        Rule::times(3, busy(429)).on("GET", "/v2/"),
+    ];
+    let Some(behind) = Behind::start("storms_pass", rules) else { return };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(behind.hub()).await.unwrap();
+    pull(&world.target, behind.hub(), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_without_end_is_named() {
+    let Some(behind) = Behind::start("a_storm_without_end_is_named", [Rule::always(busy(429))]) else {
+        return;
+    };
+    let world = World::new(&SampleSpec::default());
+    let error = world.push_to(behind.hub()).await.unwrap_err();
+    assert!(matches!(error, PushError::Hub(HubError::Unavailable { .. })), "{error}");
+    assert!(error.to_string().contains("429"), "{error}");
+    assert_eq!(behind.registry.blobs(), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn broken_and_lying_downloads_end_well() {
+    let good = || Rule::once(Fault::IgnoreRange).on("GET", "/v2/team/sample/blobs/");
+    let Some(behind) = Behind::start("broken_and_lying_downloads_end_well", [good()]) else { return };
+    let mut world = World::new(&LARGE);
+    world.push_to(behind.good_hub()).await.unwrap();
+    for fault in [
+        Fault::IgnoreRange,
+        Fault::TruncateAnswer { after: 300_000 },
+        Fault::TruncateAnswer { after: 1 },
+        Fault::LoseAnswer,
+    ] {
+        let shown = format!("{fault:?}");
+        behind.proxy.set_script([Rule::times(4, fault).on("GET", "/v2/team/sample/blobs/")]);
+        world = world.with_new_target();
+        pull(&world.target, behind.hub(), &Selector::Tag(tag()))
+            .await
+            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        assert_pulled(&world);
+    }
+    // A connection that breaks in the middle of a large blob is taken up where it broke.
+    behind.proxy.set_script([]);
+    world = world.with_new_target();
+    let before = behind.proxy.bytes(Direction::ToClient);
+    behind.proxy.cut(Direction::ToClient, 2 << 20);
+    pull(&world.target, behind.hub(), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+    let moved = behind.proxy.bytes(Direction::ToClient) - before;
+    let size: u64 = world.sample.manifest.blobs().map(|blob| blob.size).sum();
+    assert!(moved < size + (1 << 20), "{moved} bytes came for {size}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn corrupt_downloads_are_refused() {
+    let Some(behind) = Behind::start("corrupt_downloads_are_refused", []) else { return };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(behind.good_hub()).await.unwrap();
+    for path in ["/v2/team/sample/blobs/", "/v2/team/sample/manifests/"] {
+        behind.proxy.set_script([Rule::always(Fault::CorruptAnswer { at: 40 }).on("GET", path)]);
+        let error = pull(&world.target, behind.hub(), &Selector::Tag(tag())).await.unwrap_err();
+        assert!(
+            matches!(
+                error,
+                PullError::Corrupt { .. } | PullError::Manifest { .. } | PullError::NotFound { .. }
+            ),
+            "{path}: {error}"
+        );
+        assert_nothing_pulled(&world);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn uploads_that_break_are_sent_again() {
+    for (index, fault) in
+        [Fault::CutRequest { after: 100_000 }, Fault::LoseAnswer, busy(500)].into_iter().enumerate()
+    {
+        let rule = Rule::times(2, fault).on("PUT", "/v2/team/sample/blobs/");
+        let Some(behind) = Behind::start("uploads_that_break_are_sent_again", [rule]) else { return };
+        let world = World::new(&LARGE);
+        world.push_to(behind.hub()).await.unwrap_or_else(|error| panic!("{index}: {error}"));
+        pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
+        assert_pulled(&world);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_refuses_large_requests_gets_chunks() {
+    let Some(behind) = Behind::start("a_registry_that_refuses_large_requests_gets_chunks", []) else {
+        return;
+    };
+    let world = World::new(&LARGE);
+    let blobs = u32::try_from(world.sample.manifest.blobs().count()).unwrap();
+    // The first request for each blob is the whole of it; what ends a session in chunks is a PUT, too.
+    behind.proxy.set_script([
+        Rule::times(blobs, Fault::answer(413, &[])).on("PUT", "/v2/team/sample/blobs/uploads/")
+    ]);
+    let pushed = world.push_to(behind.hub()).await;
+    if let Err(error) = &pushed {
+        assert!(error.to_string().contains("at once"), "{error}");
+    }
+    assert!(behind.proxy.count("PATCH", "/v2/team/sample/blobs/uploads/") > 0);
+    behind.proxy.set_script([]);
+    world.push_to(behind.hub()).await.unwrap();
+    pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_credential_follows_a_redirect_to_another_host() {
+    let options = RegistryOptions { auth: Auth::Basic, tls: false };
+    let test = "registry_faults::no_credential_follows_a_redirect_to_another_host";
+    let Some(registry) = RealRegistry::start(test, &options) else { return };
+    let (_folder, good) = registries::open(&registry, hub::testing::registry::PASSWORD);
+    let world = World::new(&SampleSpec::default());
+    world.push_to(good).await.unwrap();
+    let elsewhere = FaultProxy::start(registry.addr(), []);
+    let redirect = Rule::always(Fault::Redirect { to: elsewhere.addr() }).on("GET", "/v2/team/sample/blobs/");
+    let proxy = FaultProxy::start(registry.addr(), [redirect]);
+    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::registry::PASSWORD);
+    let error = pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap_err();
+    assert!(matches!(error, PullError::Hub(HubError::Denied { .. })), "{error}");
+    assert!(!elsewhere.requests().is_empty());
+    assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()));
+    assert!(proxy.requests().iter().any(|request| request.header("authorization").is_some()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_that_end_during_a_push_are_fetched_anew() {
+    let lifetime = Duration::from_secs(2);
+    let options =
+        RegistryOptions { auth: Auth::Token(TokenOptions { lifetime, anonymous_pull: false }), tls: false };
+    let test = "registry_faults::tokens_that_end_during_a_push_are_fetched_anew";
+    let Some(registry) = RealRegistry::start(test, &options) else { return };
+    let proxy = FaultProxy::start(registry.addr(), []);
+    // Slow enough for several lifetimes.
+    proxy.set_links(hub::testing::proxy::Link { delay: Duration::from_millis(100), rate: Some(2 << 20) });
+    let world = World::new(&LARGE);
+    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::registry::PASSWORD);
+    world.push_to(hub).await.unwrap();
+    assert!(registry.tokens().unwrap().requests().len() > 2);
+    let (_folder, good) = registries::open(&registry, hub::testing::registry::PASSWORD);
+    pull(&world.target, good, &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+}

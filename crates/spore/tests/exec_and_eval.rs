@@ -1,0 +1,27 @@
+//! What runs in a sandbox behaves as if it ran here: arguments, environment, folder, user, streams, signals, status.
+//!
+//! Each test has a sandbox of its own, of a snapshot that all tests share.
+
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+#[path = "exec_and_eval/eval.rs"]
+mod eval;
+#[path = "exec_and_eval/guest.rs"]
+mod guest;
+mod harness;
+#[path = "exec_and_eval/logs.rs"]
+mod logs;
+#[path = "exec_and_eval/network.rs"]
+mod network;
+#[path = "exec_and_eval/processes.rs"]
+mod processes;
+#[path = "exec_and_eval/run.rs"]
+mod run;
+#[path = "exec_and_eval/signals.rs"]
+mod signals;
+#[path = "exec_and_eval/streams.rs"]
+mod streams;
+#[path = "exec_and_eval/talk.rs"]
+mod talk;

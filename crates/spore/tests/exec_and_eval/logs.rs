@@ -1,0 +1,38 @@
+//! `spore logs`: what console, engine and supervisor wrote, also of a sandbox that has ended.
+
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::guest::{Guest, TINY};
+use crate::harness::run::DEADLINE;
+
+#[test]
+fn logs_outlive_the_guest() {
+    let Some(guest) = Guest::of(TINY, "logs_outlive_the_guest") else { return };
+    let logs = |options: &[&str]| {
+        let run = guest.spore.run([&["logs", &guest.id], options].concat()).succeeds();
+        String::from_utf8_lossy(&run.stdout).into_owned()
+    };
+    guest.sh("printf 'first word\\nlast word\\n' >/dev/console");
+    let begun = Instant::now();
+    while logs(&["--console", "-n", "1"]).trim() != "last word" {
+        assert!(begun.elapsed() < DEADLINE, "{}", logs(&[]));
+    }
+    assert!(logs(&["--console"]).contains("first word"));
+    assert!(!logs(&["--console", "-n", "1"]).contains("first word"));
+
+    let sandbox = guest.spore.json(["ps"])["sandboxes"][0].clone();
+    let engine =
+        sandbox["engine_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    kill_process(engine.expect("a pid"), Signal::KILL).expect("it can be killed");
+    while guest.spore.json(["ps"])["sandboxes"].as_array().is_some_and(|running| !running.is_empty()) {
+        assert!(begun.elapsed() < DEADLINE, "{}", guest.spore.json(["ps", "-a"]));
+    }
+    let all = logs(&[]);
+    assert!(all.contains("==> console <==") && all.contains("last word"), "{all}");
+    let json = guest.spore.json(["logs", &guest.id]);
+    assert!(json["logs"]["console"].as_str().is_some_and(|text| text.contains("last word")), "{json}");
+    guest.spore.run(["kill", &guest.id]).succeeds();
+    guest.spore.run(["logs", &guest.id]).says(&[&guest.id]);
+}
