@@ -63,7 +63,7 @@ pub(crate) fn put_snapshot(store: &Store, lease: &Lease, layers: &[&str], unique
 
 /// A map with two pages of frames, and one of `layer` if there is one.
 fn private_map(store: &Store, lease: &Lease, text: &str, layer: Option<Digest>) -> Map {
-    let blobs = store.write_frames(lease, &file(&pages(text, 2)), &[(0, 2)], Framing::PRIVATE).unwrap();
+    let blobs = store.write_frames(lease, &file(&pages(text, 2)), [(0, 2)], Framing::PRIVATE).unwrap();
     let mut builder = MapBuilder::new(MEMORY_PAGES);
     builder.blob(3, 2, &blobs[0], 0).unwrap();
     if let Some(layer) = layer {

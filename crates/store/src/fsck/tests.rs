@@ -189,7 +189,7 @@ fn holes_of_a_huge_disk_are_not_read() {
     let lease = store.lease().unwrap();
     let plain = fs::File::from(rustix::fs::memfd_create("plain", rustix::fs::MemfdFlags::CLOEXEC).unwrap());
     (&plain).write_all(&pages("disk", 2)).unwrap();
-    let blobs = store.write_frames(&lease, &plain, &[(0, 2)], Framing::PRIVATE).unwrap();
+    let blobs = store.write_frames(&lease, &plain, [(0, 2)], Framing::PRIVATE).unwrap();
     let mut map = MapBuilder::new(PAGES);
     map.blob(PAGES / 2, 2, &blobs[0], 0).unwrap();
     let map = map.finish().unwrap();
