@@ -209,14 +209,14 @@ fn an_interruption_ends_what_runs_and_nothing_else() {
     for _ in 0..20 {
         runner.interrupt();
         runner.prints("'idle'", "'idle'\n");
-        let id = runner.begin("import time\nprint('ready', end='')\nwhile True: time.sleep(1000)");
+        let id = runner.begin("import time\nprint('ready', end='')\nwhile True: time.sleep(0.05)");
         let ready = runner.receive().expect("the runner lives");
         assert_eq!(ready["data"], "ready");
         runner.interrupt();
         let done = runner.finish(id);
         assert!(!done.ok && done.stderr.contains("KeyboardInterrupt"), "{done:?}");
         // Code that goes on after one is interrupted by the next.
-        let again = "for n in range(3):\n  try:\n    print(n, end='')\n    while True: time.sleep(1000)\n  except KeyboardInterrupt: pass";
+        let again = "for n in range(3):\n  try:\n    print(n, end='')\n    while True: time.sleep(0.05)\n  except KeyboardInterrupt: pass";
         let id = runner.begin(again);
         for n in ["0", "1", "2"] {
             assert_eq!(runner.receive().expect("the runner lives")["data"], n);

@@ -80,7 +80,12 @@ impl OciLocation {
     /// The root of its API.
     pub(super) fn base(&self) -> Result<Url, url::ParseError> {
         let scheme = if self.is_secure() { "https" } else { "http" };
-        Url::parse(&format!("{scheme}://{}/v2/", self.host))
+        let host = match self.host.as_str() {
+            // The name that people know it by is that of its web site.
+            "docker.io" => "registry-1.docker.io",
+            host => host,
+        };
+        Url::parse(&format!("{scheme}://{host}/v2/"))
     }
 }
 
@@ -106,6 +111,7 @@ mod tests {
         for (text, base) in [
             ("oci://hub.example", "https://hub.example/v2/"),
             ("oci://hub.example:5000/team", "https://hub.example:5000/v2/"),
+            ("oci://docker.io/team", "https://registry-1.docker.io/v2/"),
             ("oci://localhost:5000", "http://localhost:5000/v2/"),
             ("oci://127.0.0.1:5000", "http://127.0.0.1:5000/v2/"),
             ("oci://localhost.example", "https://localhost.example/v2/"),

@@ -6,7 +6,8 @@ use crate::talk::Talk;
 #[test]
 fn an_interruption_reaches_the_command() {
     let Some(guest) = Guest::of(TINY, "an_interruption_reaches_the_command") else { return };
-    let handled = "trap 'echo caught; exit 3' INT; echo ready; while :; do /bin/sleep 1000; done";
+    // A signal that comes just before a shell waits is seen when that wait ends: none may be long.
+    let handled = "trap 'echo caught; exit 3' INT; echo ready; while :; do /bin/sleep 1; done";
     let talk = Talk::start(guest.script(&[], handled));
     talk.hears("ready");
     talk.interrupt();
@@ -24,7 +25,7 @@ fn an_interruption_reaches_the_command() {
 #[test]
 fn the_second_interruption_ends_what_ignores_the_first() {
     let Some(guest) = Guest::of(TINY, "the_second_interruption_ends_what_ignores_the_first") else { return };
-    let stubborn = "trap 'echo no' INT; echo ready; while :; do /bin/sleep 1000; done";
+    let stubborn = "trap 'echo no' INT; echo ready; while :; do /bin/sleep 1; done";
     let talk = Talk::start(guest.script(&[], stubborn));
     talk.hears("ready");
     talk.interrupt();
