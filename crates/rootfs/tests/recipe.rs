@@ -138,7 +138,7 @@ fn values_that_do_not_fit() {
         ),
         (
             with("[machine]\ndisk = \"1MiB\"\n"),
-            "machine.disk: is 1MiB: expected 32MiB to 16TiB, a multiple of 1MiB",
+            "machine.disk: is 1MiB: expected 32MiB to 15TiB, a multiple of 1MiB",
         ),
         (with("[warm]\n"), "warm: expected either command, or runner and script"),
         (with("[warm]\nrunner = \"python\"\n"), "warm: expected either command, or runner and script"),

@@ -1,3 +1,5 @@
+//! Credentials in real files, and from real helpers.
+
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 

@@ -15,8 +15,8 @@ const DEFAULT_KERNEL_SUITE: &str = "bookworm";
 /// Bounds of the machine, in bytes.
 const MEMORY: (Size, Size) = (Size::mib(64), Size::mib(1 << 20));
 const MEMORY_STEP: Size = Size::mib(2);
-/// A map has less than 2^32 pages.
-const DISK: (Size, Size) = (Size::mib(32), Size::mib((16 << 20) - 1));
+/// A map has less than 2^32 pages, which are 16 TiB: the largest disk is a round size below.
+const DISK: (Size, Size) = (Size::mib(32), Size::mib(15 << 20));
 const DISK_STEP: Size = Size::mib(1);
 /// Arguments and variables are handed to `execve`, which takes no more than this in one string.
 const MAX_STRING: usize = 128 << 10;

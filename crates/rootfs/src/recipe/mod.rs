@@ -122,7 +122,7 @@ pub struct Machine {
     pub vcpus: u8,
     /// Memory: 64 MiB to 1 TiB, a multiple of 2 MiB.
     pub memory: Size,
-    /// Size of the writable disk: 32 MiB to less than 16 TiB, a multiple of 1 MiB.
+    /// Size of the writable disk: 32 MiB to 15 TiB, a multiple of 1 MiB.
     pub disk: Size,
     /// Whether the kernel wipes pages when they are freed: smaller snapshots, slower guests.
     pub init_on_free: bool,

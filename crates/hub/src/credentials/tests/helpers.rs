@@ -1,3 +1,5 @@
+//! Credential helpers, as scripts that do what good and bad ones do.
+
 use std::process::Command;
 use std::time::Instant;
 

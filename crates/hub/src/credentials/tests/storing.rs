@@ -1,3 +1,5 @@
+//! What login and logout leave in files.
+
 use super::*;
 
 #[test]
