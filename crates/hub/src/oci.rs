@@ -137,7 +137,14 @@ impl OciHub {
             }
         }
         let response = self.http.send(RequestBuilder::from_parts(client, request), action).await?;
-        self.auth.check(response, scope, sent.as_ref(), action).await
+        if response.url().origin() == self.base.origin() {
+            return self.auth.check(response, scope, sent.as_ref(), action).await;
+        }
+        // Whom the registry leads to has no say in where our credential goes: its challenges are not answered.
+        match response.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.http.denied(action).into()),
+            _ => Ok(response),
+        }
     }
 
     /// Sends a request that can be made again, until it is answered.

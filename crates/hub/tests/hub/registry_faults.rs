@@ -174,6 +174,14 @@ async fn no_credential_follows_a_redirect_to_another_host() {
     assert!(!elsewhere.requests().is_empty());
     assert!(elsewhere.requests().iter().all(|request| request.header("authorization").is_none()));
     assert!(proxy.requests().iter().any(|request| request.header("authorization").is_some()));
+    // Nor to a token server that the other host names.
+    let thief = FaultProxy::start(registry.addr(), []);
+    let challenge = format!("Bearer realm=\"{}/token\"", thief.url());
+    elsewhere.add(Rule::always(Fault::answer(401, &[("WWW-Authenticate", &challenge)])));
+    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::registry::PASSWORD);
+    let error = pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap_err();
+    assert!(matches!(error, PullError::Hub(HubError::Denied { .. })), "{error}");
+    assert_eq!(thief.requests().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
