@@ -10,7 +10,7 @@ use futures_util::future;
 use tokio::io::AsyncReadExt;
 
 use crate::testing::MemorySource;
-use crate::{HubError, RawManifest, Registry, Selector};
+use crate::{HubError, RawManifest, Registry, Selector, Upload};
 
 /// What was run, and on what.
 #[derive(Debug)]
@@ -104,8 +104,12 @@ fn content(name: &Name, length: usize) -> Vec<u8> {
 async fn put(hub: &Hub, name: &Name, bytes: &[u8]) -> Result<Digest, HubError> {
     let digest = Digest::of(bytes);
     let source = MemorySource { bytes: bytes.to_vec(), fails: false };
-    hub.put_blob(name, &digest, bytes.len() as u64, &source).await?;
+    hub.put_blob(name, &upload(digest, bytes.len(), &source)).await?;
     Ok(digest)
+}
+
+fn upload(digest: Digest, size: usize, source: &MemorySource) -> Upload<'_> {
+    Upload { digest, size: size as u64, source, mount_from: &[] }
 }
 
 async fn get(
@@ -185,7 +189,7 @@ async fn again(hub: &Hub, name: &Name) -> Outcome {
 
 async fn wrong_blobs(hub: &Hub, name: &Name) -> Outcome {
     let bytes = content(name, 2 << 20);
-    let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+    let (digest, size) = (Digest::of(&bytes), bytes.len());
     let mut changed = bytes.clone();
     changed.iter_mut().take(1).for_each(|byte| *byte ^= 1);
     let shorter = bytes.split_last().map(|(_, rest)| rest.to_vec()).unwrap_or_default();
@@ -193,7 +197,8 @@ async fn wrong_blobs(hub: &Hub, name: &Name) -> Outcome {
     for (what, bytes) in
         [("changed", changed), ("shorter", shorter), ("longer", longer), ("empty", Vec::new())]
     {
-        let put = hub.put_blob(name, &digest, size, &MemorySource { bytes, fails: false }).await;
+        let source = MemorySource { bytes, fails: false };
+        let put = hub.put_blob(name, &upload(digest, size, &source)).await;
         ensure(matches!(put, Err(HubError::Corrupt { .. })), format_args!("{what}: {put:?}"))?;
         expect(&hub.blob_size(name, &digest).await?, &None, what)?;
     }
@@ -204,7 +209,7 @@ async fn failing_source(hub: &Hub, name: &Name) -> Outcome {
     let bytes = content(name, 2 << 20);
     let digest = Digest::of(&bytes);
     let source = MemorySource { bytes: bytes.get(..1 << 20).unwrap_or_default().to_vec(), fails: true };
-    let put_failing = hub.put_blob(name, &digest, bytes.len() as u64, &source).await;
+    let put_failing = hub.put_blob(name, &upload(digest, bytes.len(), &source)).await;
     ensure(matches!(put_failing, Err(HubError::Source { .. })), format_args!("{put_failing:?}"))?;
     expect(&hub.blob_size(name, &digest).await?, &None, "size")?;
     put(hub, name, &bytes).await?;

@@ -27,7 +27,7 @@ use format::{Digest, Hasher, Name, Tag, limits};
 use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
-use crate::{BlobReader, BlobSource, CHUNK, HubError, RawManifest, Registry, Selector};
+use crate::{BlobReader, CHUNK, HubError, Put, RawManifest, Registry, Selector, Upload};
 
 mod file;
 mod folder;
@@ -65,6 +65,11 @@ impl DirHub {
 impl Registry for DirHub {
     fn location(&self) -> &str {
         &self.location
+    }
+
+    async fn check_writable(&self, name: &Name) -> Result<(), HubError> {
+        let name = name.clone();
+        self.run(move |layout| layout.check_writable(&name)).await
     }
 
     async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError> {
@@ -113,25 +118,18 @@ impl Registry for DirHub {
         }))
     }
 
-    async fn put_blob(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        size: u64,
-        source: &dyn BlobSource,
-    ) -> Result<(), HubError> {
-        let digest = *digest;
+    async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
+        let Upload { digest, size, source, .. } = *blob;
         let unreadable = |source| HubError::Source { digest, source };
         let name = name.clone();
         let prepared = self.run(move |layout| {
-            layout.check_name(&name)?;
-            layout.check_writable()?;
+            layout.check_writable(&name)?;
             if file::size(&layout.blob_path(&digest))? == Some(size) {
                 return Ok(None);
             }
             layout.prepare()?.temp_file().map(Some)
         });
-        let Some(temp) = prepared.await? else { return Ok(()) };
+        let Some(temp) = prepared.await? else { return Ok(Put::There) };
         let mut reader = source.open().await.map_err(unreadable)?;
         let mut incoming = Incoming { temp, hasher: Hasher::new(), size: 0 };
         let mut chunk = Vec::with_capacity(CHUNK);
@@ -148,7 +146,8 @@ impl Registry for DirHub {
                 break;
             }
         }
-        self.run(move |layout| incoming.finish(layout, &digest, size)).await
+        self.run(move |layout| incoming.finish(layout, &digest, size)).await?;
+        Ok(Put::Sent)
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {

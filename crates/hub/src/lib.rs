@@ -45,7 +45,7 @@ pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};
-pub use registry::{BlobReader, BlobSource, RawManifest, Registry, Selector};
+pub use registry::{BlobReader, BlobSource, Put, RawManifest, Registry, Selector, Upload};
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;

@@ -20,7 +20,7 @@ use serde::Deserialize;
 use crate::credentials::Credential;
 use crate::http::{Failure, Http, Open, Tries, resuming};
 use crate::image_index::Kind;
-use crate::{Access, BlobReader, BlobSource, HubError, RawManifest, Registry, Selector};
+use crate::{Access, BlobReader, HubError, Put, RawManifest, Registry, Selector, Upload};
 
 mod auth;
 mod location;
@@ -28,7 +28,7 @@ mod upload;
 
 use auth::{Auth, Identity, Scope};
 pub use location::OciLocation;
-use upload::Upload;
+use upload::Sending;
 
 /// Most bytes of one page of a list, and of an error.
 const ANSWER_BYTES: usize = 4 << 20;
@@ -283,6 +283,11 @@ impl Registry for OciHub {
         &self.location
     }
 
+    /// A registry decides with the first request that writes.
+    async fn check_writable(&self, _: &Name) -> Result<(), HubError> {
+        Ok(())
+    }
+
     async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError> {
         let reference = match which {
             Selector::Tag(tag) => tag.to_string(),
@@ -339,17 +344,9 @@ impl Registry for OciHub {
         resuming(Blob { hub: self.clone(), url, scope, action }, range).await
     }
 
-    async fn put_blob(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        size: u64,
-        source: &dyn BlobSource,
-    ) -> Result<(), HubError> {
-        if self.blob_size(name, digest).await? == Some(size) {
-            return Ok(());
-        }
-        Upload { hub: self, name, digest, size, source }.send().await
+    async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
+        Sending { hub: self, name, blob }.send().await?;
+        Ok(Put::Sent)
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {

@@ -19,6 +19,7 @@ use crate::plan::Roles;
 use crate::source::StoredBlob;
 use crate::{
     CHUNK, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, TRANSFERS, TransferPlan,
+    Upload,
 };
 
 /// Why a snapshot could not be pushed.
@@ -95,6 +96,7 @@ pub async fn plan_push(
     // The config goes last: whoever finds it in the hub finds all that it names.
     let order = snapshot.manifest.layers.iter().chain([&snapshot.manifest.config]);
     let blobs: Vec<_> = order.map(|descriptor| roles.blob(descriptor)).collect();
+    registry.check_writable(name).await?;
     let hub = &registry;
     let asked = stream::iter(blobs).map(|blob| async move {
         let size = match hub.blob_size(name, &blob.digest).await {
@@ -197,8 +199,9 @@ impl PushPlan {
         let Ends { store, registry, .. } = &self.ends;
         let PlannedBlob { digest, size, role } = blob.clone();
         let source = StoredBlob { store: store.clone(), digest, size, role, progress: Arc::clone(&progress) };
-        match registry.put_blob(&self.transfer.name, &digest, size, &source).await {
-            Ok(()) => {
+        let upload = Upload { digest, size, source: &source, mount_from: &[] };
+        match registry.put_blob(&self.transfer.name, &upload).await {
+            Ok(_) => {
                 progress.event(Event::BlobDone { digest });
                 Ok(())
             }

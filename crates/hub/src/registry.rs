@@ -27,6 +27,30 @@ pub trait BlobSource: Send + Sync {
     async fn open(&self) -> io::Result<BlobReader>;
 }
 
+/// A blob that is to be put into a hub.
+#[derive(Clone, Copy)]
+pub struct Upload<'a> {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes.
+    pub size: u64,
+    /// Where they come from.
+    pub source: &'a dyn BlobSource,
+    /// Names of the same hub that may have it already: guesses, for hubs that keep each name's blobs apart.
+    pub mount_from: &'a [Name],
+}
+
+/// How a blob came into a hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// All of its bytes were sent.
+    Sent,
+    /// The hub took it over from another of its names.
+    Mounted,
+    /// It was there.
+    There,
+}
+
 /// Which manifest of a name is meant.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Selector {
@@ -89,6 +113,12 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// Where it is, in the form that [`crate::HubLocation`] reads.
     fn location(&self) -> &str;
 
+    /// Whether this hub can be put to at all, and `name` into it: asked before a push reads or sends anything.
+    ///
+    /// # Errors
+    /// If nothing can be put, and why.
+    async fn check_writable(&self, name: &Name) -> Result<(), HubError>;
+
     /// A manifest or an image index.
     ///
     /// # Errors
@@ -124,18 +154,12 @@ pub trait Registry: fmt::Debug + Send + Sync {
         range: Range<u64>,
     ) -> Result<Option<BlobReader>, HubError>;
 
-    /// Stores a blob, unless it is there with this size. What is stored has this size and this digest: the hub, or
-    /// the implementation, has verified it, and otherwise nothing is visible.
+    /// Stores a blob; one that is there with its size may be left as it is. What is stored has this size and this
+    /// digest: the hub, or the implementation, has verified it, and otherwise nothing is visible.
     ///
     /// # Errors
-    /// [`HubError::Corrupt`] if `source` gives other bytes; [`HubError::Source`] if it fails; if they cannot be stored.
-    async fn put_blob(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        size: u64,
-        source: &dyn BlobSource,
-    ) -> Result<(), HubError>;
+    /// [`HubError::Corrupt`] if the source gives other bytes; [`HubError::Source`] if it fails; if they cannot be stored.
+    async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError>;
 
     /// The tags of a name, sorted; none if there is no such name.
     ///

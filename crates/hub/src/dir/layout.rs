@@ -70,8 +70,13 @@ impl Layout {
         Ok(())
     }
 
-    /// Refuses to write to what neither is a hub nor can be made one.
-    pub(super) fn check_writable(&self) -> Result<(), DirError> {
+    /// Refuses to write to what neither is a hub nor can be made one, and a name that a folder cannot hold.
+    pub(super) fn check_writable(&self, name: &Name) -> Result<(), DirError> {
+        check_name(&self.names_path(), name)?;
+        self.check_can_be_hub()
+    }
+
+    fn check_can_be_hub(&self) -> Result<(), DirError> {
         match self.check() {
             Err(DirError::NotAHub { push_makes_one: true, .. }) => Ok(()),
             result => result,
@@ -114,19 +119,9 @@ impl Layout {
         Err(DirError::malformed(&path, format!("expected {}", String::from_utf8_lossy(LAYOUT))))
     }
 
-    /// Refuses a name that a folder cannot hold: the folder of `a/manifests` would lie where the tag `manifests` of
-    /// `a` does.
-    pub(super) fn check_name(&self, name: &Name) -> Result<(), DirError> {
-        if name.as_str().split('/').all(|part| part != MANIFESTS) {
-            return Ok(());
-        }
-        let reason = format!("a folder cannot hold a name with the component {MANIFESTS:?}; choose another");
-        Err(DirError::malformed(&self.names_path().join(name.as_str()), reason))
-    }
-
     /// Makes the hub ready to be written: makes what is missing of it, and removes what killed pushers left.
     pub(super) fn prepare(&self) -> Result<Writable, DirError> {
-        self.check_writable()?;
+        self.check_can_be_hub()?;
         let writable = Writable { root: Folder::root(&self.root)? };
         if self.is_prepared.get().is_none() {
             writable.blobs()?;
@@ -142,6 +137,16 @@ impl Layout {
         }
         Ok(writable)
     }
+}
+
+/// Refuses a name that a folder cannot hold: the folder of `a/manifests` would lie where the tag `manifests` of `a`
+/// does.
+fn check_name(names: &Path, name: &Name) -> Result<(), DirError> {
+    if name.as_str().split('/').all(|part| part != MANIFESTS) {
+        return Ok(());
+    }
+    let reason = format!("a folder cannot hold a name with the component {MANIFESTS:?}; choose another");
+    Err(DirError::malformed(&names.join(name.as_str()), reason))
 }
 
 /// A hub that is ready to be written to.

@@ -53,7 +53,7 @@ pub(super) fn put_tag(
 
 /// The hub, if it is to have `manifest` under `name`.
 fn writable(layout: &Layout, name: &Name, manifest: &RawManifest) -> Result<Writable, DirError> {
-    layout.check_name(name)?;
+    layout.check_writable(name)?;
     if Kind::parse(manifest.bytes()).is_ok_and(|kind| kind.is_known()) {
         return layout.prepare();
     }

@@ -29,7 +29,8 @@ impl Folder {
 
     async fn put_blob(&self, bytes: &[u8]) -> Result<Digest, HubError> {
         let (digest, source) = (Digest::of(bytes), MemorySource { bytes: bytes.to_vec(), fails: false });
-        self.hub.put_blob(&name("any"), &digest, bytes.len() as u64, &source).await.map(|()| digest)
+        let blob = Upload { digest, size: bytes.len() as u64, source: &source, mount_from: &[] };
+        self.hub.put_blob(&name("any"), &blob).await.map(|_| digest)
     }
 
     async fn put_manifest(&self, name_: &str, tag: &str) -> Result<Digest, HubError> {
@@ -245,8 +246,7 @@ async fn a_name_that_would_lie_among_the_tags_of_another_is_refused() {
     for wrong in ["a/manifests", "manifests", "a/manifests/b"] {
         let error = folder.put_manifest(wrong, "latest").await.unwrap_err().to_string();
         assert!(error.contains("the component \"manifests\""), "{error}");
-        let source = MemorySource { bytes: b"x".to_vec(), fails: false };
-        folder.hub.put_blob(&name(wrong), &Digest::of(b"x"), 1, &source).await.unwrap_err();
+        folder.hub.check_writable(&name(wrong)).await.unwrap_err();
     }
     folder.put_manifest("a", "manifests").await.unwrap();
     assert_eq!(folder.hub.names().await.unwrap(), [name("a")]);

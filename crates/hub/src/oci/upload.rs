@@ -15,19 +15,17 @@ use tokio::io::AsyncReadExt;
 
 use super::OciHub;
 use crate::http::{Failure, Tries};
-use crate::{BlobReader, BlobSource, CHUNK, HubError};
+use crate::{BlobReader, CHUNK, HubError, Upload};
 
 /// The largest chunk: proxies in front of registries limit what they take.
 const UPLOAD_CHUNK: usize = 4 << 20;
 const OCTETS: &str = "application/octet-stream";
 
-/// A blob to send.
-pub(super) struct Upload<'a> {
+/// A blob on its way to a registry.
+pub(super) struct Sending<'a> {
     pub(super) hub: &'a OciHub,
     pub(super) name: &'a Name,
-    pub(super) digest: &'a Digest,
-    pub(super) size: u64,
-    pub(super) source: &'a dyn BlobSource,
+    pub(super) blob: &'a Upload<'a>,
 }
 
 /// How a registry wants a blob.
@@ -37,7 +35,7 @@ enum Way {
     Chunks,
 }
 
-impl Upload<'_> {
+impl Sending<'_> {
     pub(super) async fn send(&self) -> Result<(), HubError> {
         let mut way = Way::Whole;
         let mut tries = Tries::new();
@@ -46,7 +44,7 @@ impl Upload<'_> {
                 Ok(()) => return Ok(()),
                 Err(Refused::Size) if way == Way::Whole => way = Way::Chunks,
                 Err(Refused::Size) => {
-                    let size = self.size.min(UPLOAD_CHUNK as u64);
+                    let size = self.blob.size.min(UPLOAD_CHUNK as u64);
                     let reason = format!("it does not take {size} bytes at once");
                     return Err(self.hub.http.malformed(&self.action(), reason));
                 }
@@ -56,11 +54,11 @@ impl Upload<'_> {
     }
 
     fn action(&self) -> String {
-        format!("send {}", self.digest)
+        format!("send {}", self.blob.digest)
     }
 
     async fn try_send(&self, way: Way) -> Result<(), Refused> {
-        let reader = self.source.open().await.map_err(|source| self.broken_source(source))?;
+        let reader = self.blob.source.open().await.map_err(|source| self.broken_source(source))?;
         let wrong = Arc::default();
         let mut source = Checked {
             reader,
@@ -68,8 +66,8 @@ impl Upload<'_> {
             ahead: None,
             hasher: Hasher::new(),
             read: 0,
-            digest: *self.digest,
-            size: self.size,
+            digest: self.blob.digest,
+            size: self.blob.size,
             wrong: Arc::clone(&wrong),
         };
         let session = self.begin().await?;
@@ -80,7 +78,9 @@ impl Upload<'_> {
         // Why it failed is known better here than there.
         match wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
             Some(Wrong::Broken(source)) => Err(self.broken_source(source).into()),
-            Some(Wrong::Corrupt(reason)) => Err(Failure::Final(self.hub.corrupt(self.digest, reason)).into()),
+            Some(Wrong::Corrupt(reason)) => {
+                Err(Failure::Final(self.hub.corrupt(&self.blob.digest, reason)).into())
+            }
             None => sent,
         }
     }
@@ -105,13 +105,13 @@ impl Upload<'_> {
     }
 
     async fn whole(&self, mut session: Url, source: Checked) -> Result<(), Refused> {
-        session.query_pairs_mut().append_pair("digest", &self.digest.to_string());
+        session.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
         let pieces = stream::try_unfold(source, |mut source| async {
             Ok::<_, io::Error>(source.next().await?.map(|piece| (piece, source)))
         });
         let body = Body::wrap_stream(pieces);
         let request = self.hub.http.client().put(session).header(CONTENT_TYPE, OCTETS);
-        let request = request.header(CONTENT_LENGTH, self.size).body(body);
+        let request = request.header(CONTENT_LENGTH, self.blob.size).body(body);
         self.end(self.hub.send(request, &self.hub.push_scope(self.name), &self.action()).await?).await
     }
 
@@ -132,7 +132,7 @@ impl Upload<'_> {
             session = self.location(&session, &response)?;
             sent = next;
         }
-        session.query_pairs_mut().append_pair("digest", &self.digest.to_string());
+        session.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
         let request = self.hub.http.client().put(session).header(CONTENT_LENGTH, 0);
         self.end(self.hub.send(request, &scope, &action).await?).await
     }
@@ -146,7 +146,7 @@ impl Upload<'_> {
     }
 
     fn broken_source(&self, source: io::Error) -> Failure {
-        Failure::Final(HubError::Source { digest: *self.digest, source })
+        Failure::Final(HubError::Source { digest: self.blob.digest, source })
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use async_trait::async_trait;
 use format::{Digest, Name, Tag};
 use hub::testing::Failing;
-use hub::{BlobReader, BlobSource, HubError, RawManifest, Registry, Selector};
+use hub::{BlobReader, HubError, Put, RawManifest, Registry, Selector, Upload};
 use tokio::io::AsyncReadExt;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,10 @@ impl Broken {
 impl Registry for Broken {
     fn location(&self) -> &str {
         self.inner.location()
+    }
+
+    async fn check_writable(&self, name: &Name) -> Result<(), HubError> {
+        self.inner.check_writable(name).await
     }
 
     async fn get_manifest(&self, name: &Name, which: &Selector) -> Result<Option<RawManifest>, HubError> {
@@ -91,14 +95,8 @@ impl Registry for Broken {
         }))
     }
 
-    async fn put_blob(
-        &self,
-        name: &Name,
-        digest: &Digest,
-        size: u64,
-        source: &dyn BlobSource,
-    ) -> Result<(), HubError> {
-        self.inner.put_blob(name, digest, size, source).await
+    async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
+        self.inner.put_blob(name, blob).await
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {
