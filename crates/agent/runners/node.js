@@ -18,7 +18,7 @@ const { Console } = require("console");
 const crypto = require("crypto");
 const fs = require("fs");
 const inspector = require("inspector");
-const { builtinModules, createRequire } = require("module");
+const { builtinModules, createRequire, syncBuiltinESMExports } = require("module");
 const net = require("net");
 const path = require("path");
 const { Writable } = require("stream");
@@ -438,6 +438,7 @@ function provide() {
   for (const [name, value] of Object.entries({ require, $import })) {
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
   }
+  watchStocks();
   Object.defineProperty(Math, "random", { value: random, writable: true, configurable: true });
 }
 
@@ -467,14 +468,36 @@ function next() {
   return result;
 }
 
+/// Functions that keep random numbers ready, and how many calls use up all that can be there and fetch new ones.
+const STOCKS = [
+  { owners: [crypto, Object.getPrototypeOf(crypto.webcrypto)], name: "randomUUID", calls: 128, used: false },
+  { owners: [crypto], name: "randomInt", calls: 1024, used: false },
+];
+
+/** From here on it is known which of the stocks have been opened: to use one up takes its time. */
+function watchStocks() {
+  for (const stock of STOCKS) {
+    for (const owner of stock.owners) {
+      const original = owner[stock.name];
+      owner[stock.name] = function (...args) {
+        stock.used = true;
+        return original.apply(this, args);
+      };
+    }
+  }
+  syncBuiltinESMExports();
+}
+
 /** Seeds `Math.random`, and lets all that OpenSSL and `crypto` have drawn in advance be forgotten. */
 function reseed(seed) {
   for (let n = 0; n < state.length; n++) state[n] = seed.readUInt32LE(4 * n);
   // OpenSSL would take up to an hour to draw on the kernel again. Loading this tells it to, each time.
   process.dlopen({ exports: {} }, path.join(__dirname, "reseed.node"));
-  // What `randomUUID` and `randomInt` keep ready: so many calls use up what is there, and some of the next.
-  for (let n = 0; n < 128; n++) crypto.randomUUID();
-  for (let n = 0; n < 1024; n++) crypto.randomInt(2);
+  for (const stock of STOCKS.filter(({ used }) => used)) {
+    // What is drawn here is nobody's; a bound is what `randomInt` wants.
+    for (let n = 0; n < stock.calls; n++) crypto[stock.name](stock.name === "randomInt" ? 2 : undefined);
+    stock.used = false;
+  }
 }
 
 function random() {

@@ -8,10 +8,16 @@
 #![allow(clippy::print_stdout, reason = "what a test says is its output")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[path = "recipes/code_interpreter.rs"]
+mod code_interpreter;
 mod harness;
 #[path = "recipes/journey.rs"]
 mod journey;
+#[path = "recipes/jupyter_kernel.rs"]
+mod jupyter_kernel;
 #[path = "recipes/measure.rs"]
 mod measure;
+#[path = "recipes/nodejs.rs"]
+mod nodejs;
 #[path = "recipes/python_numpy.rs"]
 mod python_numpy;

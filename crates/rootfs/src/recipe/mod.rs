@@ -165,6 +165,8 @@ pub enum Runner {
     Python,
     /// Node.js 18 or later, the `node` of the base.
     Node,
+    /// An IPython kernel, with the `python3`, ipykernel and jupyter_client of the base.
+    Jupyter,
 }
 
 /// What tells that the warm process is warm.

@@ -73,7 +73,7 @@ fn read_script(recipe: &Recipe) -> Result<Option<(Runner, Vec<u8>)>, Error> {
 /// The warm-up script's name beside the runner.
 fn warm_script(runner: Runner) -> &'static str {
     match runner {
-        Runner::Python => "warm.py",
+        Runner::Python | Runner::Jupyter => "warm.py",
         Runner::Node => "warm.js",
     }
 }
@@ -83,6 +83,7 @@ fn runner_command(runner: Runner) -> Vec<String> {
     let file = |name: &str| format!("{RUN_DIR}/{name}");
     let mut command = match runner {
         Runner::Python => vec!["python3".to_owned(), file("python.py")],
+        Runner::Jupyter => vec!["python3".to_owned(), file("jupyter.py")],
         Runner::Node => vec!["node".to_owned(), "--no-force-async-hooks-checks".to_owned(), file("node.js")],
     };
     command.push(file(warm_script(runner)));
