@@ -23,6 +23,7 @@ mod blocking;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod credentials;
+mod delivery;
 pub mod dir;
 mod error;
 mod http;
@@ -39,6 +40,7 @@ mod source;
 pub mod testing;
 
 pub use access::Access;
+pub use delivery::Delivered;
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
 pub use plan::{PlannedBlob, TransferPlan};

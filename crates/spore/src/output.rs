@@ -104,9 +104,13 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A plan of a push or a pull in a line: `sha256:… {way} /srv/hub: 3 of 9 blobs {act}, 12.00 MiB`.
 pub(crate) fn transfer_head(plan: &TransferPlan, way: &str, act: &str) -> String {
-    let TransferPlan { hub, snapshot, present, missing, .. } = plan;
-    let (count, all, bytes) = (missing.len(), present.len() + missing.len(), size(plan.missing_bytes()));
-    format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}")
+    let TransferPlan { hub, snapshot, missing, mountable, .. } = plan;
+    let (count, all, bytes) = (missing.len(), plan.blob_count(), size(plan.missing_bytes()));
+    let head = format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}");
+    match mountable.len() {
+        0 => head,
+        count => format!("{head}; {count} may be mounted, {}", size(plan.mountable_bytes())),
+    }
 }
 
 /// The plan in whole: below its head what it would transfer, a blob a line.

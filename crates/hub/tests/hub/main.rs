@@ -10,6 +10,7 @@ mod broken;
 mod conformance;
 mod damage;
 mod interrupted;
+mod mounts;
 mod registries;
 mod registry_faults;
 mod round_trip;
