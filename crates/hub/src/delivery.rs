@@ -4,7 +4,7 @@
 //! answer from a cache that it is there: so one byte of each blob that was not sent is asked for once the manifest is there,
 //! of all of them if the hub refuses the manifest, and what is missing is sent again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use format::{Digest, Name};
@@ -133,19 +133,24 @@ where
         Self { registry, transfer, origins, source, progress, put: Mutex::default() }
     }
 
-    /// Brings what is missing, `last` after all else: whoever finds it in the hub finds the others.
-    pub(crate) async fn send_missing(&self, last: &Digest) -> Result<(), SendError> {
+    /// Brings what is missing, `configs` after all else: whoever finds one in the hub finds what it names.
+    pub(crate) async fn send_missing(&self, configs: &HashSet<Digest>) -> Result<(), SendError> {
         let TransferPlan { missing, mountable, .. } = self.transfer;
-        let (config, rest): (Vec<_>, Vec<_>) =
-            mountable.iter().chain(missing).cloned().partition(|blob| blob.digest == *last);
+        let (last, rest): (Vec<_>, Vec<_>) =
+            mountable.iter().chain(missing).cloned().partition(|blob| configs.contains(&blob.digest));
         self.send_all(rest, self.origins).await?;
-        self.send_all(config, self.origins).await
+        self.send_all(last, self.origins).await
     }
 
-    /// Puts the manifest, and what the hub has no more of what it lists.
-    pub(crate) async fn put_manifest(&self, manifest: &RawManifest) -> Result<Delivered, SendError> {
+    /// Puts the manifest, and what the hub has no more of the blobs that it lists.
+    pub(crate) async fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        listed: &HashSet<Digest>,
+    ) -> Result<(), SendError> {
         let TransferPlan { name, present, missing, mountable, .. } = self.transfer;
-        let mut unsent: Vec<_> = present.iter().chain(mountable).cloned().collect();
+        let is_listed = |blob: &&PlannedBlob| listed.contains(&blob.digest);
+        let mut unsent: Vec<_> = present.iter().chain(mountable).filter(is_listed).cloned().collect();
         let mut refusal = None;
         for _ in 0..ROUNDS {
             let put = self.registry.put_manifest(name, manifest).await;
@@ -153,7 +158,7 @@ where
                 Ok(()) => self.gone(&unsent).await,
                 // A registry refuses a manifest when it has not all that this lists.
                 Err(HubError::Malformed { .. }) => {
-                    let all: Vec<_> = unsent.iter().chain(missing).cloned().collect();
+                    let all: Vec<_> = unsent.iter().chain(missing).filter(is_listed).cloned().collect();
                     self.gone(&all).await
                 }
                 Err(_) => Ok(Vec::new()),
@@ -162,7 +167,7 @@ where
             let gone = gone.map_err(of_manifest)?;
             if gone.is_empty() {
                 put.map_err(of_manifest)?;
-                return Ok(self.delivered());
+                return Ok(());
             }
             unsent.retain(|blob| !gone.contains(blob));
             refusal = put.err();
@@ -202,11 +207,11 @@ where
         }
     }
 
-    fn delivered(&self) -> Delivered {
-        let TransferPlan { present, missing, mountable, .. } = self.transfer;
+    /// What came of it so far.
+    pub(crate) fn delivered(&self) -> Delivered {
         let put = self.put.lock().unwrap_or_else(PoisonError::into_inner);
         let mut delivered = Delivered::default();
-        for blob in present.iter().chain(missing).chain(mountable) {
+        for blob in self.transfer.blobs() {
             let sum = match put.get(&blob.digest) {
                 Some(Put::Sent) => &mut delivered.sent_bytes,
                 Some(Put::Mounted) => &mut delivered.mounted_bytes,

@@ -61,17 +61,16 @@ impl TransferPlan {
         bytes(&self.mountable)
     }
 
-    /// All blobs of the snapshot.
-    #[must_use]
-    pub fn blob_count(&self) -> usize {
-        self.present.len() + self.missing.len() + self.mountable.len()
+    /// All blobs of what is transferred.
+    pub fn blobs(&self) -> impl Iterator<Item = &PlannedBlob> {
+        self.present.iter().chain(&self.missing).chain(&self.mountable)
     }
 
     /// Writes a line for the whole, then one for each blob that is going to be transferred. It reads `{verb} … {way}
     /// HUB`: `push … to`, `pull … from`.
     pub(crate) fn write(&self, out: &mut fmt::Formatter<'_>, verb: &str, way: &str) -> fmt::Result {
         let Self { hub, name, snapshot, missing, mountable, .. } = self;
-        let (count, all, bytes) = (missing.len(), self.blob_count(), self.missing_bytes());
+        let (count, all, bytes) = (missing.len(), self.blobs().count(), self.missing_bytes());
         write!(out, "{verb} {name}@{snapshot} {way} {hub}: {count} of {all} blobs, {bytes} bytes")?;
         if !mountable.is_empty() {
             let (count, bytes) = (mountable.len(), self.mountable_bytes());

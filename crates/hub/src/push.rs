@@ -158,13 +158,14 @@ impl PushPlan {
         };
         let delivery = Delivery::new(registry, &self.transfer, origins, progress, stored);
         let delivered = async {
-            delivery.send_missing(config).await?;
-            delivery.put_manifest(manifest).await
+            delivery.send_missing(&[*config].into()).await?;
+            let all = self.transfer.blobs().map(|blob| blob.digest).collect();
+            delivery.put_manifest(manifest, &all).await
         };
-        let delivered = match delivered.await {
-            Ok(delivered) => delivered,
-            Err(error) => return Err(self.explain(error).await?),
-        };
+        if let Err(error) = delivered.await {
+            return Err(self.explain(error).await?);
+        }
+        let delivered = delivery.delivered();
         let (store, hub, name) = (store.clone(), hub.clone(), name.clone());
         // What a later push can tell the hub. A hint: without it all is as well.
         blocking(move || store.add_origin(&snapshot, &hub, &name)).await.ok();

@@ -8,6 +8,7 @@
 
 mod broken;
 mod conformance;
+mod copies;
 mod damage;
 mod interrupted;
 mod mounts;

@@ -54,7 +54,8 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     let progress = Arc::new(Transfer::new(options, "pushing"));
     let pushed = interrupt::block_on(plan.execute(dest.tag.as_ref(), progress.clone()));
     progress.finish();
-    let Delivered { sent_bytes, mounted_bytes, skipped_bytes } = pushed?;
+    let delivered = pushed?;
+    let Delivered { sent_bytes, mounted_bytes, skipped_bytes } = delivered;
     let document = json!({
         "hub": place,
         "name": dest.name,
@@ -66,12 +67,7 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     });
     output::result(options.format, &document, || {
         let shown = Reference { hub: Some(hub.name), ..dest };
-        let (sent, there) = (output::size(sent_bytes), output::size(skipped_bytes));
-        let mounted = match mounted_bytes {
-            0 => String::new(),
-            bytes => format!("{} mounted, ", output::size(bytes)),
-        };
-        format!("{shown}  {digest}  sent {sent}, {mounted}{there} were there")
+        format!("{shown}  {digest}  {}", output::delivered(&delivered))
     });
     Ok(ExitCode::SUCCESS)
 }
