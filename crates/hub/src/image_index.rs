@@ -9,6 +9,8 @@ use format::Digest;
 use format::manifest::media_type;
 use serde::{Deserialize, Serialize};
 
+use crate::PlannedBlob;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageIndex {
@@ -40,12 +42,46 @@ impl ImageIndex {
     }
 
     /// The entries that can be snapshots: copiers may have dropped the artifact type, never changed it.
-    pub(crate) fn snapshots(self) -> Vec<Entry> {
-        let fits = |entry: &Entry| {
+    pub(crate) fn snapshots(&self) -> Vec<&Entry> {
+        let fits = |entry: &&Entry| {
             entry.media_type == media_type::MANIFEST
                 && entry.artifact_type.as_deref().is_none_or(|kind| kind == media_type::SNAPSHOT)
         };
-        self.manifests.into_iter().filter(fits).collect()
+        self.manifests.iter().filter(fits).collect()
+    }
+}
+
+/// The part of any OCI manifest that says what it needs.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Artifact {
+    pub(crate) config: Blob,
+    #[serde(default)]
+    layers: Vec<Blob>,
+}
+
+/// The part of a descriptor that decides.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Blob {
+    #[serde(default)]
+    media_type: String,
+    pub(crate) digest: Digest,
+    size: u64,
+}
+
+impl Artifact {
+    pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// All blobs, the config the last.
+    pub(crate) fn blobs(&self) -> Vec<PlannedBlob> {
+        let planned = |blob: &Blob| {
+            let role = format!("part of type {}", format::excerpt(&blob.media_type));
+            PlannedBlob { role, digest: blob.digest, size: blob.size }
+        };
+        let config = PlannedBlob { role: "config".to_owned(), ..planned(&self.config) };
+        self.layers.iter().map(planned).chain([config]).collect()
     }
 }
 

@@ -6,6 +6,7 @@
 //! dir        a hub in a folder
 //! push       plan, show, execute: store → hub
 //! pull       plan, show, execute: hub → store
+//! copy       plan, show, execute: hub → hub
 //! ```
 //!
 //! Invariants:
@@ -22,7 +23,9 @@ mod access;
 mod blocking;
 #[cfg(feature = "testing")]
 pub mod conformance;
+pub mod copy;
 pub mod credentials;
+mod delivery;
 pub mod dir;
 mod error;
 mod http;
@@ -39,6 +42,8 @@ mod source;
 pub mod testing;
 
 pub use access::Access;
+pub use copy::{CopyEnd, CopyError, CopyPlan, plan_copy};
+pub use delivery::Delivered;
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
 pub use plan::{PlannedBlob, TransferPlan};

@@ -75,6 +75,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Pull(Box<hub::PullError>),
     #[error(transparent)]
+    Copy(Box<hub::CopyError>),
+    #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
 }
 
@@ -94,6 +96,12 @@ impl From<hub::PushError> for CliError {
 impl From<hub::PullError> for CliError {
     fn from(error: hub::PullError) -> Self {
         Self::Pull(Box::new(error))
+    }
+}
+
+impl From<hub::CopyError> for CliError {
+    fn from(error: hub::CopyError) -> Self {
+        Self::Copy(Box::new(error))
     }
 }
 
@@ -132,6 +140,7 @@ impl CliError {
             Self::Hub(error) => hub_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
+            Self::Copy(error) => copy_kind(error),
             _ => Kind::Failed,
         }
     }
@@ -214,6 +223,18 @@ fn pull_kind(error: &hub::PullError) -> Kind {
         | PullError::Inconsistent { .. } => Kind::Verification,
         PullError::Hub(error) => hub_kind(error),
         PullError::Store(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn copy_kind(error: &hub::CopyError) -> Kind {
+    use hub::CopyError;
+    match error {
+        CopyError::NotFound { .. } | CopyError::Incomplete { .. } => Kind::NotFound,
+        CopyError::Manifest { .. } | CopyError::Invalid { .. } | CopyError::Corrupt { .. } => {
+            Kind::Verification
+        }
+        CopyError::Hub(error) => hub_kind(error),
         _ => Kind::Failed,
     }
 }

@@ -8,8 +8,10 @@
 
 mod broken;
 mod conformance;
+mod copies;
 mod damage;
 mod interrupted;
+mod mounts;
 mod registries;
 mod registry_faults;
 mod round_trip;
