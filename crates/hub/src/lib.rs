@@ -6,6 +6,7 @@
 //! dir        a hub in a folder
 //! push       plan, show, execute: store → hub
 //! pull       plan, show, execute: hub → store
+//! describe   what a hub's tags and snapshots are, read without a store
 //! ```
 //!
 //! Invariants:
@@ -23,6 +24,7 @@ mod blocking;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod credentials;
+pub mod describe;
 pub mod dir;
 mod error;
 mod http;
@@ -45,7 +47,7 @@ pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};
-pub use registry::{BlobReader, BlobSource, Put, RawManifest, Registry, Selector, Upload};
+pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;

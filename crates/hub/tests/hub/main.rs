@@ -9,6 +9,7 @@
 mod broken;
 mod conformance;
 mod damage;
+mod describe;
 mod interrupted;
 mod registries;
 mod registry_faults;
