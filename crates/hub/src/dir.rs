@@ -5,6 +5,7 @@
 //! oci-layout, index.json           what OCI tools read; index.json is derived from the tags
 //! blobs/sha256/HEX                 blobs, and manifests too: once per hub
 //! v2/NAME/manifests/{TAG,DIGEST}   manifests
+//! catalog.json, index.html         what people and their browsers read
 //! tmp/                             what is being written
 //! ```
 //!
@@ -27,12 +28,13 @@ use format::{Digest, Hasher, Name, Tag, limits};
 use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
-use crate::{BlobReader, CHUNK, HubError, Put, RawManifest, Registry, Selector, Upload};
+use crate::{BlobReader, CHUNK, HubError, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 mod file;
 mod folder;
 mod layout;
 mod manifests;
+mod pages;
 
 use file::DirError;
 use folder::TempFile;
@@ -157,6 +159,21 @@ impl Registry for DirHub {
 
     async fn names(&self) -> Result<Vec<Name>, HubError> {
         self.run(manifests::names).await
+    }
+
+    fn site(&self) -> Option<&dyn Site> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Site for DirHub {
+    async fn put_page(&self, page: Page, bytes: Vec<u8>) -> Result<(), HubError> {
+        self.run(move |layout| pages::put(layout, page, &bytes)).await
+    }
+
+    async fn refresh_index(&self) -> Result<(), HubError> {
+        self.run(pages::refresh_index).await
     }
 }
 

@@ -7,6 +7,7 @@
 //! push       plan, show, execute: store → hub
 //! pull       plan, show, execute: hub → store
 //! copy       plan, show, execute: hub → hub
+//! describe   what a hub's tags and snapshots are, read without a store
 //! ```
 //!
 //! Invariants:
@@ -26,6 +27,7 @@ pub mod conformance;
 pub mod copy;
 pub mod credentials;
 mod delivery;
+pub mod describe;
 pub mod dir;
 mod error;
 mod http;
@@ -50,7 +52,7 @@ pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};
-pub use registry::{BlobReader, BlobSource, Put, RawManifest, Registry, Selector, Upload};
+pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;

@@ -103,6 +103,24 @@ impl fmt::Debug for RawManifest {
     }
 }
 
+/// What hubs of files can hold besides snapshots, for people and web servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// `catalog.json`.
+    Catalog,
+    /// `index.html`.
+    Html,
+}
+
+/// The part of a hub of files (a folder, a bucket) that a browser reads.
+#[async_trait]
+pub trait Site: Send + Sync {
+    /// Writes a page, whole or not at all.
+    async fn put_page(&self, page: Page, bytes: Vec<u8>) -> Result<(), HubError>;
+    /// Derives `index.json` anew from all tags.
+    async fn refresh_index(&self) -> Result<(), HubError>;
+}
+
 /// A place that holds snapshots. `crate::conformance` (feature `testing`) says in code what is said here in words.
 ///
 /// A future of any method may be dropped at any point: what it was writing must not be visible then, unless it is
@@ -172,4 +190,20 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`HubError::Unsupported`] where hubs of this kind do not tell; if they cannot be listed.
     async fn names(&self) -> Result<Vec<Name>, HubError>;
+
+    /// Where pages for a browser go; none where hubs of this kind hold none.
+    fn site(&self) -> Option<&dyn Site> {
+        None
+    }
+}
+
+impl Page {
+    /// Its name in a hub of files.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Catalog => "catalog.json",
+            Self::Html => "index.html",
+        }
+    }
 }

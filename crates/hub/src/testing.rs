@@ -9,10 +9,12 @@
 mod background;
 mod head;
 pub mod proxy;
+mod publish;
 pub mod registry;
 mod sample;
 pub mod token;
 
+pub use publish::publish;
 pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
 
 /// Nobody, who trusts the system's authorities alone.

@@ -68,7 +68,7 @@ fn write(hub: &Writable, folder: &Folder, file_name: &str, manifest: &RawManifes
 }
 
 /// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.
-fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
+pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     let locked = hub.names()?;
     locked.lock()?;
     let mut entries = Vec::new();

@@ -7,13 +7,12 @@ use format::map::MapBuilder;
 use format::{Config, Descriptor, Digest, Manifest, Map, Maps, Name, SnapshotError, limits, snapshot};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use store::{Lease, Store};
-use tokio::io::AsyncReadExt;
 
 use super::manifest::Finder;
 use super::{Ends, PullError, PullPlan};
 use crate::blocking::blocking;
 use crate::plan::Roles;
-use crate::{HubError, PlannedBlob, REQUESTS, Registry, Selector, TRANSFERS, TransferPlan};
+use crate::{HubError, PlannedBlob, REQUESTS, Registry, Selector, TRANSFERS, TransferPlan, describe};
 
 /// Maps, then the config, as they came from the hub: verified, and not stored yet.
 pub(super) type Fetched = Vec<(Digest, Vec<u8>)>;
@@ -205,21 +204,8 @@ impl Survey<'_> {
             let (store, digest) = (self.store.clone(), blob.digest);
             return Ok(blocking(move || store.read_blob(&digest, limit)).await?);
         }
-        let reader = self.registry.get_blob(self.name, &blob.digest, 0..blob.size).await?;
-        let Some(reader) = reader else {
-            return Err(self.incomplete(vec![blob]));
-        };
-        let mut bytes = Vec::new();
-        let read = reader.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).await;
-        read.map_err(|source| PullError::BrokeOff { hub: self.hub(), blob: blob.clone(), source })?;
-        if bytes.len() as u64 != blob.size {
-            return Err(PullError::WrongSize { place: self.hub(), blob, found: bytes.len() as u64 });
-        }
-        let (found, bytes) = blocking(move || (Digest::of(&bytes), bytes)).await;
-        if found != blob.digest {
-            return Err(PullError::Corrupt { hub: self.hub(), blob, found });
-        }
-        Ok(bytes)
+        let bytes = describe::small(&**self.registry, self.name, &blob).await?;
+        bytes.ok_or_else(|| self.incomplete(vec![blob]))
     }
 
     fn planned(&self, roles: &Roles, digests: &HashSet<Digest>) -> Vec<PlannedBlob> {

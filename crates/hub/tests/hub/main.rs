@@ -10,6 +10,7 @@ mod broken;
 mod conformance;
 mod copies;
 mod damage;
+mod describe;
 mod interrupted;
 mod mounts;
 mod registries;
