@@ -37,6 +37,7 @@ mod manifests;
 use file::DirError;
 use folder::TempFile;
 use layout::Layout;
+pub(crate) use layout::{LAYOUT, LAYOUT_FILE};
 
 /// A hub in a folder.
 #[derive(Debug, Clone)]

@@ -9,6 +9,9 @@ use format::Digest;
 use format::manifest::media_type;
 use serde::{Deserialize, Serialize};
 
+/// The annotation of an entry of `index.json` that says `NAME:TAG`.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ImageIndex {
