@@ -10,6 +10,8 @@ use format::manifest::media_type;
 use serde::{Deserialize, Serialize};
 
 use crate::PlannedBlob;
+/// The annotation of an entry of `index.json` that says `NAME:TAG`.
+pub(crate) const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

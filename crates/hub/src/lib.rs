@@ -4,6 +4,8 @@
 //! location   what --hub says, parsed; opens a ...
 //! registry   the trait that every kind of hub implements, kept small for those who do
 //! dir        a hub in a folder
+//! oci        a hub that is an OCI registry
+//! web        a hub that a web server gives out
 //! push       plan, show, execute: store → hub
 //! pull       plan, show, execute: hub → store
 //! copy       plan, show, execute: hub → hub
@@ -42,6 +44,7 @@ mod registry;
 mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod web;
 
 pub use access::Access;
 pub use copy::{CopyEnd, CopyError, CopyPlan, plan_copy};

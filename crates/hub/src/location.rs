@@ -10,6 +10,7 @@ use format::{Digest, HubName, ReferenceError};
 
 use crate::dir::DirHub;
 use crate::oci::{OciHub, OciLocation};
+use crate::web::{WebHub, WebLocation};
 use crate::{Access, HubError, Registry};
 
 /// How the names of folders begin.
@@ -22,6 +23,8 @@ pub enum HubLocation {
     Folder(PathBuf),
     /// An OCI registry.
     Registry(OciLocation),
+    /// A web server.
+    Web(WebLocation),
 }
 
 /// Why a text is not the location of a hub.
@@ -29,7 +32,8 @@ pub enum HubLocation {
 pub enum LocationError {
     /// A kind of hub that is not known here.
     #[error(
-        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or oci:// and a registry"
+        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, oci:// and a registry, or https:// and a \
+         web server"
     )]
     Unsupported {
         /// What was given.
@@ -53,9 +57,9 @@ pub enum LocationError {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// It is a part of a registry, and references name registries.
+    /// It is a part of a host, and references name hosts.
     #[error(
-        "{text}: give it an alias under [hubs] of the configuration, or give the registry and the whole name"
+        "{text}: give it an alias under [hubs] of the configuration, or, of a registry, its host and the whole name"
     )]
     NeedsAlias {
         /// The location.
@@ -88,6 +92,11 @@ impl HubLocation {
                     percent_decode(path).ok_or_else(|| invalid("% must be followed by two digits"))?;
                 Self::folder(Path::new(&OsString::from_vec(bytes)))
             }
+            Some((scheme, _)) if WebLocation::has_scheme(scheme) => {
+                let shown = || format!("{scheme}://…");
+                let location = WebLocation::parse(text);
+                location.map(Self::Web).map_err(|reason| LocationError::Invalid { text: shown(), reason })
+            }
             Some((scheme, rest)) => match OciLocation::parse(scheme, rest) {
                 Some(location) => Ok(Self::Registry(location?)),
                 None => Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() }),
@@ -116,11 +125,16 @@ impl HubLocation {
                 Ok(format!("{FOLDER_NAME}{short}").parse()?)
             }
             Self::Registry(registry) if registry.prefix().is_none() => Ok(registry.host().clone()),
+            Self::Web(web) => match web.hub_name() {
+                Some(name) => Ok(name?),
+                None => Err(LocationError::NeedsAlias { text: self.to_string() }),
+            },
             Self::Registry(_) => Err(LocationError::NeedsAlias { text: self.to_string() }),
         }
     }
 
-    /// The registry that a reference means by its first component, if that is not the name of a folder.
+    /// The registry that a reference means by its first component, if that is not the name of a folder. A host of
+    /// references is a registry's: web servers are found by their URL, an alias, or the origin of what was pulled there.
     #[must_use]
     pub fn of_name(name: &HubName) -> Option<Self> {
         let is_host = !name.is_local() && !name.as_str().starts_with(FOLDER_NAME);
@@ -134,6 +148,7 @@ impl fmt::Display for HubLocation {
         let path = match self {
             Self::Folder(path) => path,
             Self::Registry(registry) => return registry.fmt(out),
+            Self::Web(web) => return web.fmt(out),
         };
         if let Some(text) = path.to_str() {
             return out.write_str(text);
@@ -157,6 +172,7 @@ pub fn open(location: &HubLocation, access: &Access) -> Result<Arc<dyn Registry>
     Ok(match location {
         HubLocation::Folder(path) => Arc::new(DirHub::new(path.clone(), location.to_string())),
         HubLocation::Registry(registry) => Arc::new(OciHub::new(registry, access)?),
+        HubLocation::Web(web) => Arc::new(WebHub::new(web, access)?),
     })
 }
 
@@ -244,11 +260,13 @@ mod tests {
 
     #[test]
     fn other_kinds_are_named() {
-        for text in ["s3://bucket", "https://hub.example/", "HTTP://x"] {
+        for text in ["s3://bucket", "ftp://hub.example/", "HTTP://x"] {
             let error = HubLocation::parse(text).unwrap_err().to_string();
             assert!(error.contains("not supported by this version"), "{error}");
         }
-        for text in ["", "file://srv/hub", "file:///%2", "file:///%+1"] {
+        let error = HubLocation::parse("https://me:s3cret@hub.example").unwrap_err().to_string();
+        assert!(!error.contains("s3cret") && error.contains("spore login"), "{error}");
+        for text in ["", "https://", "file://srv/hub", "file:///%2", "file:///%+1"] {
             assert!(matches!(HubLocation::parse(text), Err(LocationError::Invalid { .. })), "{text}");
         }
     }
