@@ -5,9 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use format::Digest;
 use format::manifest::media_type;
+use format::{Digest, Name, Tag};
 use serde::{Deserialize, Serialize};
+
+use crate::RawManifest;
+
+/// The annotation of an index that says what leads to an entry: `NAME:TAG`.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +44,16 @@ impl ImageIndex {
         serde_json::from_slice(bytes)
     }
 
+    /// With this entry in place of that of the same tag.
+    pub(crate) fn with(mut self, entry: Option<Entry>) -> Self {
+        if let Some(entry) = entry {
+            self.manifests.retain(|old| old.annotations.get(REF_NAME) != entry.annotations.get(REF_NAME));
+            self.manifests.push(entry);
+            self.manifests.sort_by(|a, b| a.annotations.get(REF_NAME).cmp(&b.annotations.get(REF_NAME)));
+        }
+        self
+    }
+
     /// The entries that can be snapshots: copiers may have dropped the artifact type, never changed it.
     pub(crate) fn snapshots(self) -> Vec<Entry> {
         let fits = |entry: &Entry| {
@@ -46,6 +61,20 @@ impl ImageIndex {
                 && entry.artifact_type.as_deref().is_none_or(|kind| kind == media_type::SNAPSHOT)
         };
         self.manifests.into_iter().filter(fits).collect()
+    }
+}
+
+impl Entry {
+    /// What leads to a manifest by its tag; `None` for what is no manifest: whoever pulls it is told.
+    pub(crate) fn of_tag(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Self> {
+        let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known)?;
+        Some(Self {
+            media_type: kind.media_type,
+            digest: manifest.digest(),
+            size: manifest.bytes().len() as u64,
+            artifact_type: kind.artifact_type,
+            annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
+        })
     }
 }
 

@@ -4,8 +4,11 @@
 //! location   what --hub says, parsed; opens a ...
 //! registry   the trait that every kind of hub implements, kept small for those who do
 //! dir        a hub in a folder
+//! bucket     a hub in a bucket of an S3-compatible store
+//! oci        a hub that is an OCI registry
 //! push       plan, show, execute: store → hub
 //! pull       plan, show, execute: hub → store
+//! prune      plan, show, execute: what no tag of a hub needs goes
 //! ```
 //!
 //! Invariants:
@@ -20,6 +23,7 @@
 
 mod access;
 mod blocking;
+pub mod bucket;
 #[cfg(feature = "testing")]
 pub mod conformance;
 pub mod credentials;
@@ -31,8 +35,10 @@ mod location;
 pub mod oci;
 mod plan;
 pub mod progress;
+pub mod prune;
 pub mod pull;
 pub mod push;
+mod random;
 mod registry;
 mod source;
 #[cfg(feature = "testing")]
@@ -43,9 +49,10 @@ pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
 pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
+pub use prune::{PruneError, PrunePlan, Pruned, plan_prune};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};
-pub use registry::{BlobReader, BlobSource, Put, RawManifest, Registry, Selector, Upload};
+pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;

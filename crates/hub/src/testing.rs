@@ -7,7 +7,9 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking, its helpers too")]
 
 mod background;
+pub mod garage;
 mod head;
+mod process;
 pub mod proxy;
 pub mod registry;
 mod sample;
@@ -20,6 +22,7 @@ pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
 pub fn no_access() -> crate::Access {
     crate::Access {
         credentials: crate::credentials::Credentials::from_files(Vec::new()),
+        aws: crate::bucket::AwsEnvironment::default(),
         authorities: Vec::new(),
     }
 }

@@ -12,7 +12,6 @@ use crate::image_index::{Entry, ImageIndex, Kind};
 use crate::{RawManifest, Selector};
 
 const INDEX_FILE: &str = "index.json";
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Option<RawManifest>, DirError> {
     layout.check()?;
@@ -77,7 +76,7 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
             let path = layout.manifests_path(&name).join(tag.as_str());
             match read_manifest(&path) {
                 Ok(manifest) => {
-                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)));
+                    entries.extend(manifest.and_then(|manifest| Entry::of_tag(&manifest, &name, &tag)));
                 }
                 // One file that somebody put there must not stop all others from pushing.
                 Err(DirError::Malformed { .. }) => {}
@@ -91,18 +90,6 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)
-}
-
-/// `None` for a file that is no manifest: whoever pulls it is told.
-fn index_entry(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Entry> {
-    let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known)?;
-    Some(Entry {
-        media_type: kind.media_type,
-        digest: manifest.digest(),
-        size: manifest.bytes().len() as u64,
-        artifact_type: kind.artifact_type,
-        annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
-    })
 }
 
 pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {

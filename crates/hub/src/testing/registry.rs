@@ -5,7 +5,6 @@
 //! port is ever guessed. It keeps no cache: what a test does to its files is what it serves.
 
 mod config;
-mod process;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 use format::Digest;
 use tempfile::TempDir;
 
-use self::process::Process;
+use super::process::Process;
 use super::token::{TokenOptions, TokenServer};
 
 /// The only user that registries and token servers know.
@@ -92,7 +91,10 @@ impl RealRegistry {
         };
         config::write_config(folder.path(), options, tokens.as_ref());
         let log = folder.path().join("log");
-        let process = Process::start(&folder.path().join("config.yml"), &log);
+        // Its settings could also come from variables named REGISTRY_...: it is given none.
+        let file = folder.path().join("config.yml");
+        let process =
+            Process::start(Path::new("docker-registry"), &["serve".as_ref(), file.as_os_str()], &log);
         let addr = wait_until_it_answers(&process, &log);
         Some(Self { process: Some(process), tokens, folder, addr, tls: options.tls })
     }

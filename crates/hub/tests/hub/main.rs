@@ -7,6 +7,7 @@
 )]
 
 mod broken;
+mod buckets;
 mod conformance;
 mod damage;
 mod interrupted;

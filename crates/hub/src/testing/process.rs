@@ -1,5 +1,6 @@
-//! The server's process, and that it never outlives the test's.
+//! The process of a real server, and that it never outlives the test's.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,12 +19,11 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `docker-registry serve` with its output in the file `log`.
-    pub(super) fn start(config: &Path, log: &Path) -> Self {
+    /// Starts `program` with its output in the file `log`, and with PATH alone of this process's variables.
+    pub(super) fn start(program: &Path, arguments: &[&OsStr], log: &Path) -> Self {
         let log = File::create(log).expect("a file can be made in a new folder");
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "docker-registry", "serve"]).arg(config);
-        // Its settings can also come from variables named REGISTRY_...
+        command.args(["--pdeathsig", "KILL"]).arg(program).args(arguments);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("an open file can be shared")).stderr(log);
         let (stop, stopped) = mpsc::channel();
