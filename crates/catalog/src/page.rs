@@ -93,7 +93,8 @@ impl<'a> NameView<'a> {
     fn new(shelf: &'a Shelf<'a>, entry: &'a NameEntry) -> Self {
         let mut recent: Vec<Release<'a>> = Vec::new();
         for tag in &entry.tags {
-            let same = |release: &&mut Release<'_>| tag.digest.is_some() && release.entry.digest == tag.digest;
+            let same =
+                |release: &&mut Release<'_>| tag.digest.is_some() && release.entry.digest == tag.digest;
             match recent.iter_mut().find(same) {
                 Some(release) => release.tags.push(&tag.tag),
                 None => recent.push(Release::new(shelf, &entry.name, tag)),
@@ -248,7 +249,11 @@ fn size(bytes: u64) -> String {
         tenths /= 1024;
     }
     let unit = unit.copied().unwrap_or_default();
-    if tenths >= 1000 { format!("{} {unit}", tenths / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+    if tenths >= 1000 {
+        format!("{} {unit}", tenths / 10)
+    } else {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    }
 }
 
 fn counted(count: usize, what: &str) -> String {

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 mod background;
 mod certificates;
+pub mod garage;
 mod head;
 pub mod nginx;
 mod process;
@@ -24,8 +25,8 @@ pub mod registry;
 mod sample;
 pub mod token;
 
-pub use publish::publish;
 pub use certificates::write_certificates;
+pub use publish::publish;
 pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
 
 /// Nobody, who trusts the system's authorities alone.
@@ -33,6 +34,7 @@ pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
 pub fn no_access() -> crate::Access {
     crate::Access {
         credentials: crate::credentials::Credentials::from_files(Vec::new()),
+        aws: crate::bucket::AwsEnvironment::default(),
         authorities: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use super::file::{self, DirError};
 use super::folder::Folder;
 use super::layout::{Layout, MANIFESTS, Writable};
 use super::read_manifest;
-use crate::image_index::{Entry, ImageIndex, Kind, REF_NAME};
+use crate::image_index::{Entry, ImageIndex, Kind};
 use crate::{RawManifest, Selector};
 
 const INDEX_FILE: &str = "index.json";
@@ -86,7 +86,7 @@ pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirErro
             let path = layout.manifests_path(&name).join(tag.as_str());
             match read_manifest(&path) {
                 Ok(manifest) => {
-                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)));
+                    entries.extend(manifest.and_then(|manifest| Entry::of_tag(&manifest, &name, &tag)));
                 }
                 // One file that somebody put there must not stop all others from pushing.
                 Err(DirError::Malformed { .. }) => {}
@@ -104,18 +104,6 @@ fn place_index(hub: &Writable, entries: Vec<Entry>) -> Result<(), DirError> {
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)
-}
-
-/// `None` for a file that is no manifest: whoever pulls it is told.
-fn index_entry(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Entry> {
-    let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known)?;
-    Some(Entry {
-        media_type: kind.media_type,
-        digest: manifest.digest(),
-        size: manifest.bytes().len() as u64,
-        artifact_type: kind.artifact_type,
-        annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
-    })
 }
 
 pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {

@@ -1,5 +1,6 @@
 //! The process of a server, and that it never outlives the test's.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -31,10 +32,10 @@ pub(super) struct Process {
 impl Process {
     /// A command that starts `program` so that it ends with this process. Nothing of our environment reaches it: servers
     /// take settings from variables, too.
-    pub(super) fn command(program: &str, end: End) -> Command {
+    pub(super) fn command(program: impl AsRef<OsStr>, end: End) -> Command {
         let mut command = Command::new("setpriv");
         let signal = if end == End::Kill { "KILL" } else { "TERM" };
-        command.args(["--pdeathsig", signal, program]);
+        command.args(["--pdeathsig", signal]).arg(program);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.stdin(Stdio::null());
         command

@@ -8,6 +8,7 @@
 )]
 
 mod broken;
+mod buckets;
 mod conformance;
 mod copies;
 mod damage;

@@ -20,7 +20,7 @@ fn location(registry: &RealRegistry) -> HubLocation {
 /// As somebody who has logged in as the user, or as `password` would have it.
 fn access(registry: &RealRegistry, password: &str) -> (tempfile::TempDir, Access) {
     let (folder, credentials) = auth_file(&registry.host(), password);
-    let mut access = Access { credentials, authorities: Vec::new() };
+    let mut access = Access { credentials, ..no_access() };
     if let Some(ca) = registry.ca() {
         access.trust(&ca).unwrap();
     }
@@ -45,7 +45,7 @@ fn encode(text: &str) -> String {
 pub(crate) fn open_at(host: &str, password: &str) -> (tempfile::TempDir, Arc<dyn Registry>) {
     let (folder, credentials) = auth_file(host, password);
     let location = HubLocation::parse(&format!("oci://{host}")).unwrap();
-    let hub = hub::open(&location, &Access { credentials, authorities: Vec::new() }).unwrap();
+    let hub = hub::open(&location, &Access { credentials, ..no_access() }).unwrap();
     (folder, hub)
 }
 
