@@ -59,14 +59,14 @@ pub use location::{HubLocation, LocationError, open};
 pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use prune::{PruneError, PrunePlan, Pruned, plan_prune};
-pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
+pub use pull::{PullError, PullPlan, Pulled, Source, TagAs, fetch_missing, plan_pull, plan_pull_from};
 pub use push::{PushError, PushPlan, plan_push};
 pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;
 
-/// Requests without a body that are under way at once.
+/// Requests of one hub that are under way at once.
 const REQUESTS: usize = 16;
 
 /// Bytes of a blob that are held in memory while it is transferred.

@@ -166,7 +166,7 @@ impl Progress for Sums {
             Event::Started { bytes, .. } => counts.announced = bytes,
             Event::Moved { bytes, .. } => counts.moved += bytes,
             Event::BlobDone { .. } => counts.done += 1,
-            Event::BlobStarted { .. } | Event::Waiting { .. } => {}
+            _ => {}
         }
     }
 }

@@ -16,8 +16,9 @@ use format::map::{Extent, MapBlob};
 use super::{LayoutError, bytes, read_index};
 use crate::Store;
 
-/// Pieces in memory at a time: 4 MiB of them. Tests have small maps, and are to see more than one batch.
-const BATCH_PIECES: usize = if cfg!(test) { 50 } else { 1 << 18 };
+/// Pages that are written at a time, 64 MiB of them: each piece has one at least. Tests have small maps, and are to see
+/// more than one batch.
+const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 14 };
 
 /// Part of an extent that lies in one frame. A map, a blob and a frame have fewer than 2^32 pages each.
 #[derive(Debug, Clone, Copy)]
@@ -30,24 +31,31 @@ struct Piece {
     start: u32,
 }
 
-/// Writes all pages that `extents`, sorted by page, want from `blob`.
+/// Writes all pages that `extents`, sorted by page, want from `blob`. Of extents that are sorted by where they lie in the
+/// address space, too, as those of a layer, `on_written` is told the page up to which they are written.
 pub(super) fn write_blob<'a>(
     store: &Store,
     blob: &MapBlob,
     extents: impl Iterator<Item = &'a Extent>,
     out: &File,
+    on_written: &mut dyn FnMut(u64),
 ) -> Result<(), LayoutError> {
     let file = store.open_blob(&blob.digest)?;
     let index = read_index(&file, blob)?;
     let at_blob = |source| LayoutError::Frame { blob: blob.digest, source };
     let mut pieces = extents.flat_map(|extent| cut(&index, extent));
     loop {
-        let mut batch = pieces.by_ref().take(BATCH_PIECES).collect::<Result<Vec<_>, _>>().map_err(at_blob)?;
-        if batch.is_empty() {
-            return Ok(());
+        let (mut batch, mut pages) = (Vec::new(), 0);
+        while pages < BATCH_PAGES
+            && let Some(piece) = pieces.next().transpose().map_err(at_blob)?
+        {
+            pages += piece.pages;
+            batch.push(piece);
         }
+        let Some(last) = batch.last().copied() else { return Ok(()) };
         batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
         write_batch(blob, &file, &index, &batch, out)?;
+        on_written(u64::from(last.start) + u64::from(last.pages));
     }
 }
 
