@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench install-deps
+.PHONY: help demo build test test-recipes check bench install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ build: install-deps ## target/release/spore: one executable, the guest's agent i
 test: ## all checks and tests; names at its end what it skipped
 	scripts/install-deps.sh --tests
 	scripts/test.sh
+
+test-recipes: ## every recipe baked, pushed, pulled, forked, used; and what that cost
+	scripts/install-deps.sh --tests
+	scripts/test-recipes.sh
 
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
