@@ -2,6 +2,7 @@
 run in a fork needs is in memory, and leaves `test(*arguments)` for `spore eval`."""
 
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,7 @@ def test(*arguments, cwd="/work"):
             os.dup2(write, 1)
             os.dup2(write, 2)
             sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+            random.seed()
             os.chdir(cwd)
             sys.path.insert(0, cwd)
             status = int(pytest.main(list(arguments)))
@@ -74,4 +76,6 @@ def _rehearse():
                 raise RuntimeError(f"pytest ended with {status}: one test of its own is to fail")
 
 
+os.mkdir("/work")
+os.chdir("/work")
 _rehearse()

@@ -8,10 +8,16 @@
 #![allow(clippy::print_stdout, reason = "what a test says is its output")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[path = "recipes/browser.rs"]
+mod browser;
+#[path = "recipes/coding_agent.rs"]
+mod coding_agent;
 mod harness;
 #[path = "recipes/journey.rs"]
 mod journey;
 #[path = "recipes/measure.rs"]
 mod measure;
+#[path = "recipes/postgres.rs"]
+mod postgres;
 #[path = "recipes/python_numpy.rs"]
 mod python_numpy;
