@@ -32,6 +32,9 @@ fn uses(spore: &Spore, forks: &[String]) {
     for id in forks {
         assert_eq!(page(spore, id, "document.title"), format!("\"{id}\""), "another fork's page");
     }
+    // As it is run in the forks of a branch, whose page is what they are for.
+    spore.run(["exec", one, "--", "renew-browser"]).succeeds();
+    assert_eq!(page(spore, one, "document.title"), format!("\"{one}\""), "a page in use was closed");
     let (of_one, of_other) = (screenshot(spore, one, None), screenshot(spore, other, None));
     assert!(of_one != of_other, "forks with unlike pages show the same");
     let same = "data:text/html,<h1>the same</h1>";
