@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench install-deps
+.PHONY: help demo build test test-recipes check bench hub install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +21,18 @@ test: ## all checks and tests; names at its end what it skipped
 	scripts/install-deps.sh --tests
 	scripts/test.sh
 
+test-recipes: ## every recipe baked, pushed, pulled, forked, used; and what that cost
+	scripts/install-deps.sh --tests
+	scripts/test-recipes.sh
+
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
 
 bench: build ## measure
 	bench/run
+
+hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, or oci://... (RECIPES="a b": only those)
+	scripts/hub.sh "$(HUB)" $(RECIPES)
 
 install-deps: ## install what building and running need (Debian 12)
 	scripts/install-deps.sh

@@ -29,7 +29,7 @@ pub mod processes;
 pub mod recipes;
 pub mod run;
 pub mod shared;
-mod spore;
+pub mod spore;
 pub mod words;
 
 pub use spore::Spore;
