@@ -104,7 +104,9 @@ mod tests {
         }
         assert!(Heading::new("", "/srv/a\nb").is_err());
         assert!(Heading::new("", "").is_err());
-        for url in ["https://hub.example/", "oci://hub.example/team", "s3://bucket/path", "http://localhost:80"] {
+        for url in
+            ["https://hub.example/", "oci://hub.example/team", "s3://bucket/path", "http://localhost:80"]
+        {
             assert_eq!(Heading::at_url("", url).unwrap().hub(), url.trim_end_matches('/'));
         }
     }

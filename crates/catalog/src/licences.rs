@@ -77,7 +77,8 @@ impl Family {
     /// The family of a package: of all that it declares, the one that asks the most, also where one could choose.
     #[must_use]
     pub fn of(licences: &[String]) -> Self {
-        let is_separator = |c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | ';' | '/' | '|' | '&');
+        let is_separator =
+            |c: char| c.is_whitespace() || matches!(c, '(' | ')' | ',' | ';' | '/' | '|' | '&');
         let words = licences.iter().flat_map(|licence| licence.split(is_separator));
         words.filter_map(Self::of_word).max().unwrap_or(Self::Unknown)
     }

@@ -172,7 +172,8 @@ fn snapshot(description: &Description) -> Snapshot {
         licences: package.licences.iter().filter_map(|licence| Text::some(licence)).collect(),
         source: Text::new(&package.source),
     };
-    let tool = |(name, version): (&String, &String)| Tool { name: Text::new(name), version: Text::new(version) };
+    let tool =
+        |(name, version): (&String, &String)| Tool { name: Text::new(name), version: Text::new(version) };
     Snapshot {
         digest: *digest,
         title: says(annotation::TITLE).and_then(Text::some),

@@ -35,12 +35,7 @@ impl Blobs {
             *part = part.saturating_add(blob.size);
         }
         let blobs = manifest.blobs().map(|blob| (blob.digest, blob.size));
-        Self {
-            snapshot: *digest,
-            blobs: blobs.chain([(*digest, *manifest_bytes)]).collect(),
-            memory,
-            disks,
-        }
+        Self { snapshot: *digest, blobs: blobs.chain([(*digest, *manifest_bytes)]).collect(), memory, disks }
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -147,8 +142,10 @@ mod tests {
 
     #[test]
     fn sizes_of_strangers_do_not_overflow() {
-        let all =
-            [blobs("a", &[("x", u64::MAX), ("y", u64::MAX)]), blobs("b", &[("x", u64::MAX), ("y", u64::MAX)])];
+        let all = [
+            blobs("a", &[("x", u64::MAX), ("y", u64::MAX)]),
+            blobs("b", &[("x", u64::MAX), ("y", u64::MAX)]),
+        ];
         let (usage, bytes) = usage(&all);
         assert_eq!((usage[0].sizes.shared, bytes), (u64::MAX, u64::MAX));
     }

@@ -189,12 +189,7 @@ fn variants(listing: &mut Listing, sketch: &Sketch<'_>) -> Result<(), CatalogErr
     let variants = [tcg.digest, kvm.digest];
     listing.add_snapshot(&tcg)?;
     listing.add_snapshot(&kvm)?;
-    listing.add_tag(
-        &name(sketch.name),
-        tag(sketch.version),
-        Some(Digest::of(b"index")),
-        variants.map(Ok),
-    )
+    listing.add_tag(&name(sketch.name), tag(sketch.version), Some(Digest::of(b"index")), variants.map(Ok))
 }
 
 impl Sketch<'_> {

@@ -90,7 +90,10 @@ mod tests {
 
     #[test]
     fn what_would_be_obeyed_is_seen() {
-        assert_eq!(Text::new("a\u{202e}b\u{200b}\u{7}\u{feff}").as_str(), "a⟨U+202E⟩b⟨U+200B⟩⟨U+0007⟩⟨U+FEFF⟩");
+        assert_eq!(
+            Text::new("a\u{202e}b\u{200b}\u{7}\u{feff}").as_str(),
+            "a⟨U+202E⟩b⟨U+200B⟩⟨U+0007⟩⟨U+FEFF⟩"
+        );
         assert_eq!(Text::new(" a\nb\tc ").as_str(), "a b c");
         assert_eq!(Text::new("naïve 数 שלום <b>").as_str(), "naïve 数 שלום <b>");
     }

@@ -90,8 +90,11 @@ impl Describer {
     /// the parts do not belong together, or the hub fails.
     pub async fn snapshot(&self, name: &Name, digest: &Digest) -> Result<Description, PullError> {
         let raw = self.manifest(name, &Selector::Digest(*digest)).await?;
-        let manifest = Manifest::parse(raw.bytes())
-            .map_err(|source| PullError::Manifest { name: name.clone(), digest: *digest, source })?;
+        let manifest = Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
+            name: name.clone(),
+            digest: *digest,
+            source,
+        })?;
         let manifest_bytes = raw.bytes().len() as u64;
         drop(raw);
         let reader = Reader { registry: &*self.registry, name, snapshot: *digest, manifest: &manifest };

@@ -27,7 +27,8 @@ async fn variants_are_listed_once() {
     let digest = world.sample.digest;
     let entry = |media_type: &str| serde_json::json!({"mediaType": media_type, "digest": digest, "size": 1});
     let put = async |entries: &[serde_json::Value]| {
-        let index = serde_json::json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries});
+        let index =
+            serde_json::json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries});
         let index = RawManifest::new(index.to_string().into_bytes()).unwrap();
         world.hub().put_tag(&name(), &tag(), &index).await.unwrap();
         index.digest()
