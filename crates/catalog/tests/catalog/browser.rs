@@ -58,16 +58,12 @@ fn one_can_search() {
     assert!(!all.contains("<form id=\"search\" role=\"search\" hidden"));
     assert_eq!(all.matches(">Copy</button>").count(), all.matches("<p class=\"command\">").count());
     for (query, names) in [
-        ("#q=numpy", &["python-numpy"][..]),
-        ("#q=Python-NUMPY", &["python-numpy"]),
+        ("#q=Python-NUMPY", &["python-numpy"][..]),
         ("#q=pandas", &["code-interpreter", "jupyter-kernel"]),
-        ("#q=postgresql", &["postgres"]),
-        ("#q=18.20", &["nodejs"]),
         ("#q=kvm", &["nodejs"]),
         ("#q=pytest%20expat", &["coding-agent"]),
         ("#q=gpl%20chromium", &["browser"]),
         ("#q=nothing-has-this", &[]),
-        ("#q=%3Cscript%3E", &[]),
         ("#q=%", &NAMES),
     ] {
         assert_eq!(shown(&search(query)), names, "{query}");
