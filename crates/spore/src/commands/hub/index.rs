@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use catalog::{Catalog, CatalogError, Heading};
 use clap::Args;
-use hub::{HubError, Page, Registry};
+use hub::{Page, Registry};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -61,18 +61,27 @@ pub(crate) fn run(options: &Options, args: &IndexArgs) -> Result<ExitCode, CliEr
     let listing = interrupt::block_on(catalog::read(Arc::clone(&registry), &steps));
     steps.finish();
     let catalog = listing?.finish(&heading);
-    let pages =
-        [(Page::Catalog, catalog.to_json().map_err(CatalogError::from)?), (Page::Html, html(&catalog)?)];
-    let sizes = pages.each_ref().map(|(page, bytes)| (page.file_name(), bytes.len()));
     let place = match &args.output {
         Some(folder) => folder.display().to_string(),
         None => registry.location().to_owned(),
     };
-    if !args.dry_run {
-        match &args.output {
-            Some(folder) => pages.iter().try_for_each(|(page, bytes)| write(folder, *page, bytes))?,
-            None => interrupt::block_on(publish(&*registry, pages))?,
+    let mut sizes = Vec::new();
+    // One after the other: they may be large.
+    for page in [Page::Catalog, Page::Html] {
+        let bytes = match page {
+            Page::Catalog => catalog.to_json().map_err(CatalogError::from)?,
+            Page::Html => catalog::html(&catalog)?.into_bytes(),
+        };
+        sizes.push((page.file_name(), bytes.len()));
+        match (&args.output, registry.site()) {
+            _ if args.dry_run => {}
+            (Some(folder), _) => write(folder, page, &bytes)?,
+            (None, Some(site)) => interrupt::block_on(site.put_page(page, bytes))?,
+            (None, None) => {}
         }
+    }
+    if let Some(site) = registry.site().filter(|_| !args.dry_run && args.output.is_none()) {
+        interrupt::block_on(site.refresh_index())?;
     }
     report(options, args, &catalog, &place, &sizes);
     verdict(&catalog)
@@ -87,19 +96,6 @@ fn open(args: &IndexArgs) -> Result<Arc<dyn Registry>, CliError> {
         })?,
     };
     Ok(hub::open(&hub.location, &hubs::access()?)?)
-}
-
-fn html(catalog: &Catalog) -> Result<Vec<u8>, CliError> {
-    Ok(catalog::html(catalog)?.into_bytes())
-}
-
-/// The pages, then the index that OCI tools read.
-async fn publish(registry: &dyn Registry, pages: [(Page, Vec<u8>); 2]) -> Result<(), HubError> {
-    let Some(site) = registry.site() else { return Ok(()) };
-    for (page, bytes) in pages {
-        site.put_page(page, bytes).await?;
-    }
-    site.refresh_index().await
 }
 
 /// Into a folder that a web server may be reading: whole or not at all.
@@ -133,9 +129,10 @@ fn report(options: &Options, args: &IndexArgs, catalog: &Catalog, place: &str, s
             sizes.iter().map(|(name, bytes)| format!("{name} {}", output::size(*bytes as u64))).collect();
         let act = if args.dry_run { "would be written" } else { "written" };
         let mut text = format!(
-            "{} names, {tags} tags, {} snapshots, {}\n{act} to {place}: {}\n",
-            catalog.names.len(),
-            catalog.snapshots.len(),
+            "{}, {}, {}, {}\n{act} to {place}: {}\n",
+            counted(catalog.names.len(), "name"),
+            counted(tags, "tag"),
+            counted(catalog.snapshots.len(), "snapshot"),
             output::size(catalog.bytes),
             files.join(", ")
         );
@@ -147,6 +144,10 @@ fn report(options: &Options, args: &IndexArgs, catalog: &Catalog, place: &str, s
         }
         text
     });
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// How it ends: one bad tag hides no other, and is not passed over.
