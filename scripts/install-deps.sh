@@ -3,7 +3,7 @@
 #
 #   scripts/install-deps.sh           QEMU, EROFS, mmdebstrap, a C compiler, Rust
 #   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and a client of it,
-#                                     and QEMU 7.2 beside a newer one, for restores across releases
+#                                     a web server, and QEMU 7.2 beside a newer one, for restores across releases
 #
 # Where all is present, apt is not called and no privileges are needed. What is asked for is what is used (a
 # command, a header), not a package's name: QEMU or Rust from elsewhere do as well.
@@ -87,6 +87,8 @@ collect_packages() {
     need shellcheck have shellcheck
     need busybox-static test -x /bin/busybox
     need docker-registry have docker-registry
+    need curl have curl
+    need nginx-light have nginx
     need skopeo have skopeo
     collect_linters
   fi
@@ -170,18 +172,19 @@ install_packages() {
   elif ((${#qemu[@]})); then
     apt_install "${qemu[@]}"
   fi
-  if [[ " ${packages[*]} " == *" docker-registry "* ]]; then stop_registry_service; fi
+  if [[ " ${packages[*]} " == *" docker-registry "* ]]; then stop_service docker-registry; fi
+  if [[ " ${packages[*]} " == *" nginx-light "* ]]; then stop_service nginx; fi
   hash -r
   cargo_usable || die "cargo $(cargo_version) is older than $(msrv): enable Debian's security archive" \
     "($(os_release VERSION_CODENAME)-security), or install Rust by rustup.rs"
 }
 
-# Debian's package starts a registry for the whole network, at every boot. Tests start their own. It is stopped only
-# where the package was not there before, so it is nobody's. Both commands are of a package that every Debian has,
-# respect policy-rc.d, and do without systemd.
-stop_registry_service() {
-  as_root invoke-rc.d docker-registry stop
-  as_root update-rc.d docker-registry disable
+# stop_service NAME: Debian's packages start a registry and a web server for the whole network, at every boot. Tests start
+# their own. They are stopped only where the package was not there before, so they are nobody's. Both commands are of a
+# package that every Debian has, respect policy-rc.d, and do without systemd.
+stop_service() {
+  as_root invoke-rc.d "$1" stop
+  as_root update-rc.d "$1" disable
 }
 
 # --- QEMU 7.2 beside a newer one ---------------------------------------------------------------------------

@@ -5,6 +5,7 @@ use std::path::Path;
 use reqwest::Certificate;
 
 use crate::HubError;
+use crate::bucket::AwsEnvironment;
 use crate::credentials::Credentials;
 
 /// Most bytes of a file of authorities: the system's own, of all the world, have a quarter of it.
@@ -13,8 +14,10 @@ const AUTHORITIES_BYTES: u64 = 1 << 20;
 /// Whose requests to hubs are, and whom they trust.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Where credentials are looked for.
+    /// Where credentials for registries are looked for.
     pub credentials: Credentials,
+    /// What tools for AWS are told of buckets' stores, credentials included.
+    pub aws: AwsEnvironment,
     /// Certificate authorities that are trusted besides the system's.
     pub authorities: Vec<Certificate>,
 }
@@ -23,7 +26,11 @@ impl Access {
     /// The user's credentials, and the system's authorities alone.
     #[must_use]
     pub fn from_environment() -> Self {
-        Self { credentials: Credentials::from_environment(), authorities: Vec::new() }
+        Self {
+            credentials: Credentials::from_environment(),
+            aws: AwsEnvironment::from_environment(),
+            authorities: Vec::new(),
+        }
     }
 
     /// Trusts the certificates in a PEM file, too.

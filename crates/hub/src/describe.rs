@@ -67,8 +67,11 @@ impl Describer {
         let digest = raw.digest();
         if !Kind::parse(raw.bytes()).is_ok_and(|kind| kind.is_index()) {
             // What is no snapshot is said of what the tag leads to, whether or not it is there by its digest too.
-            Manifest::parse(raw.bytes())
-                .map_err(|source| PullError::Manifest { name: name.clone(), digest, source })?;
+            Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
+                name: name.clone(),
+                digest,
+                source,
+            })?;
             return Ok(Tagged { digest, snapshots: vec![digest] });
         }
         let index = ImageIndex::parse(raw.bytes()).map_err(|source| PullError::Index {

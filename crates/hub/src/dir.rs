@@ -39,6 +39,7 @@ mod pages;
 use file::DirError;
 use folder::TempFile;
 use layout::Layout;
+pub(crate) use layout::{LAYOUT, LAYOUT_FILE};
 
 /// A hub in a folder.
 #[derive(Debug, Clone)]

@@ -83,6 +83,14 @@ pub enum HubError {
         /// What was asked for.
         action: String,
     },
+    /// Nothing can be put into it from here.
+    #[error(
+        "hub {hub}: a web server only gives it out: push to the folder or the bucket behind it, or to its registry by oci://"
+    )]
+    ReadOnly {
+        /// Its location.
+        hub: String,
+    },
     /// The hub's disk or quota is full.
     #[error("hub {hub}: no space left to {action} {}: free some there and repeat", path.display())]
     NoSpace {

@@ -201,7 +201,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 }
 
 /// What went wrong, down to its first cause, without the URL.
-fn text(error: reqwest::Error) -> String {
+pub(crate) fn text(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();

@@ -4,9 +4,14 @@
 //! location   what --hub says, parsed; opens a ...
 //! registry   the trait that every kind of hub implements, kept small for those who do
 //! dir        a hub in a folder
+//! bucket     a hub in a bucket of an S3-compatible store
+//! oci        a hub that is an OCI registry
+//! web        a hub that a web server gives out
 //! push       plan, show, execute: store → hub
 //! pull       plan, show, execute: hub → store
+//! copy       plan, show, execute: hub → hub
 //! describe   what a hub's tags and snapshots are, read without a store
+//! prune      plan, show, execute: what no tag of a hub needs goes
 //! ```
 //!
 //! Invariants:
@@ -21,9 +26,12 @@
 
 mod access;
 mod blocking;
+pub mod bucket;
 #[cfg(feature = "testing")]
 pub mod conformance;
+pub mod copy;
 pub mod credentials;
+mod delivery;
 pub mod describe;
 pub mod dir;
 mod error;
@@ -33,18 +41,24 @@ mod location;
 pub mod oci;
 mod plan;
 pub mod progress;
+pub mod prune;
 pub mod pull;
 pub mod push;
+mod random;
 mod registry;
 mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod web;
 
 pub use access::Access;
+pub use copy::{CopyEnd, CopyError, CopyPlan, plan_copy};
+pub use delivery::Delivered;
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
 pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
+pub use prune::{PruneError, PrunePlan, Pruned, plan_prune};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};
 pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};

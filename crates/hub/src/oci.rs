@@ -80,7 +80,7 @@ pub async fn check_login(
     authorities: &[Certificate],
 ) -> Result<(), HubError> {
     let hub = OciHub::of(location, Identity::Known(credential.clone()), authorities)?;
-    let (action, scope) = ("log in", Scope { kind: "", name: String::new(), actions: "" });
+    let (action, scope) = ("log in", Scope::default());
     let response = hub.ask(&scope, action, || Ok(hub.http.client().get(hub.base.clone()))).await?;
     match response.status() {
         StatusCode::OK => Ok(()),
@@ -117,11 +117,15 @@ impl OciHub {
     }
 
     fn pull_scope(&self, name: &Name) -> Scope {
-        Scope { kind: "repository", name: self.repository(name), actions: "pull" }
+        Scope { kind: "repository", name: self.repository(name), actions: "pull", source: None }
     }
 
     fn push_scope(&self, name: &Name) -> Scope {
-        Scope { kind: "repository", name: self.repository(name), actions: "pull,push" }
+        Scope { kind: "repository", name: self.repository(name), actions: "pull,push", source: None }
+    }
+
+    fn mount_scope(&self, name: &Name, from: &Name) -> Scope {
+        Scope { source: Some(self.repository(from)), ..self.push_scope(name) }
     }
 
     /// Sends a request once, as who we are if it goes to the registry itself.
@@ -345,8 +349,7 @@ impl Registry for OciHub {
     }
 
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
-        Sending { hub: self, name, blob }.send().await?;
-        Ok(Put::Sent)
+        Sending { hub: self, name, blob }.send().await
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {
@@ -366,7 +369,7 @@ impl Registry for OciHub {
         let unsupported =
             || HubError::Unsupported { hub: self.location.to_string(), action: "list names".to_owned() };
         let url = self.base.join("_catalog?n=1000").map_err(|_| unsupported())?;
-        let scope = Scope { kind: "registry", name: "catalog".to_owned(), actions: "*" };
+        let scope = Scope { kind: "registry", name: "catalog".to_owned(), actions: "*", source: None };
         let pages = match self.pages::<Repositories>(url, &scope, "list names").await {
             Ok(Some(pages)) => pages,
             // The specification has no such list; many registries show it to nobody.

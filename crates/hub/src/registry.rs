@@ -13,6 +13,7 @@ use format::{Digest, Name, Tag, limits};
 use tokio::io::AsyncRead;
 
 use crate::HubError;
+use crate::prune::Storage;
 
 /// The bytes of a blob as they arrive.
 pub type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
@@ -116,8 +117,15 @@ pub enum Page {
 #[async_trait]
 pub trait Site: Send + Sync {
     /// Writes a page, whole or not at all.
+    ///
+    /// # Errors
+    /// If there is no hub, or it cannot be written.
     async fn put_page(&self, page: Page, bytes: Vec<u8>) -> Result<(), HubError>;
+
     /// Derives `index.json` anew from all tags.
+    ///
+    /// # Errors
+    /// If there is no hub, a tag cannot be read, or it cannot be written.
     async fn refresh_index(&self) -> Result<(), HubError>;
 }
 
@@ -191,8 +199,22 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// [`HubError::Unsupported`] where hubs of this kind do not tell; if they cannot be listed.
     async fn names(&self) -> Result<Vec<Name>, HubError>;
 
+    /// Makes a blob that a push found there, and does not send, young again if [`crate::prune`] could take it for
+    /// abandoned soon. One that is gone is no error: the push asks for it again, once it has put the manifest.
+    ///
+    /// # Errors
+    /// If it cannot be made young.
+    async fn refresh_blob(&self, _name: &Name, _digest: &Digest) -> Result<(), HubError> {
+        Ok(())
+    }
+
     /// Where pages for a browser go; none where hubs of this kind hold none.
     fn site(&self) -> Option<&dyn Site> {
+        None
+    }
+
+    /// What can be pruned; none where hubs of this kind collect by themselves.
+    fn storage(&self) -> Option<&dyn Storage> {
         None
     }
 }

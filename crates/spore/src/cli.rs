@@ -103,7 +103,7 @@ pub(crate) enum Command {
     Login(commands::login::LoginArgs),
     /// Forget the login to a registry
     Logout(commands::logout::LogoutArgs),
-    /// Act on a hub
+    /// Act on hubs
     Hub(commands::hub::HubArgs),
     /// Check every byte of the store
     Fsck(commands::fsck::FsckArgs),
@@ -140,7 +140,9 @@ mod tests {
 
     #[test]
     fn every_verb_has_examples() {
-        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let command = Cli::command();
+        let below = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for verb in command.get_subcommands().chain(below).filter(|verb| !verb.is_hide_set()) {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:") && help.contains("spore "), "{}", verb.get_name());
         }

@@ -77,6 +77,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Catalog(Box<catalog::CatalogError>),
     #[error(transparent)]
+    Copy(Box<hub::CopyError>),
+    #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
 }
 
@@ -102,6 +104,12 @@ impl From<hub::PullError> for CliError {
 impl From<catalog::CatalogError> for CliError {
     fn from(error: catalog::CatalogError) -> Self {
         Self::Catalog(Box::new(error))
+    }
+}
+
+impl From<hub::CopyError> for CliError {
+    fn from(error: hub::CopyError) -> Self {
+        Self::Copy(Box::new(error))
     }
 }
 
@@ -141,6 +149,7 @@ impl CliError {
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
             Self::Catalog(error) => catalog_kind(error),
+            Self::Copy(error) => copy_kind(error),
             _ => Kind::Failed,
         }
     }
@@ -231,6 +240,18 @@ fn catalog_kind(error: &catalog::CatalogError) -> Kind {
     match error {
         catalog::CatalogError::Hub(error) => hub_kind(error),
         catalog::CatalogError::Location { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn copy_kind(error: &hub::CopyError) -> Kind {
+    use hub::CopyError;
+    match error {
+        CopyError::NotFound { .. } | CopyError::Incomplete { .. } => Kind::NotFound,
+        CopyError::Manifest { .. } | CopyError::Invalid { .. } | CopyError::Corrupt { .. } => {
+            Kind::Verification
+        }
+        CopyError::Hub(error) => hub_kind(error),
         _ => Kind::Failed,
     }
 }

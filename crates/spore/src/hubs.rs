@@ -19,6 +19,24 @@ pub(crate) fn choose(
     flag: Option<&str>,
     reference: &Reference,
 ) -> Result<Hub, CliError> {
+    choose_of(config, Some(store), flag, reference)
+}
+
+/// The same without a store: a folder is known by its alias or by a flag only.
+pub(crate) fn choose_known(
+    config: &Config,
+    flag: Option<&str>,
+    reference: &Reference,
+) -> Result<Hub, CliError> {
+    choose_of(config, None, flag, reference)
+}
+
+fn choose_of(
+    config: &Config,
+    store: Option<&Store>,
+    flag: Option<&str>,
+    reference: &Reference,
+) -> Result<Hub, CliError> {
     match (flag, &reference.hub) {
         (Some(_), Some(named)) => Err(CliError::Usage(format!(
             "{reference} names the hub {named}, --hub another one: give one of them"
@@ -48,11 +66,12 @@ pub(crate) fn access() -> Result<Access, CliError> {
 }
 
 /// A hub by its name in references: an alias, a folder that something was pulled from, or a registry's host.
-fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError> {
+fn known(config: &Config, store: Option<&Store>, name: &HubName) -> Result<Hub, CliError> {
     if let Some(hub) = config.hub_by_alias(name)? {
         return Ok(hub);
     }
-    for (full_name, record) in store.refs()? {
+    let refs = store.map(Store::refs).transpose()?.unwrap_or_default();
+    for (full_name, record) in refs {
         if full_name.hub != *name {
             continue;
         }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
-use hub::{PlannedBlob, TransferPlan};
+use hub::{Delivered, PlannedBlob, TransferPlan};
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -104,9 +104,21 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A plan of a push or a pull in a line: `sha256:… {way} /srv/hub: 3 of 9 blobs {act}, 12.00 MiB`.
 pub(crate) fn transfer_head(plan: &TransferPlan, way: &str, act: &str) -> String {
-    let TransferPlan { hub, snapshot, present, missing, .. } = plan;
-    let (count, all, bytes) = (missing.len(), present.len() + missing.len(), size(plan.missing_bytes()));
-    format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}")
+    let TransferPlan { hub, snapshot, missing, mountable, .. } = plan;
+    let (count, all, bytes) = (missing.len(), plan.blobs().count(), size(plan.missing_bytes()));
+    let head = format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}");
+    match mountable.len() {
+        0 => head,
+        count => format!("{head}; {count} may be mounted, {}", size(plan.mountable_bytes())),
+    }
+}
+
+/// What came of it: `sent 12.00 MiB, 3.00 MiB were there`.
+pub(crate) fn delivered(delivered: &Delivered) -> String {
+    let Delivered { sent_bytes, mounted_bytes, skipped_bytes } = *delivered;
+    let mounted =
+        if mounted_bytes == 0 { String::new() } else { format!("{} mounted, ", size(mounted_bytes)) };
+    format!("sent {}, {mounted}{} were there", size(sent_bytes), size(skipped_bytes))
 }
 
 /// The plan in whole: below its head what it would transfer, a blob a line.

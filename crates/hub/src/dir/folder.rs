@@ -4,7 +4,7 @@
 //! write elsewhere, so paths are not resolved by the kernel but walked here, from file descriptor to file descriptor.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
@@ -94,7 +94,8 @@ pub(super) struct TempFile {
 impl TempFile {
     /// A new, empty file in `folder`.
     pub(super) fn create(folder: Folder) -> Result<Self, DirError> {
-        let name = random_name().map_err(|error| DirError::io("name a file in", &folder.path, error))?;
+        let name =
+            crate::random::word().map_err(|error| DirError::io("name a file in", &folder.path, error))?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&folder.fd, &name, flags, FILE_MODE)
             .map_err(|error| DirError::io("create", &folder.path.join(&name), error))?;
@@ -125,14 +126,4 @@ impl Drop for TempFile {
             self.folder.remove(&self.name).ok();
         }
     }
-}
-
-/// 128 random bits as a file name.
-fn random_name() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    if read != bytes.len() {
-        return Err(io::Error::other("the kernel gave too few random bytes"));
-    }
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }

@@ -10,9 +10,10 @@ use format::{Digest, Name};
 
 use super::file::{self, DirError};
 use super::folder::{Folder, TempFile};
+use super::manifests;
 
-const LAYOUT_FILE: &str = "oci-layout";
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT_FILE: &str = "oci-layout";
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// More than any `oci-layout` has.
 const LAYOUT_LIMIT: u64 = 4096;
 
@@ -128,11 +129,12 @@ impl Layout {
             writable.names()?;
             sweep(&writable.tmp()?)?;
             if !self.read_layout()? {
-                // Last of all: what is without it is no hub to readers.
+                // Last of all that readers need: what is without it is no hub to them.
                 let mut temp = writable.temp_file()?;
                 temp.append(LAYOUT)?;
                 temp.place(&writable.root, LAYOUT_FILE)?;
             }
+            manifests::begin_index(&writable)?;
             self.is_prepared.get_or_init(|| ());
         }
         Ok(writable)

@@ -12,7 +12,6 @@ use crate::image_index::{Entry, ImageIndex, Kind};
 use crate::{RawManifest, Selector};
 
 const INDEX_FILE: &str = "index.json";
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Option<RawManifest>, DirError> {
     layout.check()?;
@@ -67,6 +66,16 @@ fn write(hub: &Writable, folder: &Folder, file_name: &str, manifest: &RawManifes
     temp.place(folder, file_name)
 }
 
+/// The index of a hub without tags, where there is none: no OCI layout is without one.
+pub(super) fn begin_index(hub: &Writable) -> Result<(), DirError> {
+    let locked = hub.names()?;
+    locked.lock()?;
+    if file::size(&hub.root().path().join(INDEX_FILE))?.is_some() {
+        return Ok(());
+    }
+    place_index(hub, Vec::new())
+}
+
 /// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.
 pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     let locked = hub.names()?;
@@ -77,7 +86,7 @@ pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirErro
             let path = layout.manifests_path(&name).join(tag.as_str());
             match read_manifest(&path) {
                 Ok(manifest) => {
-                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)));
+                    entries.extend(manifest.and_then(|manifest| Entry::of_tag(&manifest, &name, &tag)));
                 }
                 // One file that somebody put there must not stop all others from pushing.
                 Err(DirError::Malformed { .. }) => {}
@@ -85,24 +94,16 @@ pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirErro
             }
         }
     }
+    place_index(hub, entries)
+}
+
+fn place_index(hub: &Writable, entries: Vec<Entry>) -> Result<(), DirError> {
     let path = hub.root().path().join(INDEX_FILE);
     let bytes = serde_json::to_vec(&ImageIndex::new(entries))
         .map_err(|error| DirError::io("encode", &path, error))?;
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)
-}
-
-/// `None` for a file that is no manifest: whoever pulls it is told.
-fn index_entry(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Entry> {
-    let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known)?;
-    Some(Entry {
-        media_type: kind.media_type,
-        digest: manifest.digest(),
-        size: manifest.bytes().len() as u64,
-        artifact_type: kind.artifact_type,
-        annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
-    })
 }
 
 pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {

@@ -52,7 +52,7 @@ impl PullPlan {
 
     /// Maps, config, manifest, tag: each only when all that it leads to is there.
     async fn commit(self, tag: Option<TagAs>, progress: Arc<dyn Progress>) -> Result<Pulled, PullError> {
-        let Self { transfer: TransferPlan { hub, snapshot, .. }, ends } = self;
+        let Self { transfer: TransferPlan { hub, name, snapshot, .. }, ends } = self;
         blocking(move || {
             let Ends { store, lease, manifest, fetched, .. } = ends;
             for (digest, bytes) in fetched {
@@ -61,6 +61,8 @@ impl PullPlan {
                 progress.event(Event::BlobDone { digest });
             }
             store.put_blob(&lease, manifest.bytes())?;
+            // What a later push can tell the hub. A hint: without it all is as well.
+            store.add_origin(&snapshot, &hub, &name).ok();
             let mut moved_from = None;
             if let Some(TagAs { name, may_move }) = tag {
                 if may_move {
@@ -206,6 +208,7 @@ mod tests {
                 snapshot: Digest::of(b"snapshot"),
                 present: Vec::new(),
                 missing: vec![PlannedBlob { role: "frames".into(), digest, size }],
+                mountable: Vec::new(),
             },
             ends: Ends {
                 lease: store.lease().unwrap(),

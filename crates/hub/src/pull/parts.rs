@@ -50,7 +50,7 @@ pub(super) async fn plan(
         .partition(|blob| missing_here.contains(&blob.digest));
     let hub = registry.location().to_owned();
     Ok(PullPlan {
-        transfer: TransferPlan { hub, name: name.clone(), snapshot, present, missing },
+        transfer: TransferPlan { hub, name: name.clone(), snapshot, present, missing, mountable: Vec::new() },
         ends: Ends { store: store.clone(), registry, lease, manifest: raw, fetched },
     })
 }

@@ -19,15 +19,16 @@ fn location(registry: &RealRegistry) -> HubLocation {
 
 /// As somebody who has logged in as the user, or as `password` would have it.
 fn access(registry: &RealRegistry, password: &str) -> (tempfile::TempDir, Access) {
-    let (folder, credentials) = credentials(&registry.host(), password);
-    let mut access = Access { credentials, authorities: Vec::new() };
+    let (folder, credentials) = auth_file(&registry.host(), password);
+    let mut access = Access { credentials, ..no_access() };
     if let Some(ca) = registry.ca() {
         access.trust(&ca).unwrap();
     }
     (folder, access)
 }
 
-fn credentials(host: &str, password: &str) -> (tempfile::TempDir, Credentials) {
+/// What somebody has who has logged in at `host` as the user with this password.
+pub(crate) fn auth_file(host: &str, password: &str) -> (tempfile::TempDir, Credentials) {
     let folder = tempfile::tempdir().unwrap();
     let auth = serde_json::json!({ "auths": { host: { "auth": encode(&format!("{USER}:{password}")) } } });
     let file = folder.path().join("auth.json");
@@ -42,9 +43,9 @@ fn encode(text: &str) -> String {
 
 /// The hub at `host`, to somebody whose password for it is `password`.
 pub(crate) fn open_at(host: &str, password: &str) -> (tempfile::TempDir, Arc<dyn Registry>) {
-    let (folder, credentials) = credentials(host, password);
+    let (folder, credentials) = auth_file(host, password);
     let location = HubLocation::parse(&format!("oci://{host}")).unwrap();
-    let hub = hub::open(&location, &Access { credentials, authorities: Vec::new() }).unwrap();
+    let hub = hub::open(&location, &Access { credentials, ..no_access() }).unwrap();
     (folder, hub)
 }
 
@@ -60,8 +61,9 @@ fn start(test: &str, auth: Entry, tls: bool) -> Option<RealRegistry> {
 async fn conforms(test: &str, access: Entry, tls: bool) {
     let Some(registry) = start(test, access, tls) else { return };
     let (_folder, hub) = open(&registry, PASSWORD);
-    let report = hub::conformance::run(hub, &"conformance".parse().unwrap()).await.unwrap();
-    println!("{report}\non {}", registry.version());
+    let scope = "conformance".parse().unwrap();
+    let report = hub::conformance::run(hub, &scope, &registry.version()).await.unwrap();
+    println!("{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

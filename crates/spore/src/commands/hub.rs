@@ -1,5 +1,6 @@
-//! `spore hub`: acts on hubs. One file per verb; nothing but which one is meant is decided here.
+//! `spore hub`: acts on hubs, one file each.
 
+pub(crate) mod copy;
 pub(crate) mod index;
 
 use std::process::ExitCode;
@@ -11,20 +12,24 @@ use crate::error::CliError;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spore hub index /srv/hub                            what it offers, for browsers and programs")]
+  spore hub copy hub.example/team/numpy:1 acme/numpy:1       from one hub to another
+  spore hub index /srv/hub --url https://hub.example         what it offers, for browsers and programs")]
 pub(crate) struct HubArgs {
     #[command(subcommand)]
-    command: HubCommand,
+    verb: HubVerb,
 }
 
 #[derive(Debug, Subcommand)]
-enum HubCommand {
+enum HubVerb {
+    /// Copy a snapshot from one hub to another
+    Copy(copy::CopyArgs),
     /// Write a hub's catalogue: catalog.json and index.html
     Index(index::IndexArgs),
 }
 
 pub(crate) fn run(options: &Options, args: &HubArgs) -> Result<ExitCode, CliError> {
-    match &args.command {
-        HubCommand::Index(args) => index::run(options, args),
+    match &args.verb {
+        HubVerb::Copy(args) => copy::run(options, args),
+        HubVerb::Index(args) => index::run(options, args),
     }
 }

@@ -7,7 +7,7 @@ use catalog::Licences;
 use clap::Args;
 use format::manifest::annotation;
 use format::{Digest, Reference};
-use hub::{PushPlan, plan_push};
+use hub::{Delivered, PushPlan, plan_push};
 use serde::Serialize;
 use serde_json::json;
 use store::Store;
@@ -56,25 +56,25 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
         return Ok(ExitCode::SUCCESS);
     }
     progress::note(options, &head);
-    let (skipped, place) = (plan.transfer.present_bytes(), plan.transfer.hub.clone());
+    let place = plan.transfer.hub.clone();
     let progress = Arc::new(Transfer::new(options, "pushing"));
     let pushed = interrupt::block_on(plan.execute(dest.tag.as_ref(), progress.clone()));
     progress.finish();
-    pushed?;
-    let sent = progress.moved();
+    let delivered = pushed?;
+    let Delivered { sent_bytes, mounted_bytes, skipped_bytes } = delivered;
     let document = json!({
         "hub": place,
         "name": dest.name,
         "tag": dest.tag,
         "digest": digest,
-        "sent_bytes": sent,
-        "skipped_bytes": skipped,
+        "sent_bytes": sent_bytes,
+        "mounted_bytes": mounted_bytes,
+        "skipped_bytes": skipped_bytes,
         "licences": licences,
     });
     output::result(options.format, &document, || {
         let shown = Reference { hub: Some(hub.name), ..dest };
-        let (sent, skipped) = (output::size(sent), output::size(skipped));
-        format!("{shown}  {digest}  sent {sent}, {skipped} were there\nlicences: {licences}")
+        format!("{shown}  {digest}  {}\nlicences: {licences}", output::delivered(&delivered))
     });
     Ok(ExitCode::SUCCESS)
 }

@@ -23,12 +23,12 @@ use crate::{hubs, interrupt, output, progress};
   spore hub index /srv/hub --url https://hub.example  the hub is served at that address
   spore hub index acme --title 'Acme machines'        acme is an alias in the configuration
   spore hub index --dry-run                           of the default hub: only what would be written
-  spore hub index oci://hub.example --output site/    a registry holds no pages: into a folder
+  spore hub index oci://hub.example --output site/    a registry takes no pages: into a folder
 
 What it lists has passed the checks of a pull. A tag that has not is listed with what is wrong, the pages are written all
 the same, and the exit code is 5. The same hub gives the same bytes.")]
 pub(crate) struct IndexArgs {
-    /// The hub: a folder, file://…, oci://… or an alias [default: the default hub]
+    /// The hub: a folder, a URL or an alias [default: the default hub]
     #[arg(value_name = "HUB")]
     hub: Option<String>,
     /// Where pullers find it, for the commands on the page [default: the hub's own location]
@@ -53,7 +53,7 @@ pub(crate) fn run(options: &Options, args: &IndexArgs) -> Result<ExitCode, CliEr
     };
     if registry.site().is_none() && args.output.is_none() {
         return Err(CliError::Usage(format!(
-            "{} is a registry, and only hubs in folders and buckets hold pages: give --output DIR to write them there",
+            "{} takes no pages, as hubs in folders and buckets do: give --output DIR to write them to a folder",
             registry.location()
         )));
     }
