@@ -18,8 +18,9 @@ use crate::{CatalogError, Heading, Licences, Text};
 pub(crate) const SNAPSHOTS: usize = 4096;
 /// Tags of one catalogue.
 pub(crate) const TAGS: usize = 16_384;
-/// Bytes that a catalogue holds, roughly. A snapshot with 300 packages takes 30,000.
-const BYTES: usize = 64 << 20;
+/// Bytes of what snapshots say, as they are counted here: 60,000 for 300 packages. Twice as many are held, and less than
+/// as many again are a page, so that all of it fits into 200 MB.
+const BYTES: usize = 40 << 20;
 /// What a package or a blob takes besides its texts.
 const ITEM_BYTES: usize = 64;
 /// What a tag's way to a snapshot takes, with its command or its problem.
@@ -217,14 +218,14 @@ fn word(item: &impl Serialize) -> Text {
     Text::new(item.as_ref().and_then(serde_json::Value::as_str).unwrap_or("?"))
 }
 
-/// Roughly what a snapshot takes in memory.
+/// Roughly what the lists of a snapshot take.
 fn bytes(snapshot: &Snapshot) -> usize {
     let package = |package: &Package| {
         let texts = [&package.name, &package.version, &package.source];
-        let licences = package.licences.iter().map(|licence| licence.as_str().len() + ITEM_BYTES / 2);
-        ITEM_BYTES + texts.iter().map(|text| text.as_str().len()).sum::<usize>() + licences.sum::<usize>()
+        let licences = package.licences.iter().map(|licence| licence.escaped_len() + ITEM_BYTES / 2);
+        ITEM_BYTES + texts.iter().map(|text| text.escaped_len()).sum::<usize>() + licences.sum::<usize>()
     };
-    let tool = |tool: &Tool| ITEM_BYTES + tool.name.as_str().len() + tool.version.as_str().len();
+    let tool = |tool: &Tool| ITEM_BYTES + tool.name.escaped_len() + tool.version.escaped_len();
     let packages: usize = snapshot.packages.iter().map(package).sum();
     packages + snapshot.tools.iter().map(tool).sum::<usize>()
 }

@@ -2,6 +2,8 @@
 //!
 //! All texts that come from snapshots are [`Text`]; names, tags and digests have their own grammar.
 
+use std::io;
+
 use format::{Digest, Name, Tag};
 use serde::{Deserialize, Serialize};
 
@@ -217,13 +219,42 @@ impl Catalog {
         })
     }
 
-    /// The document: JSON, one field a line, the same for the same hub.
+    /// The document: JSON, one name, tag, snapshot and package a line, the same for the same hub.
     ///
     /// # Errors
     /// Never: every key is a text.
     pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)?;
+        let mut bytes = Vec::new();
+        self.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, Lines::default()))?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+}
+
+/// Breaks lines where `diff` and people want them, and indents nothing: a hub may have 60,000 packages.
+#[derive(Debug, Default)]
+struct Lines {
+    depth: usize,
+}
+
+impl Lines {
+    /// Of arrays in arrays in arrays, such as the licences of a package, all items are on one line.
+    const BROKEN: usize = 2;
+}
+
+impl serde_json::ser::Formatter for Lines {
+    fn begin_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        out.write_all(b"[")
+    }
+
+    fn end_array<W: ?Sized + io::Write>(&mut self, out: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        out.write_all(b"]")
+    }
+
+    fn begin_array_value<W: ?Sized + io::Write>(&mut self, out: &mut W, first: bool) -> io::Result<()> {
+        out.write_all(if first { b"" } else { b"," })?;
+        out.write_all(if self.depth <= Self::BROKEN { b"\n" } else { b"" })
     }
 }

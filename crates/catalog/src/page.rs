@@ -47,6 +47,7 @@ struct Shelf<'a> {
 struct Page<'a> {
     catalog: &'a Catalog,
     names: Vec<NameView<'a>>,
+    broken: Vec<String>,
     style: &'static str,
     script: &'static str,
     policy: String,
@@ -61,7 +62,7 @@ impl<'a> Page<'a> {
         );
         let catalog = shelf.catalog;
         let names = catalog.names.iter().map(|entry| NameView::new(shelf, entry)).collect();
-        Self { catalog, names, style: STYLE, script: SCRIPT, policy }
+        Self { catalog, names, broken: broken(catalog), style: STYLE, script: SCRIPT, policy }
     }
 
     fn summary(&self) -> String {
@@ -71,10 +72,23 @@ impl<'a> Page<'a> {
         let (names, snapshots) = (counted(names.len(), "name"), counted(snapshots.len(), "snapshot"));
         format!("{names} · {snapshots} · {}{newest}", size(*bytes))
     }
+}
 
-    fn problems(&self) -> usize {
-        self.catalog.problems().count()
-    }
+/// Where on the page it is said what cannot be pulled.
+fn broken(catalog: &Catalog) -> Vec<String> {
+    let of_entry = |entry: &NameEntry| {
+        let name = &entry.name;
+        let of_name = entry.problem.is_some().then(|| format!("name/{name}"));
+        let tags = entry.tags.iter().filter(|tag| !tag.problems.is_empty());
+        of_name.into_iter().chain(tags.map(|tag| anchor(entry, tag))).collect::<Vec<_>>()
+    };
+    catalog.names.iter().flat_map(of_entry).collect()
+}
+
+/// Where on the page a tag stands: with the first of those that lead to the same.
+fn anchor(entry: &NameEntry, tag: &TagEntry) -> String {
+    let first = entry.tags.iter().find(|other| tag.digest.is_some() && other.digest == tag.digest);
+    format!("{}:{}", entry.name, first.unwrap_or(tag).tag)
 }
 
 /// As a content security policy names what it allows (CSP Level 3, "hash-source").
@@ -164,6 +178,11 @@ impl Variant<'_> {
         size(self.snapshot.sizes.shared)
     }
 
+    fn sharing(&self) -> String {
+        let Snapshot { shared_with, shared_with_more, .. } = self.snapshot;
+        counted(shared_with.len() + shared_with_more, "other")
+    }
+
     fn parts(&self) -> [(&'static str, String); 3] {
         let sizes = self.snapshot.sizes;
         [("memory", size(sizes.memory)), ("disks", size(sizes.disks)), ("rest", size(sizes.other))]
@@ -233,11 +252,11 @@ impl PackageView<'_> {
     }
 }
 
-/// Bytes for people, in binary units.
+/// Bytes for people, in binary units. The space does not break.
 fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
-        return format!("{bytes} B");
+        return format!("{bytes}\u{a0}B");
     }
     // In tenths, so that it is exact and needs no floating point.
     let mut tenths = u128::from(bytes) * 10 / 1024;
@@ -249,11 +268,8 @@ fn size(bytes: u64) -> String {
         tenths /= 1024;
     }
     let unit = unit.copied().unwrap_or_default();
-    if tenths >= 1000 {
-        format!("{} {unit}", tenths / 10)
-    } else {
-        format!("{}.{} {unit}", tenths / 10, tenths % 10)
-    }
+    let (whole, tenth) = (tenths / 10, tenths % 10);
+    if whole >= 100 { format!("{whole}\u{a0}{unit}") } else { format!("{whole}.{tenth}\u{a0}{unit}") }
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -282,7 +298,7 @@ mod tests {
             (1 << 30, "1.0 GiB"),
             (u64::MAX, "16383 PiB"),
         ] {
-            assert_eq!(size(bytes), text, "{bytes}");
+            assert_eq!(size(bytes).replace('\u{a0}', " "), text, "{bytes}");
         }
     }
 }

@@ -36,6 +36,17 @@ pub struct Sketch<'a> {
     pub parent: Option<Digest>,
 }
 
+/// A small one.
+pub const SKETCH: Sketch<'_> = Sketch {
+    name: "small",
+    version: "1",
+    day: "2026-01-01",
+    packages: &[],
+    sizes: (1, 1, 512),
+    licences: "MIT",
+    parent: None,
+};
+
 const PYTHON: &[&str] = &[
     "python3|3.11.2-1+b1|PSF-2,Expat|python3-defaults",
     "python3.11|3.11.2-6+deb12u6|PSF-2,Expat,BSD-3-clause,GPL-2+|python3.11",
@@ -90,7 +101,7 @@ pub fn hub() -> Result<Listing, CatalogError> {
         packages,
         sizes,
         licences,
-        parent: None,
+        ..SKETCH
     };
     let mut latest = None;
     for (version, day) in [
@@ -149,15 +160,7 @@ pub fn large_hub(snapshots: usize, packages: usize) -> Result<Listing, CatalogEr
         let packages: Vec<_> = (base..packages).map(package).collect();
         let packages: Vec<_> = packages.iter().map(String::as_str).collect();
         let name = format!("team-{}/machine-{n}", n % 7);
-        let sketch = Sketch {
-            name: &name,
-            version: "1.0",
-            day: "2026-03-01",
-            packages: &packages,
-            sizes: (20, 5, 512),
-            licences: "Apache-2.0",
-            parent: None,
-        };
+        let sketch = Sketch { name: &name, packages: &packages, ..SKETCH };
         add(&mut listing, &name, &["1.0", "latest"], &sketch.describe())?;
     }
     Ok(listing)

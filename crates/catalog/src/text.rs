@@ -54,6 +54,13 @@ impl Text {
         Some(Self::new(text)).filter(|text| !text.0.is_empty())
     }
 
+    /// Bytes that it has in HTML.
+    pub(crate) fn escaped_len(&self) -> usize {
+        const ESCAPE: usize = "&#38;".len();
+        let escaped = self.0.bytes().filter(|c| matches!(c, b'&' | b'<' | b'>' | b'"' | b'\'')).count();
+        self.0.len() + escaped * (ESCAPE - 1)
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -7,6 +7,8 @@
   const found = document.getElementById("found");
   const releases = [...document.querySelectorAll(".release")];
   const sections = [...document.querySelectorAll("section.name")];
+  const items = [...document.querySelectorAll("nav li")];
+  const links = new Map(items.map((item) => [item.firstElementChild.getAttribute("href").slice(1), item]));
   const SHOWN_HITS = 6;
 
   // Made once, when the first search begins: a hub may have 60,000 rows.
@@ -23,8 +25,10 @@
     entry.release.querySelector(".hits")?.remove();
     const sought = words.filter((word) => !entry.head.includes(word));
     if (sought.length === 0) return;
-    const hits = entry.rows.filter((_, n) => sought.some((word) => entry.texts[n].includes(word)));
-    if (hits.length === 0) return;
+    // Of several words, packages that have all of them are meant, if there are any.
+    const rowsWith = (quantifier) => entry.rows.filter((_, n) => sought[quantifier]((word) => entry.texts[n].includes(word)));
+    const whole = rowsWith("every");
+    const hits = whole.length > 0 ? whole : rowsWith("some");
     const line = document.createElement("p");
     line.className = "hits";
     const names = hits.slice(0, SHOWN_HITS).map((row) => row.cells[0].textContent + " " + row.cells[1].textContent);
@@ -45,6 +49,8 @@
     for (const section of sections) {
       const inside = [...section.querySelectorAll(".release")];
       section.hidden = words.length > 0 && inside.every((release) => release.hidden);
+      const link = links.get(section.querySelector("h2").id);
+      if (link) link.hidden = section.hidden;
       const older = section.querySelector(".older");
       if (older) {
         const fits = [...older.querySelectorAll(".release")].some((release) => !release.hidden);

@@ -56,16 +56,22 @@ impl Describer {
         Self { registry, maps: Semaphore::new(1) }
     }
 
-    /// What `tag` leads to. The snapshots themselves are not looked at.
+    /// What `tag` leads to. Nothing but the manifest or the image index is looked at.
     ///
     /// # Errors
-    /// If there is no such tag, what it leads to is an image index that cannot be read or lists no snapshot, or the hub
-    /// fails.
+    /// If there is no such tag, what it leads to is neither a snapshot's manifest nor an image index that lists one, or
+    /// the hub fails.
     pub async fn tagged(&self, name: &Name, tag: &Tag) -> Result<Tagged, PullError> {
         let which = Selector::Tag(tag.clone());
         let raw = self.manifest(name, &which).await?;
         let digest = raw.digest();
         if !Kind::parse(raw.bytes()).is_ok_and(|kind| kind.is_index()) {
+            // What is no snapshot is said of what the tag leads to, whether or not it is there by its digest too.
+            Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
+                name: name.clone(),
+                digest,
+                source,
+            })?;
             return Ok(Tagged { digest, snapshots: vec![digest] });
         }
         let index = ImageIndex::parse(raw.bytes()).map_err(|source| PullError::Index {
@@ -115,7 +121,7 @@ impl Describer {
                 hub: hub(),
                 name: name.clone(),
                 which: which.clone(),
-                hint: "it was there a moment ago, or something leads to it".to_owned(),
+                hint: "something there leads to it".to_owned(),
             }),
             (Some(raw), Selector::Digest(digest)) if raw.digest() != *digest => {
                 let reason = format!("the manifest that came has the digest {}", raw.digest());

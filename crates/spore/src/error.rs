@@ -75,6 +75,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Pull(Box<hub::PullError>),
     #[error(transparent)]
+    Catalog(Box<catalog::CatalogError>),
+    #[error(transparent)]
     Copy(Box<hub::CopyError>),
     #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
@@ -96,6 +98,12 @@ impl From<hub::PushError> for CliError {
 impl From<hub::PullError> for CliError {
     fn from(error: hub::PullError) -> Self {
         Self::Pull(Box::new(error))
+    }
+}
+
+impl From<catalog::CatalogError> for CliError {
+    fn from(error: catalog::CatalogError) -> Self {
+        Self::Catalog(Box::new(error))
     }
 }
 
@@ -140,6 +148,7 @@ impl CliError {
             Self::Hub(error) => hub_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
+            Self::Catalog(error) => catalog_kind(error),
             Self::Copy(error) => copy_kind(error),
             _ => Kind::Failed,
         }
@@ -223,6 +232,14 @@ fn pull_kind(error: &hub::PullError) -> Kind {
         | PullError::Inconsistent { .. } => Kind::Verification,
         PullError::Hub(error) => hub_kind(error),
         PullError::Store(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn catalog_kind(error: &catalog::CatalogError) -> Kind {
+    match error {
+        catalog::CatalogError::Hub(error) => hub_kind(error),
+        catalog::CatalogError::Location { .. } => Kind::Usage,
         _ => Kind::Failed,
     }
 }

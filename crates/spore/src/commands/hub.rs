@@ -1,6 +1,7 @@
 //! `spore hub`: acts on hubs, one file each.
 
 pub(crate) mod copy;
+pub(crate) mod index;
 
 use std::process::ExitCode;
 
@@ -11,7 +12,8 @@ use crate::error::CliError;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  spore hub copy hub.example/team/numpy:1 acme/numpy:1       from one hub to another")]
+  spore hub copy hub.example/team/numpy:1 acme/numpy:1       from one hub to another
+  spore hub index /srv/hub --url https://hub.example         what it offers, for browsers and programs")]
 pub(crate) struct HubArgs {
     #[command(subcommand)]
     verb: HubVerb,
@@ -21,10 +23,13 @@ pub(crate) struct HubArgs {
 enum HubVerb {
     /// Copy a snapshot from one hub to another
     Copy(copy::CopyArgs),
+    /// Write a hub's catalogue: catalog.json and index.html
+    Index(index::IndexArgs),
 }
 
 pub(crate) fn run(options: &Options, args: &HubArgs) -> Result<ExitCode, CliError> {
     match &args.verb {
         HubVerb::Copy(args) => copy::run(options, args),
+        HubVerb::Index(args) => index::run(options, args),
     }
 }

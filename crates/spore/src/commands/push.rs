@@ -3,10 +3,14 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use catalog::Licences;
 use clap::Args;
-use format::Reference;
-use hub::{Delivered, plan_push};
+use format::manifest::annotation;
+use format::{Digest, Reference};
+use hub::{Delivered, PushPlan, plan_push};
+use serde::Serialize;
 use serde_json::json;
+use store::Store;
 
 use crate::cli::Options;
 use crate::config::Config;
@@ -45,8 +49,10 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     let registry = hub::open(&hub.location, &hubs::access()?)?;
     let plan = interrupt::block_on(plan_push(&store, &digest, registry, &dest.name))?;
     let head = output::transfer_head(&plan.transfer, "to", "to send");
+    let licences = licences(&store, &digest)?;
     if args.dry_run {
-        output::result(options.format, &plan, || output::transfer(&head, &plan.transfer));
+        let planned = Planned { plan, licences };
+        output::result(options.format, &planned, || planned.text(&head));
         return Ok(ExitCode::SUCCESS);
     }
     progress::note(options, &head);
@@ -64,12 +70,35 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
         "sent_bytes": sent_bytes,
         "mounted_bytes": mounted_bytes,
         "skipped_bytes": skipped_bytes,
+        "licences": licences,
     });
     output::result(options.format, &document, || {
         let shown = Reference { hub: Some(hub.name), ..dest };
-        format!("{shown}  {digest}  {}", output::delivered(&delivered))
+        format!("{shown}  {digest}  {}\nlicences: {licences}", output::delivered(&delivered))
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `--dry-run` shows.
+#[derive(Serialize)]
+struct Planned {
+    #[serde(flatten)]
+    plan: PushPlan,
+    licences: Licences,
+}
+
+impl Planned {
+    fn text(&self, head: &str) -> String {
+        format!("{}\nlicences: {}", output::transfer(head, &self.plan.transfer).trim_end(), self.licences)
+    }
+}
+
+/// The licences of what is going to be published.
+fn licences(store: &Store, digest: &Digest) -> Result<Licences, CliError> {
+    let (manifest, _) = store.read_manifest(digest)?;
+    let config = store.read_config(&manifest.config.digest)?;
+    let declared = manifest.annotations.get(annotation::LICENSES).map(String::as_str);
+    Ok(Licences::new(declared, &config.provenance.packages))
 }
 
 /// What DEST says, with the tag that it means.
