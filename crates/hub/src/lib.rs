@@ -32,25 +32,33 @@ mod http;
 mod image_index;
 mod location;
 pub mod oci;
+mod offers;
 mod plan;
 pub mod progress;
 pub mod pull;
 pub mod push;
+mod referrers;
 mod registry;
+mod remote;
 mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod variants;
 
 pub use access::Access;
 pub use copy::{CopyEnd, CopyError, CopyPlan, plan_copy};
 pub use delivery::Delivered;
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
+pub use offers::{BadOffer, Offer, Offers, list_offers};
 pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use pull::{PullError, PullPlan, Pulled, TagAs, fetch_missing, plan_pull};
 pub use push::{PushError, PushPlan, plan_push};
+pub use referrers::Referrer;
 pub use registry::{BlobReader, BlobSource, Put, RawManifest, Registry, Selector, Upload};
+pub use remote::{RemoteSnapshot, VariantKey, read_snapshot};
+pub use variants::read_variants;
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;

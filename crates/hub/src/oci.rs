@@ -19,8 +19,10 @@ use serde::Deserialize;
 
 use crate::credentials::Credential;
 use crate::http::{Failure, Http, Open, Tries, resuming};
-use crate::image_index::Kind;
-use crate::{Access, BlobReader, HubError, Put, RawManifest, Registry, Selector, Upload};
+use crate::image_index::{ImageIndex, Kind};
+use crate::{
+    Access, BlobReader, HubError, Put, RawManifest, Referrer, Registry, Selector, Upload, referrers,
+};
 
 mod auth;
 mod location;
@@ -34,6 +36,10 @@ use upload::Sending;
 const ANSWER_BYTES: usize = 4 << 20;
 /// Most pages of a list: a registry that always names a next one is not followed for ever.
 const PAGES: usize = 10_000;
+/// Most bytes of all pages of a list.
+const LIST_BYTES: usize = 64 << 20;
+/// A registry that lists referrers by itself says so of what it is given.
+const OCI_SUBJECT: &str = "oci-subject";
 
 /// A registry.
 #[derive(Debug, Clone)]
@@ -205,7 +211,7 @@ impl OciHub {
         HubError::Corrupt { hub: self.location.to_string(), digest: *digest, reason }
     }
 
-    async fn put(&self, name: &Name, reference: &str, manifest: &RawManifest) -> Result<(), HubError> {
+    async fn put(&self, name: &Name, reference: &str, manifest: &RawManifest) -> Result<HeaderMap, HubError> {
         let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known);
         let media_type = kind.map(|kind| kind.media_type).ok_or_else(|| {
             self.corrupt(&manifest.digest(), "it is neither an OCI manifest nor an image index".to_owned())
@@ -218,7 +224,7 @@ impl OciHub {
         };
         let response = self.ask(&self.push_scope(name), &action, request).await?;
         match response.status() {
-            StatusCode::CREATED | StatusCode::OK => Ok(()),
+            StatusCode::CREATED | StatusCode::OK => Ok(response.headers().clone()),
             _ => Err(self.refusal(response, &action).await.into()),
         }
     }
@@ -230,7 +236,7 @@ impl OciHub {
         scope: &Scope,
         action: &str,
     ) -> Result<Option<Vec<T>>, HubError> {
-        let (mut pages, mut next) = (Vec::new(), Some(first));
+        let (mut pages, mut bytes, mut next) = (Vec::new(), 0, Some(first));
         while let Some(url) = next.take() {
             let request = || Ok(self.http.client().get(url.clone()));
             let Some((headers, body)) = self.small(scope, action, ANSWER_BYTES, request).await? else {
@@ -239,10 +245,12 @@ impl OciHub {
             let link = headers.get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
             next =
                 link.and_then(|link| url.join(&link).ok()).filter(|url| url.origin() == self.base.origin());
+            bytes += body.len();
             let page = serde_json::from_slice(&body);
             pages.push(page.map_err(|error| self.http.malformed(action, error.to_string()))?);
-            if pages.len() > PAGES {
-                return Err(self.http.malformed(action, format!("it has more than {PAGES} pages")));
+            if pages.len() > PAGES || bytes > LIST_BYTES {
+                let reason = format!("it has more than {PAGES} pages or {LIST_BYTES} bytes");
+                return Err(self.http.malformed(action, reason));
             }
         }
         Ok(Some(pages))
@@ -314,11 +322,39 @@ impl Registry for OciHub {
     }
 
     async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
-        self.put(name, &manifest.digest().to_string(), manifest).await
+        self.put(name, &manifest.digest().to_string(), manifest).await.map(drop)
     }
 
     async fn put_tag(&self, name: &Name, tag: &Tag, manifest: &RawManifest) -> Result<(), HubError> {
-        self.put(name, tag.as_str(), manifest).await
+        self.put(name, tag.as_str(), manifest).await.map(drop)
+    }
+
+    async fn referrers(
+        &self,
+        name: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, HubError> {
+        let mut url = self.url(name, &format!("referrers/{subject}"))?;
+        if let Some(artifact_type) = artifact_type {
+            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
+        let action = format!("list the referrers of {subject}");
+        match self.pages::<ImageIndex>(url, &self.pull_scope(name), &action).await? {
+            // A registry may leave the choice of a type to who asks.
+            Some(pages) => {
+                Ok(pages.into_iter().flat_map(|page| referrers::of_type(page, artifact_type)).collect())
+            }
+            None => referrers::by_tag(self, name, subject, artifact_type).await,
+        }
+    }
+
+    async fn put_referrer(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        let answer = self.put(name, &manifest.digest().to_string(), manifest).await?;
+        if answer.contains_key(OCI_SUBJECT) {
+            return Ok(());
+        }
+        referrers::list_under_tag(self, name, manifest).await
     }
 
     async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {

@@ -1,5 +1,6 @@
 //! Manifests and tags of a hub in a folder: files under `v2/NAME/manifests`, and the `index.json` derived from them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use format::{Name, Tag};
@@ -86,8 +87,7 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
         }
     }
     let path = hub.root().path().join(INDEX_FILE);
-    let bytes = serde_json::to_vec(&ImageIndex::new(entries))
-        .map_err(|error| DirError::io("encode", &path, error))?;
+    let bytes = ImageIndex::new(entries).encode().map_err(|error| DirError::io("encode", &path, error))?;
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)
@@ -101,7 +101,9 @@ fn index_entry(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Entry> 
         digest: manifest.digest(),
         size: manifest.bytes().len() as u64,
         artifact_type: kind.artifact_type,
+        platform: None,
         annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
+        rest: BTreeMap::new(),
     })
 }
 
