@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use format::manifest::media_type;
 use format::{Digest, Name, Tag, limits};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LINK, RANGE};
-use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::credentials::Credential;
@@ -25,10 +25,12 @@ use crate::{
 };
 
 mod auth;
+mod certificates;
 mod location;
 mod upload;
 
 use auth::{Auth, Identity, Scope};
+use certificates::HostCertificates;
 pub use location::OciLocation;
 use upload::Sending;
 
@@ -76,16 +78,16 @@ struct ErrorEntry {
     message: String,
 }
 
-/// Tries `credential` at a registry.
+/// Tries `credential` at a registry: those of `access` are left out.
 ///
 /// # Errors
 /// [`HubError::Denied`] if it is refused; if the registry does not answer.
 pub async fn check_login(
     location: &OciLocation,
     credential: &Credential,
-    authorities: &[Certificate],
+    access: &Access,
 ) -> Result<(), HubError> {
-    let hub = OciHub::of(location, Identity::Known(credential.clone()), authorities)?;
+    let hub = OciHub::of(location, Identity::Known(credential.clone()), access)?;
     let (action, scope) = ("log in", Scope::default());
     let response = hub.ask(&scope, action, || Ok(hub.http.client().get(hub.base.clone()))).await?;
     match response.status() {
@@ -96,13 +98,20 @@ pub async fn check_login(
 
 impl OciHub {
     pub(crate) fn new(location: &OciLocation, access: &Access) -> Result<Self, HubError> {
-        Self::of(location, Identity::OfUser(access.credentials.clone()), &access.authorities)
+        Self::of(location, Identity::OfUser(access.credentials.clone()), access)
     }
 
-    fn of(location: &OciLocation, identity: Identity, authorities: &[Certificate]) -> Result<Self, HubError> {
-        let text = location.to_string();
-        let http = Http::new(&text, authorities)?;
-        let host = location.host().to_string();
+    fn of(location: &OciLocation, identity: Identity, access: &Access) -> Result<Self, HubError> {
+        let (text, host) = (location.to_string(), location.host().to_string());
+        let mut own = HostCertificates::default();
+        if location.is_secure() {
+            own = HostCertificates::find(&access.certificate_folders, &host)?;
+        }
+        let authorities = [access.authorities.as_slice(), &own.authorities].concat();
+        let http = match own.identity {
+            Some(identity) => Http::with_identity(&text, &authorities, identity)?,
+            None => Http::new(&text, &authorities)?,
+        };
         let auth = Arc::new(Auth::new(http.clone(), host, identity, location.is_secure()));
         let base = location.base().map_err(|error| http.unavailable("name it", error.to_string()))?;
         let prefix = location.prefix.clone();

@@ -23,10 +23,15 @@ pub(super) fn write_config(folder: &Path, options: &RegistryOptions, tokens: Opt
     );
     if options.tls {
         write_certificates(folder);
-        let _ = writeln!(config, "  tls: {{certificate: {}, key: {}}}", path("cert.pem"), path("key.pem"));
+        let clients = match options.auth {
+            Auth::Certificate => format!(", clientcas: [{}]", path("ca.pem")),
+            _ => String::new(),
+        };
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let _ = writeln!(config, "  tls: {{certificate: {cert}, key: {key}{clients}}}");
     }
     match options.auth {
-        Auth::Open => {}
+        Auth::Open | Auth::Certificate => {}
         Auth::Basic => {
             write(&folder.join("htpasswd"), HTPASSWD);
             let _ = writeln!(config, "auth:\n  htpasswd: {{realm: spore-test, path: {}}}", path("htpasswd"));
@@ -45,21 +50,25 @@ pub(super) fn write_config(folder: &Path, options: &RegistryOptions, tokens: Opt
     write(&folder.join("config.yml"), &config);
 }
 
-/// Makes an authority and a certificate of it for this host.
+/// Makes an authority, and certificates of it for this host and for a client.
 fn write_certificates(folder: &Path) {
     let key = || KeyPair::generate().expect("a P-256 key can be made");
     let mut authority = CertificateParams::new(Vec::new()).expect("no names are valid names");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = key();
     let ca = authority.self_signed(&authority_key).expect("a certificate can be signed");
-    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let params = CertificateParams::new(names).expect("both are valid names");
-    let own_key = key();
     let issuer = Issuer::new(authority, authority_key);
-    let own = params.signed_by(&own_key, &issuer).expect("a certificate can be signed");
     write(&folder.join("ca.pem"), &ca.pem());
-    write(&folder.join("cert.pem"), &own.pem());
-    write(&folder.join("key.pem"), &own_key.serialize_pem());
+    let signed = |names: &[&str], cert: &str, key_file: &str| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("they are valid names");
+        let key = key();
+        let signed = params.signed_by(&key, &issuer).expect("a certificate can be signed");
+        write(&folder.join(cert), &signed.pem());
+        write(&folder.join(key_file), &key.serialize_pem());
+    };
+    signed(&["localhost", "127.0.0.1"], "cert.pem", "key.pem");
+    signed(&["client"], "client.pem", "client-key.pem");
 }
 
 fn write(path: &Path, text: &str) {
