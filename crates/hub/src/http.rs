@@ -121,6 +121,9 @@ impl Http {
         let response = request.send().await.map_err(|error| self.broke(error, action))?;
         self.is_reached.store(true, Ordering::Relaxed);
         let status = response.status();
+        if status == StatusCode::INSUFFICIENT_STORAGE {
+            return Err(self.unavailable(action, "it has no space left".to_owned()).into());
+        }
         let comes_again = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
             || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
         if comes_again {

@@ -61,8 +61,8 @@ enum Found {
 /// Reads what the hub offers under `names`, or under all of its names.
 ///
 /// # Errors
-/// [`HubError::Unsupported`] if no names are given and the hub does not tell; if there is no hub, or it does not tell its names
-/// for another reason. What goes wrong with one name is in the list.
+/// [`HubError::Unsupported`] if no names are given and the hub does not tell; if there is no hub or it does not answer. What goes
+/// wrong with one name is in the list.
 pub async fn list_offers(registry: &Arc<dyn Registry>, names: Option<Vec<Name>>) -> Result<Offers, HubError> {
     let are_given = names.is_some();
     let names = match names {
@@ -79,7 +79,8 @@ pub async fn list_offers(registry: &Arc<dyn Registry>, names: Option<Vec<Name>>)
                 list.bad.push(BadOffer { name, tag: None, error });
             }
             Ok(tags) => tagged.extend(tags.into_iter().map(|tag| (name.clone(), tag))),
-            Err(error @ HubError::NotAHub { .. }) => return Err(error),
+            // Of all names, not of this one.
+            Err(error @ (HubError::NotAHub { .. } | HubError::Unavailable { .. })) => return Err(error),
             Err(error) => list.bad.push(BadOffer { name, tag: None, error: error.into() }),
         }
     }

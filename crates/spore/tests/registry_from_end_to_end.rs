@@ -6,7 +6,9 @@ mod harness;
 use std::fs;
 use std::io::Write as _;
 
+use format::config::Accelerator;
 use harness::Spore;
+use harness::needs::{find_program, say_skipped};
 use harness::run::Outcome;
 use hub::testing::proxy::FaultProxy;
 use hub::testing::registry::{Auth, PASSWORD, RealRegistry, RegistryOptions, USER};
@@ -146,6 +148,59 @@ fn a_copy_goes_from_hub_to_hub_and_needs_no_store() {
     assert_eq!(absent.status.code(), Some(3), "{}", absent.error());
     let text = spore.run(["inspect", "--referrers", &format!("{there}:1")]).succeeds().text().to_owned();
     assert!(text.contains(&digest), "{text}");
+}
+
+/// A snapshot that is another one, but for the accelerator that it was frozen under.
+fn put_variant(spore: &Spore, seed: &str) {
+    let store = Store::open(spore.root()).unwrap();
+    let sample = put_sample(&store, &SampleSpec { seed, ..SampleSpec::default() }).unwrap();
+    let (mut config, mut manifest) = (sample.config.clone(), sample.manifest.clone());
+    config.engine.accelerator = Accelerator::Kvm;
+    let bytes = config.encode().unwrap();
+    manifest.config.digest = store.put_blob(&sample.lease, &bytes).unwrap();
+    manifest.config.size = bytes.len() as u64;
+    let digest = store.put_blob(&sample.lease, &manifest.encode().unwrap()).unwrap();
+    store.set_ref(&format!("local/{seed}:1").parse().unwrap(), &digest, None).unwrap();
+}
+
+#[test]
+fn of_variants_the_one_for_this_host_is_pulled() {
+    let test = "registry_from_end_to_end::of_variants_the_one_for_this_host_is_pulled";
+    if std::env::var_os("SPORE_QEMU").is_none() && find_program("qemu-system-x86_64").is_none() {
+        say_skipped(test, "qemu-system-x86_64 is not installed");
+        return;
+    }
+    let Some(registry) = RealRegistry::start(test, &RegistryOptions::default()) else { return };
+    let (baker, user, there) = (spore(), spore(), format!("{}/{NAME}:1", registry.host()));
+    let digest = bake(&baker, "one");
+    put_variant(&baker, "for-kvm");
+    baker.run(["push", "one:1", &there]).succeeds();
+    baker.run(["push", "for-kvm:1", "--variant", &there]).succeeds();
+    let offered = user.json(["images", "--hub", &format!("oci://{}", registry.host())]);
+    let images = offered["images"].as_array().unwrap();
+    let accelerators: Vec<_> = images.iter().map(|image| image["accelerator"].as_str().unwrap()).collect();
+    assert_eq!(accelerators, ["tcg", "kvm"]);
+    // Nobody has found out yet whether KVM works for this root, so it is not relied on.
+    let pulled = user.json(["pull", &there]);
+    assert_eq!(pulled["digest"].as_str(), Some(&*digest));
+    assert_eq!(pulled["name"].as_str(), Some(&*there));
+    // One for the same hosts takes its place.
+    let other = bake(&baker, "other");
+    let index = user.json(["inspect", "--referrers", &there])["digest"].as_str().unwrap().to_owned();
+    baker.run(["push", "other:1", "--variant", &there]).succeeds();
+    let replaced = user.json(["pull", "--force", &there]);
+    assert_eq!(replaced["digest"].as_str(), Some(&*other));
+    // The index that was there before still leads to what it led to.
+    let before = user.json(["pull", &format!("{}/{NAME}@{index}", registry.host())]);
+    assert_eq!(before["digest"].as_str(), Some(&*digest));
+    let untagged = baker.run([
+        "push",
+        &format!("local/one@{digest}"),
+        "--variant",
+        "--hub",
+        &format!("oci://{}", registry.host()),
+    ]);
+    assert_eq!(untagged.status.code(), Some(2), "{}", untagged.error());
 }
 
 /// What `spore pull NAME@sha256:…` asks a registry for.

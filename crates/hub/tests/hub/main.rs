@@ -15,6 +15,7 @@ mod mounts;
 mod referrers;
 mod registries;
 mod registry_faults;
+mod registry_lies;
 mod round_trip;
 mod variants;
 mod world;

@@ -1,7 +1,5 @@
 //! `spore images`
 
-mod remote;
-
 use std::collections::HashMap;
 use std::process::ExitCode;
 
@@ -14,6 +12,8 @@ use store::{RefRecord, Store};
 use crate::cli::Options;
 use crate::error::CliError;
 use crate::{context, output, problems};
+
+mod remote;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

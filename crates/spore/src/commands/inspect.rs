@@ -1,7 +1,5 @@
 //! `spore inspect`
 
-mod referrers;
-
 use std::collections::HashMap;
 use std::process::ExitCode;
 
@@ -15,6 +13,8 @@ use super::ps;
 use crate::cli::Options;
 use crate::error::CliError;
 use crate::{context, output};
+
+mod referrers;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
