@@ -93,6 +93,7 @@ pub async fn run_through(
     report.add("a blob that is there is there", again(&hub, &name("again")?).await)?;
     report.add("wrong blobs are refused", wrong_blobs(&hub, &name("wrong")?).await)?;
     report.add("a failing source leaves nothing", failing_source(&hub, &name("failing")?).await)?;
+    report.add("a blob may be where it is guessed to be, or not", guessed(&hub, &name("guessed")?).await)?;
     report.add("equal blobs can be put at once", at_once(&hub, &name("at-once")?).await)?;
     report.add("manifests come back as they went", manifests(&hub, &name("manifests-of")?).await)?;
     report.add("a manifest needs no tag", untagged(&hub, &name("untagged")?).await)?;
@@ -247,6 +248,22 @@ async fn failing_source(hub: &Hub, name: &Name) -> Outcome {
     ensure(matches!(put_failing, Err(HubError::Source { .. })), format_args!("{put_failing:?}"))?;
     expect(&hub.reader.blob_size(name, &digest).await?, &None, "size")?;
     put(hub, name, &bytes).await?;
+    Ok(())
+}
+
+async fn guessed(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 100_000);
+    let (digest, source) = (Digest::of(&bytes), MemorySource { bytes: bytes.clone(), fails: false });
+    let [right, wrong, to, also] =
+        ["right", "wrong", "to", "also"].map(|last| format!("{name}/{last}").parse());
+    let (right, wrong, to, also): (Name, Name, Name, Name) = (right?, wrong?, to?, also?);
+    put(hub, &right, &bytes).await?;
+    for (name, guess) in [(&to, &wrong), (&also, &right)] {
+        let mount_from = std::slice::from_ref(guess);
+        let upload = Upload { mount_from, ..upload(digest, bytes.len(), &source) };
+        hub.writer.put_blob(name, &upload).await?;
+        ensure(get(hub, name, &digest, 0..100_000).await? == bytes, "a blob came back changed")?;
+    }
     Ok(())
 }
 

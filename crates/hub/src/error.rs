@@ -37,8 +37,8 @@ pub enum HubError {
         /// What is wrong with a file or a helper.
         source: Box<CredentialError>,
     },
-    /// A file of certificate authorities cannot be used.
-    #[error("certificate authorities {}: {reason}", path.display())]
+    /// A file of certificates cannot be used.
+    #[error("certificates {}: {reason}", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,

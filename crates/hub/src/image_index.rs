@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use format::manifest::media_type;
 use format::{Digest, Name, Tag};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{PlannedBlob, RawManifest};
 
@@ -21,6 +22,9 @@ pub(crate) struct ImageIndex {
     #[serde(default)]
     media_type: String,
     pub(crate) manifests: Vec<Entry>,
+    /// What others write: it is kept when the index is written again.
+    #[serde(flatten)]
+    rest: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,13 +35,29 @@ pub(crate) struct Entry {
     pub(crate) size: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) artifact_type: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) platform: Option<Platform>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) annotations: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub(crate) rest: BTreeMap<String, Value>,
+}
+
+/// By which container tools choose.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Platform {
+    #[serde(default)]
+    pub(crate) architecture: String,
+    #[serde(default)]
+    pub(crate) os: String,
+    #[serde(flatten)]
+    pub(crate) rest: BTreeMap<String, Value>,
 }
 
 impl ImageIndex {
     pub(crate) fn new(manifests: Vec<Entry>) -> Self {
-        Self { schema_version: 2, media_type: media_type::INDEX.to_owned(), manifests }
+        let (media_type, rest) = (media_type::INDEX.to_owned(), BTreeMap::new());
+        Self { schema_version: 2, media_type, manifests, rest }
     }
 
     pub(crate) fn parse(bytes: &[u8]) -> serde_json::Result<Self> {
@@ -52,6 +72,12 @@ impl ImageIndex {
             self.manifests.sort_by(|a, b| a.annotations.get(REF_NAME).cmp(&b.annotations.get(REF_NAME)));
         }
         self
+    }
+
+    /// The bytes that are stored, and hashed. Some who wrote it may have left its type out.
+    pub(crate) fn encode(mut self) -> serde_json::Result<Vec<u8>> {
+        media_type::INDEX.clone_into(&mut self.media_type);
+        serde_json::to_vec(&self)
     }
 
     /// The entries that can be snapshots: copiers may have dropped the artifact type, never changed it.
@@ -107,7 +133,9 @@ impl Entry {
             digest: manifest.digest(),
             size: manifest.bytes().len() as u64,
             artifact_type: kind.artifact_type,
+            platform: None,
             annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
+            rest: BTreeMap::new(),
         })
     }
 }

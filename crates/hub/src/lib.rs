@@ -39,16 +39,20 @@ mod http;
 mod image_index;
 mod location;
 pub mod oci;
+mod offers;
 mod plan;
 pub mod progress;
 pub mod prune;
 pub mod pull;
 pub mod push;
 mod random;
+mod referrers;
 mod registry;
+mod remote;
 mod source;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod variants;
 pub mod web;
 
 pub use access::Access;
@@ -56,12 +60,16 @@ pub use copy::{CopyEnd, CopyError, CopyPlan, plan_copy};
 pub use delivery::Delivered;
 pub use error::HubError;
 pub use location::{HubLocation, LocationError, open};
+pub use offers::{BadOffer, Offer, Offers, list_offers};
 pub use plan::{PlannedBlob, TransferPlan};
 pub use progress::{Event, Progress};
 pub use prune::{PruneError, PrunePlan, Pruned, plan_prune};
 pub use pull::{PullError, PullPlan, Pulled, Source, TagAs, fetch_missing, plan_pull, plan_pull_from};
 pub use push::{PushError, PushPlan, plan_push};
+pub use referrers::Referrer;
 pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};
+pub use remote::{RemoteSnapshot, VariantKey, read_snapshot};
+pub use variants::read_variants;
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.
 const TRANSFERS: usize = 4;

@@ -16,8 +16,10 @@ use store::{BlobError, FileError, Lease, LoadError, Snapshot, Store};
 use crate::blocking::blocking;
 use crate::delivery::{Delivered, Delivery, Origins, SendError, Survey};
 use crate::plan::Roles;
+use crate::remote::read_config;
 use crate::source::StoredBlob;
-use crate::{CHUNK, Event, HubError, PlannedBlob, Progress, RawManifest, Registry, TransferPlan};
+use crate::variants::index_with;
+use crate::{CHUNK, Event, HubError, PlannedBlob, Progress, PullError, RawManifest, Registry, TransferPlan};
 
 /// Why a snapshot could not be pushed.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum PushError {
         /// What was found.
         reason: String,
     },
+    /// The tag leads to what cannot take a variant. It was not moved.
+    #[error("the tag takes no variant: {0}")]
+    Variants(#[source] Box<PullError>),
     /// The hub failed. Its tag was not moved.
     #[error(transparent)]
     Hub(#[from] HubError),
@@ -144,6 +149,32 @@ impl PushPlan {
         if let Some(tag) = tag {
             self.ends.registry.put_tag(&self.transfer.name, tag, &self.ends.manifest).await?;
         }
+        Ok(delivered)
+    }
+
+    /// Like [`PushPlan::execute`], but what `tag` leads to there stays, as another variant: unless it is for the same hosts, in
+    /// whose place this one goes. The tag then leads to an image index. Of two who do this at the same moment, one may lose
+    /// its variant.
+    ///
+    /// # Errors
+    /// As there; [`PushError::Variants`] if the tag leads to something else than snapshots.
+    pub async fn execute_as_variant(
+        self,
+        tag: &Tag,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Delivered, PushError> {
+        let delivered = self.deliver(&progress).await?;
+        let (registry, name) = (&self.ends.registry, &self.transfer.name);
+        let index = async {
+            let new = read_config(registry, name, &self.ends.manifest).await?;
+            index_with(registry, name, tag, &new).await
+        };
+        let index = index.await.map_err(|error| match error {
+            PullError::Hub(error) => error.into(),
+            error => PushError::Variants(Box::new(error)),
+        })?;
+        registry.put_manifest(name, &index).await?;
+        registry.put_tag(name, tag, &index).await?;
         Ok(delivered)
     }
 

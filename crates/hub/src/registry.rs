@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use format::{Digest, Name, Tag, limits};
 use tokio::io::AsyncRead;
 
-use crate::HubError;
 use crate::prune::Storage;
+use crate::{HubError, Referrer, referrers};
 
 /// The bytes of a blob as they arrive.
 pub type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
@@ -186,6 +186,28 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`HubError::Corrupt`] if the source gives other bytes; [`HubError::Source`] if it fails; if they cannot be stored.
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError>;
+
+    /// The manifests that name `subject` as theirs, of one type if `artifact_type` says which.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    async fn referrers(
+        &self,
+        name: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, HubError> {
+        referrers::by_tag(self, name, subject, artifact_type).await
+    }
+
+    /// Puts a manifest that names a subject, so that it is among its referrers. The caller has put all blobs that it lists.
+    ///
+    /// # Errors
+    /// If it names none, or cannot be written.
+    async fn put_referrer(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        self.put_manifest(name, manifest).await?;
+        referrers::list_under_tag(self, name, manifest).await
+    }
 
     /// The tags of a name, sorted; none if there is no such name.
     ///

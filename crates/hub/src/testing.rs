@@ -32,11 +32,7 @@ pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
 /// Nobody, who trusts the system's authorities alone.
 #[must_use]
 pub fn no_access() -> crate::Access {
-    crate::Access {
-        credentials: crate::credentials::Credentials::from_files(Vec::new()),
-        aws: crate::bucket::AwsEnvironment::default(),
-        authorities: Vec::new(),
-    }
+    crate::Access::of(crate::credentials::Credentials::from_files(Vec::new()))
 }
 
 /// How long a server may take to answer.

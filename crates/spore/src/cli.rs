@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Pull(commands::pull::PullArgs),
     /// Send a snapshot to a hub
     Push(commands::push::PushArgs),
-    /// List the snapshots that are here
+    /// List the snapshots that are here, or in a hub
     Images(commands::images::ImagesArgs),
     /// Show all that is known of a snapshot or a sandbox
     Inspect(commands::inspect::InspectArgs),

@@ -69,6 +69,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Location(#[from] hub::LocationError),
     #[error(transparent)]
+    Credential(#[from] hub::credentials::CredentialError),
+    #[error(transparent)]
     Hub(Box<hub::HubError>),
     #[error(transparent)]
     Push(Box<hub::PushError>),
@@ -132,6 +134,17 @@ pub(crate) const INTERRUPTED: u8 = 130;
 const SPORE_FAILED: u8 = 125;
 
 impl CliError {
+    /// Why `user` could not be logged in to `registry`.
+    pub(crate) fn of_login(error: hub::HubError, registry: &str, user: &str) -> Self {
+        match error {
+            hub::HubError::Denied { .. } => Self::Failed(format!(
+                "{registry} does not let {user} in with this password; nothing was kept: try again, or ask for an access \
+                 token there"
+            )),
+            error => error.into(),
+        }
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
@@ -145,6 +158,7 @@ impl CliError {
             Self::Load(error) => cause_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
             Self::Engine(error) => cause_kind(error),
+            Self::Credential(error) => credential_kind(error),
             Self::Hub(error) => hub_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
@@ -197,6 +211,14 @@ fn sandbox_kind(error: &sandbox::Error) -> Kind {
         sandbox::Error::Sandbox(error) => sandbox_id_kind(error),
         sandbox::Error::Ref(error) => ref_kind(error),
         error => cause_kind(error),
+    }
+}
+
+fn credential_kind(error: &hub::credentials::CredentialError) -> Kind {
+    use hub::credentials::CredentialError;
+    match error {
+        CredentialError::Registry | CredentialError::User { .. } | CredentialError::NoFile => Kind::Usage,
+        _ => Kind::Failed,
     }
 }
 

@@ -123,11 +123,14 @@ pub(crate) fn delivered(delivered: &Delivered) -> String {
 
 /// The plan in whole: below its head what it would transfer, a blob a line.
 pub(crate) fn transfer(head: &str, plan: &TransferPlan) -> String {
-    if plan.missing.is_empty() {
+    let row = |blob: &PlannedBlob| vec![size(blob.size), blob.digest.to_string(), blob.role.clone()];
+    let mounted = |blob: &PlannedBlob| {
+        vec![size(blob.size), blob.digest.to_string(), format!("{}, mounted", blob.role)]
+    };
+    let rows: Vec<_> = plan.missing.iter().map(row).chain(plan.mountable.iter().map(mounted)).collect();
+    if rows.is_empty() {
         return head.to_owned();
     }
-    let row = |blob: &PlannedBlob| vec![size(blob.size), blob.digest.to_string(), blob.role.clone()];
-    let rows: Vec<_> = plan.missing.iter().map(row).collect();
     format!("{head}\n{}", table(&["SIZE", "DIGEST", "PART"], &rows))
 }
 

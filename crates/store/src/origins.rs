@@ -38,7 +38,7 @@ impl Store {
             return Ok(());
         }
         let others = before.into_iter().filter(|other| *other != place);
-        let places: Vec<_> = [place.clone()].into_iter().chain(others).take(PLACES).collect();
+        let places: Vec<_> = std::iter::once(place.clone()).chain(others).take(PLACES).collect();
         let path = self.folder(Folder::Origins).join(digest.hex());
         let bytes = serde_json::to_vec(&places).at("encode", &path)?;
         replace(&self.folder(Folder::Tmp), &path, &bytes)
@@ -55,6 +55,9 @@ impl Store {
         wanted: &HashSet<Digest>,
     ) -> Result<HashMap<Digest, Vec<Name>>, FileError> {
         let mut origins: HashMap<Digest, Vec<Name>> = HashMap::new();
+        if wanted.is_empty() {
+            return Ok(origins);
+        }
         for file in names(&self.folder(Folder::Origins))? {
             let Ok(snapshot) = Digest::from_hex(&file) else { continue };
             let places: Vec<_> =
@@ -66,8 +69,7 @@ impl Store {
             let Ok((manifest, _)) = self.read_manifest(&snapshot) else { continue };
             for blob in manifest.blobs().filter(|blob| wanted.contains(&blob.digest)) {
                 let known = origins.entry(blob.digest).or_default();
-                let new: Vec<_> = places.iter().map(|place| &place.name).cloned().collect();
-                known.extend(new);
+                known.extend(places.iter().map(|place| place.name.clone()));
                 known.sort();
                 known.dedup();
             }

@@ -99,8 +99,7 @@ pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirErro
 
 fn place_index(hub: &Writable, entries: Vec<Entry>) -> Result<(), DirError> {
     let path = hub.root().path().join(INDEX_FILE);
-    let bytes = serde_json::to_vec(&ImageIndex::new(entries))
-        .map_err(|error| DirError::io("encode", &path, error))?;
+    let bytes = ImageIndex::new(entries).encode().map_err(|error| DirError::io("encode", &path, error))?;
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)

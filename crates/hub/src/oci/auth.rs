@@ -237,7 +237,10 @@ impl Auth {
         let action = "get a token";
         let mut query: Vec<_> = service.map(|service| ("service", service)).into_iter().collect();
         let scopes = scope.texts();
+        // A GET has a parameter for each; OAuth2 (RFC 6749, 3.3) has one for all.
         let joined = scopes.join(" ");
+        let mut with_scopes = query.clone();
+        with_scopes.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
         let with_query = |query: &[(&str, &str)]| {
             let mut url = realm.clone();
             url.query_pairs_mut().extend_pairs(query);
@@ -253,13 +256,9 @@ impl Auth {
                 post.header("content-type", "application/x-www-form-urlencoded").body(form)
             }
             Some(Credential::Basic { user, password }) => {
-                query.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-                self.http.client().get(with_query(&query)).basic_auth(user, Some(password.expose()))
+                self.http.client().get(with_query(&with_scopes)).basic_auth(user, Some(password.expose()))
             }
-            None => {
-                query.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-                self.http.client().get(with_query(&query))
-            }
+            None => self.http.client().get(with_query(&with_scopes)),
         };
         let response = self.http.send(request, action).await?;
         match response.status() {

@@ -1,8 +1,8 @@
 //! Bringing a blob into a registry: taken over from another repository, or in one request, and where the registry does not take
 //! that, in chunks.
 //!
-//! Source: OCI distribution-spec v1.1, "Pushing blobs" and "Mounting a blob from another repository". Whatever fails, the upload is begun anew with a source opened anew: a
-//! session that broke is the registry's to forget.
+//! Source: OCI distribution-spec v1.1, "Pushing blobs" and "Mounting a blob from another repository". Whatever fails, the upload is
+//! begun anew with a source opened anew: a session that broke is the registry's to forget.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -195,7 +195,8 @@ mod tests {
         let first = plan().await;
         let flat_bytes = first.flat_bytes.unwrap();
         assert!(first.arrived_bytes == 0 && flat_bytes > 0);
-        let frames = first.transfer.missing.iter().find(|blob| blob.role.contains("frames of memory")).unwrap();
+        let frames =
+            first.transfer.missing.iter().find(|blob| blob.role.contains("frames of memory")).unwrap();
         let blob = source.read_blob(&frames.digest, 1 << 20).unwrap();
         let partial = temp.path().join("store/partial").join(frames.digest.hex());
         std::fs::write(&partial, &blob[..1000]).unwrap();

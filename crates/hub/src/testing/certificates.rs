@@ -6,7 +6,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use super::write;
 
-/// Makes an authority and a certificate of it for this host: `ca.pem`, `cert.pem` and `key.pem` in `folder`.
+/// Makes an authority, `ca.pem`, and certificates of it for this host, `cert.pem` and `key.pem`, and for a client,
+/// `client.pem` and `client-key.pem`, in `folder`.
 ///
 /// # Panics
 /// If they cannot be made.
@@ -16,12 +17,16 @@ pub fn write_certificates(folder: &Path) {
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority_key = key();
     let ca = authority.self_signed(&authority_key).expect("a certificate can be signed");
-    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let params = CertificateParams::new(names).expect("both are valid names");
-    let own_key = key();
     let issuer = Issuer::new(authority, authority_key);
-    let own = params.signed_by(&own_key, &issuer).expect("a certificate can be signed");
     write(&folder.join("ca.pem"), &ca.pem());
-    write(&folder.join("cert.pem"), &own.pem());
-    write(&folder.join("key.pem"), &own_key.serialize_pem());
+    let signed = |names: &[&str], cert: &str, key_file: &str| {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("they are valid names");
+        let key = key();
+        let signed = params.signed_by(&key, &issuer).expect("a certificate can be signed");
+        write(&folder.join(cert), &signed.pem());
+        write(&folder.join(key_file), &key.serialize_pem());
+    };
+    signed(&["localhost", "127.0.0.1"], "cert.pem", "key.pem");
+    signed(&["client"], "client.pem", "client-key.pem");
 }

@@ -16,7 +16,6 @@ use tempfile::TempDir;
 
 use super::process::{End, Process};
 use crate::bucket::AwsEnvironment;
-use crate::credentials::Credentials;
 use crate::{Access, HubLocation};
 
 /// Where `scripts/install-deps.sh --tests` leaves it, within the sources.
@@ -233,11 +232,8 @@ impl Bucket {
 pub fn access(key: Option<&Key>) -> Access {
     let variables =
         key.map(|key| [("AWS_ACCESS_KEY_ID", key.id.clone()), ("AWS_SECRET_ACCESS_KEY", key.secret.clone())]);
-    Access {
-        credentials: Credentials::from_files(Vec::new()),
-        aws: AwsEnvironment::from_variables(variables.into_iter().flatten()),
-        authorities: Vec::new(),
-    }
+    let aws = AwsEnvironment::from_variables(variables.into_iter().flatten());
+    Access { aws, ..super::no_access() }
 }
 
 fn find() -> Option<PathBuf> {

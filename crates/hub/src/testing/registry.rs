@@ -45,6 +45,8 @@ pub enum Auth {
     Basic,
     /// Bearers of a token of the server that is started too: [`RealRegistry::tokens`].
     Token(TokenOptions),
+    /// Who shows a certificate of the registry's own authority: [`RealRegistry::client_certificate`]. Only with TLS.
+    Certificate,
 }
 
 /// Which manifests a collection leaves.
@@ -83,7 +85,7 @@ impl RealRegistry {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let tokens = match options.auth {
             Auth::Token(options) => Some(TokenServer::start(options)),
-            Auth::Open | Auth::Basic => None,
+            Auth::Open | Auth::Basic | Auth::Certificate => None,
         };
         config::write_config(folder.path(), options, tokens.as_ref());
         let log = folder.path().join("log");
@@ -116,6 +118,12 @@ impl RealRegistry {
     #[must_use]
     pub fn ca(&self) -> Option<PathBuf> {
         self.tls.then(|| self.folder.path().join("ca.pem"))
+    }
+
+    /// A certificate that it lets in, and its key, as PEM files; none without TLS.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<(PathBuf, PathBuf)> {
+        self.tls.then(|| (self.folder.path().join("client.pem"), self.folder.path().join("client-key.pem")))
     }
 
     /// Its token server, with [`Auth::Token`].

@@ -20,7 +20,7 @@ fn location(registry: &RealRegistry) -> HubLocation {
 /// As somebody who has logged in as the user, or as `password` would have it.
 fn access(registry: &RealRegistry, password: &str) -> (tempfile::TempDir, Access) {
     let (folder, credentials) = auth_file(&registry.host(), password);
-    let mut access = Access { credentials, ..no_access() };
+    let mut access = Access::of(credentials);
     if let Some(ca) = registry.ca() {
         access.trust(&ca).unwrap();
     }
@@ -45,7 +45,7 @@ fn encode(text: &str) -> String {
 pub(crate) fn open_at(host: &str, password: &str) -> (tempfile::TempDir, Arc<dyn Registry>) {
     let (folder, credentials) = auth_file(host, password);
     let location = HubLocation::parse(&format!("oci://{host}")).unwrap();
-    let hub = hub::open(&location, &Access { credentials, ..no_access() }).unwrap();
+    let hub = hub::open(&location, &Access::of(credentials)).unwrap();
     (folder, hub)
 }
 
@@ -148,4 +148,39 @@ async fn skopeo_carries_it_byte_for_byte() {
     let plan = hub::plan_pull(&world.target, hub, &carried, &Selector::Tag(tag())).await.unwrap();
     plan.execute(None, Arc::new(())).await.unwrap();
     world.target.load_snapshot(&world.sample.digest).unwrap();
+}
+
+/// As podman and docker have it: `certs.d/HOST:PORT/` with the authority, a certificate and its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_found_where_container_tools_keep_them() {
+    let test = "certificates_are_found_where_container_tools_keep_them";
+    let Some(registry) = start(test, Entry::Certificate, true) else { return };
+    let folders = tempfile::tempdir().unwrap();
+    let (empty, folder) = (folders.path().join("empty"), folders.path().join("certs.d"));
+    let of_host = folder.join(registry.host());
+    fs::create_dir_all(&of_host).unwrap();
+    let mut access = no_access();
+    access.certificate_folders = vec![empty, folder];
+    let ask = async || {
+        let hub = hub::open(&location(&registry), &access)?;
+        hub.tags(&name()).await
+    };
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    fs::copy(registry.ca().unwrap(), of_host.join("ca.crt")).unwrap();
+    let begun = std::time::Instant::now();
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("alert") && begun.elapsed() < Duration::from_secs(20), "{error}");
+    let (cert, key) = registry.client_certificate().unwrap();
+    fs::copy(cert, of_host.join("client.cert")).unwrap();
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("client.key"), "{error}");
+    fs::write(of_host.join("client.key"), "SECRET").unwrap();
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("client.cert") && !error.contains("SECRET"), "{error}");
+    fs::copy(key, of_host.join("client.key")).unwrap();
+    assert_eq!(ask().await.unwrap(), []);
+    // Those of another port are another registry's.
+    fs::rename(&of_host, of_host.with_file_name("localhost:1")).unwrap();
+    ask().await.unwrap_err();
 }

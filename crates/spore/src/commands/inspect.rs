@@ -14,20 +14,32 @@ use crate::cli::Options;
 use crate::error::CliError;
 use crate::{context, output};
 
+mod referrers;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore inspect python-numpy
   spore inspect python-numpy --format json | jq .config.machine
   spore inspect ID
+  spore inspect --referrers hub.example/team/numpy:1
 
 A name is looked for among snapshots first, then among sandboxes. What a running sandbox has attached is looked at: a file
 that is not the one its snapshot declares is named, and the exit code is 5.")]
 pub(crate) struct InspectArgs {
     /// A snapshot, or a sandbox's id or how it begins
     target: String,
+    /// List what a hub has about a snapshot of its own, such as signatures, instead of what is here
+    #[arg(long)]
+    referrers: bool,
+    /// The hub: a folder, a URL or an alias [default: the name's own hub, else the default hub]
+    #[arg(long, value_name = "HUB", requires = "referrers")]
+    hub: Option<String>,
 }
 
 pub(crate) fn run(options: &Options, args: &InspectArgs) -> Result<ExitCode, CliError> {
+    if args.referrers {
+        return referrers::run(options, &args.target, args.hub.as_deref());
+    }
     let store = context::store(options)?;
     match context::resolve(&store, &args.target) {
         Ok(resolved) => {

@@ -13,7 +13,7 @@ use crate::cli::Options;
 use crate::config::{Config, Hub};
 use crate::error::CliError;
 use crate::progress::{self, Transfer};
-use crate::{context, hubs, interrupt, output};
+use crate::{context, hubs, interrupt, output, variants};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -22,7 +22,7 @@ use crate::{context, hubs, interrupt, output};
   spore pull python-numpy --dry-run                   from the default hub: what would be fetched
   spore pull --hub /srv/hub numpy@sha256:…            by digest; this sets no tag unless one is given too
 
-A pull that was interrupted goes on where it stopped when it is repeated.")]
+Of a tag with variants it takes the one that this host can restore. A pull that was interrupted goes on where it stopped when it is repeated.")]
 pub(crate) struct PullArgs {
     /// What to fetch: [HUB/]NAME[:TAG][@DIGEST]
     reference: String,
@@ -42,7 +42,7 @@ pub(crate) fn run(options: &Options, args: &PullArgs) -> Result<ExitCode, CliErr
     let reference = config.reference(&args.reference)?;
     let store = context::store(options)?;
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &reference)?;
-    let plan = plan(&store, &hub, &reference)?;
+    let plan = plan(options, &store, &hub, &reference)?;
     if args.dry_run {
         output::result(options.format, &plan, || output::transfer(&head(&plan), &plan.transfer));
         return Ok(ExitCode::SUCCESS);
@@ -62,10 +62,20 @@ pub(crate) struct Fetched {
 }
 
 /// Finds out what is missing here of what `reference` means in `hub`.
-pub(crate) fn plan(store: &Store, hub: &Hub, reference: &Reference) -> Result<PullPlan, CliError> {
+pub(crate) fn plan(
+    options: &Options,
+    store: &Store,
+    hub: &Hub,
+    reference: &Reference,
+) -> Result<PullPlan, CliError> {
     let which = reference.digest.map_or_else(|| Selector::Tag(reference.tag_or_default()), Selector::Digest);
     let registry = hub::open(&hub.location, &hubs::access()?)?;
-    interrupt::block_on(plan_pull(store, registry, &reference.name, &which))
+    let name = &reference.name;
+    interrupt::block_on(plan_pull(store, Arc::clone(&registry), name, &which)).or_else(|error| {
+        let (digest, key) = variants::choose(store, &registry, name, error)?;
+        progress::note(options, &format!("the variant for this host: {key}"));
+        interrupt::block_on(plan_pull(store, registry, name, &Selector::Digest(digest)))
+    })
 }
 
 fn head(plan: &PullPlan) -> String {

@@ -22,6 +22,7 @@ use crate::{context, hubs, interrupt, output};
 #[command(after_help = "Examples:
   spore push python-numpy --hub /srv/hub
   spore push python-numpy:1.2 acme/team/numpy:1.2     acme is an alias in the configuration
+  spore push python-numpy --variant acme/team/numpy   beside what is there for other hosts
   spore push python-numpy --dry-run                   to the default hub: what would be sent")]
 pub(crate) struct PushArgs {
     /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]
@@ -31,6 +32,10 @@ pub(crate) struct PushArgs {
     /// The hub: a folder, file://… or an alias [default: the name's own hub, else the default hub]
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
+    /// Add it to the variants that the tag leads to, in place of one for the same architecture, engine, accelerator and CPU.
+    /// Of two who do this at the same moment, one may have to repeat it
+    #[arg(long)]
+    variant: bool,
     /// Only show what would be sent
     #[arg(long)]
     dry_run: bool,
@@ -43,6 +48,9 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
         Some(dest) => destination(config.reference(dest)?)?,
         None => same_name(source.clone(), args.hub.is_some()),
     };
+    if args.variant && dest.tag.is_none() {
+        return Err(CliError::Usage(format!("{dest}: a variant is of a tag: give DEST with one")));
+    }
     let store = context::store(options)?;
     let digest = store.resolve(&source)?.digest;
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &dest)?;
@@ -58,7 +66,10 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     progress::note(options, &head);
     let place = plan.transfer.hub.clone();
     let progress = Arc::new(Transfer::new(options, "pushing"));
-    let pushed = interrupt::block_on(plan.execute(dest.tag.as_ref(), progress.clone()));
+    let pushed = match &dest.tag {
+        Some(tag) if args.variant => interrupt::block_on(plan.execute_as_variant(tag, progress.clone())),
+        tag => interrupt::block_on(plan.execute(tag.as_ref(), progress.clone())),
+    };
     progress.finish();
     let delivered = pushed?;
     let Delivered { sent_bytes, mounted_bytes, skipped_bytes } = delivered;

@@ -22,10 +22,15 @@ pub(super) fn write_config(folder: &Path, options: &RegistryOptions, tokens: Opt
     );
     if options.tls {
         write_certificates(folder);
-        let _ = writeln!(config, "  tls: {{certificate: {}, key: {}}}", path("cert.pem"), path("key.pem"));
+        let clients = match options.auth {
+            Auth::Certificate => format!(", clientcas: [{}]", path("ca.pem")),
+            _ => String::new(),
+        };
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let _ = writeln!(config, "  tls: {{certificate: {cert}, key: {key}{clients}}}");
     }
     match options.auth {
-        Auth::Open => {}
+        Auth::Open | Auth::Certificate => {}
         Auth::Basic => {
             write(&folder.join("htpasswd"), HTPASSWD);
             let _ = writeln!(config, "auth:\n  htpasswd: {{realm: spore-test, path: {}}}", path("htpasswd"));
