@@ -8,8 +8,8 @@ use format::map::MapBuilder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{FlatKey, Framing};
 use crate::testing::{Home, home, put_snapshot};
+use crate::{FlatKey, Framing};
 
 /// A sparse file of `pages` pages in which the listed ones are filled with bytes of their own.
 fn sparse(pages: u64, filled: &[u64]) -> File {
