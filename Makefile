@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test check bench install-deps
+.PHONY: help demo build test soak check bench install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ build: install-deps ## target/release/spore: one executable, the guest's agent i
 test: ## all checks and tests; names at its end what it skipped
 	scripts/install-deps.sh --tests
 	scripts/test.sh
+
+soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is printed repeats them)
+	scripts/install-deps.sh --tests
+	SPORE_TEST_KILLS=100 cargo test --locked --package spore --test killed_anywhere -- --nocapture transfers
 
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
