@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-recipes check bench hub install-deps
+.PHONY: help demo build test test-recipes soak check bench hub install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,10 @@ test: ## all checks and tests; names at its end what it skipped
 test-recipes: ## every recipe baked, pushed, pulled, forked, used; and what that cost
 	scripts/install-deps.sh --tests
 	scripts/test-recipes.sh
+
+soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is printed repeats them)
+	scripts/install-deps.sh --tests
+	SPORE_TEST_KILLS=100 cargo test --locked --package spore --test killed_anywhere -- --nocapture transfers
 
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh

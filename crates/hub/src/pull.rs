@@ -119,14 +119,15 @@ pub async fn plan_pull_from(
 /// Fetches what the store lacks of a snapshot that it knows. Sets no tag: only the digest counts.
 ///
 /// # Errors
-/// See [`plan_pull`] and [`PullPlan::execute`].
+/// See [`plan_pull_from`] and [`PullPlan::execute`].
 pub async fn fetch_missing(
     store: &Store,
-    registry: Arc<dyn Registry>,
-    name: &Name,
+    hub: Source,
+    mirrors: Vec<Source>,
     snapshot: &Digest,
     progress: Arc<dyn Progress>,
 ) -> Result<Pulled, PullError> {
-    let plan = plan_pull(store, registry, name, &Selector::Digest(*snapshot)).await?;
+    let which = Selector::Digest(*snapshot);
+    let plan = plan_pull_from(store, hub, mirrors, &which, Arc::clone(&progress)).await?;
     plan.execute(None, progress).await
 }

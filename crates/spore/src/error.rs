@@ -254,6 +254,7 @@ fn pull_kind(error: &hub::PullError) -> Kind {
         | PullError::Inconsistent { .. } => Kind::Verification,
         PullError::Hub(error) => hub_kind(error),
         PullError::Store(error) => cause_kind(error),
+        PullError::Layout(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }

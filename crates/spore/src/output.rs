@@ -72,6 +72,11 @@ pub(crate) fn error(message: &str, kind: &str, format: Format) {
     say(&line);
 }
 
+/// Says what is not as it should be and did not stop anything.
+pub(crate) fn warning(message: &str) {
+    say(&format!("spore: warning: {}", plain(message)));
+}
+
 /// A line on standard error, where nobody may be there to read it.
 pub(crate) fn say(line: &str) {
     writeln!(io::stderr(), "{line}").ok();

@@ -1,6 +1,6 @@
 //! Executing the plan of a pull.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use format::{Digest, Maps};
@@ -48,7 +48,7 @@ impl PullPlan {
         let missing = &self.transfer.missing;
         progress.event(Event::Started { blobs: missing.len(), bytes: self.transfer.missing_bytes() });
         self.ends.sources.progress = Arc::clone(&progress);
-        self.store_fetched(&progress).await?;
+        let stored = self.store_fetched(&progress).await?;
         if self.flat_bytes.is_some() {
             let Ends { store, lease, parts, .. } = &self.ends;
             let (store, lease, parts) = (store.clone(), lease.clone(), Arc::clone(parts));
@@ -56,9 +56,9 @@ impl PullPlan {
             let laid_out = async {
                 thread.await.map_err(|error| LayoutError::Io(error.into()))?.map_err(PullError::from)
             };
-            try_join(self.receive_all(Some(laying), &progress), laid_out).await?;
+            try_join(self.receive_all(&stored, Some(laying), &progress), laid_out).await?;
         } else {
-            self.receive_all(None, &progress).await?;
+            self.receive_all(&stored, None, &progress).await?;
         }
         self.commit(tag.cloned()).await
     }
@@ -81,25 +81,28 @@ impl PullPlan {
         .await
     }
 
-    /// Config and maps, which were read for the plan: a pull that is killed does not fetch them again.
-    async fn store_fetched(&mut self, progress: &Arc<dyn Progress>) -> Result<(), PullError> {
+    /// Config and maps, which were read for the plan: a pull that is killed does not fetch them again. Gives what they were.
+    async fn store_fetched(&mut self, progress: &Arc<dyn Progress>) -> Result<HashSet<Digest>, PullError> {
         let (store, lease, progress) =
             (self.ends.store.clone(), self.ends.lease.clone(), Arc::clone(progress));
         let fetched = std::mem::take(&mut self.ends.fetched);
         blocking(move || {
+            let mut stored = HashSet::new();
             for (digest, bytes) in fetched {
                 store.put_blob(&lease, &bytes)?;
                 progress.event(Event::Moved { digest, bytes: bytes.len() as u64 });
                 progress.event(Event::BlobDone { digest });
+                stored.insert(digest);
             }
-            Ok(())
+            Ok(stored)
         })
         .await
     }
 
-    /// Receives what is missing, and says of each blob that it is there.
+    /// Receives what is missing and not `stored`, and says of each blob that it is there.
     async fn receive_all(
         &self,
+        stored: &HashSet<Digest>,
         laying: Option<Laying>,
         progress: &Arc<dyn Progress>,
     ) -> Result<(), PullError> {
@@ -108,8 +111,8 @@ impl PullPlan {
         let receiver =
             &Receiver { store, lease, sources, snapshot: *snapshot, laying: laying.as_ref(), progress };
         present.iter().for_each(|blob| receiver.there(blob.digest));
-        let blobs = in_order(missing, &parts.1).into_iter().map(Ok::<_, PullError>);
-        let received = stream::iter(blobs).try_for_each_concurrent(BLOBS, |blob| {
+        let blobs = in_order(missing, &parts.1).into_iter().filter(|blob| !stored.contains(&blob.digest));
+        let received = stream::iter(blobs.map(Ok)).try_for_each_concurrent(BLOBS, |blob| {
             let start = holders.get(&blob.digest).copied().unwrap_or(0);
             receiver.receive(blob, start)
         });
@@ -195,8 +198,7 @@ mod tests {
         let first = plan().await;
         let flat_bytes = first.flat_bytes.unwrap();
         assert!(first.arrived_bytes == 0 && flat_bytes > 0);
-        let frames =
-            first.transfer.missing.iter().find(|blob| blob.role.contains("frames of memory")).unwrap();
+        let frames = first.transfer.missing.iter().find(|blob| blob.role == "frames of memory").unwrap();
         let blob = source.read_blob(&frames.digest, 1 << 20).unwrap();
         let partial = temp.path().join("store/partial").join(frames.digest.hex());
         std::fs::write(&partial, &blob[..1000]).unwrap();

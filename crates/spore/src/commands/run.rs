@@ -85,7 +85,7 @@ fn here_or_pulled(
             error => error,
         })?,
     };
-    let plan = pull::plan(options, store, &hub, &named)?;
+    let plan = pull::plan(options, store, &hub, &named, true)?;
     let fetched = pull::fetch(options, store, &hub, &named, plan, false)?;
     // Before the pull's own lease goes.
     lease.protect(&fetched.pulled.snapshot)?;

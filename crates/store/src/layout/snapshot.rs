@@ -125,6 +125,18 @@ impl Layout<'_> {
             item.begin(&self.store, &self.lease)?;
             item.write(&self.store, blob)?;
         }
+        self.settle()
+    }
+
+    /// Brings to its end what needs nothing more, without waiting.
+    fn settle(&mut self) -> Result<(), LayoutError> {
+        let mut layers = Vec::new();
+        for item in &mut self.items {
+            item.settle(&layers)?;
+            if let (FlatKey::Layer(content), State::Done(file)) = (item.key, &item.state) {
+                layers.push(LayerFile { content, file: file.try_clone()? });
+            }
+        }
         Ok(())
     }
 
@@ -190,6 +202,19 @@ impl Item<'_> {
         (0..).zip(self.map.blobs()).try_for_each(|(number, _)| self.write(store, number))
     }
 
+    fn settle(&mut self, layers: &[LayerFile]) -> Result<(), LayoutError> {
+        let State::AtWork(work) = &mut self.state else { return Ok(()) };
+        if work.can_close(self.map, layers) {
+            work.close(self.map, layers)?;
+        }
+        if work.is_closed()
+            && let State::AtWork(work) = std::mem::replace(&mut self.state, State::ToDo)
+        {
+            self.state = State::Done(work.wait()?);
+        }
+        Ok(())
+    }
+
     fn finish(
         &mut self,
         store: &Store,
@@ -204,7 +229,10 @@ impl Item<'_> {
         }
         match std::mem::replace(&mut self.state, State::ToDo) {
             State::Done(file) => Ok(file),
-            State::AtWork(work) => work.finish(self.map, layers),
+            State::AtWork(mut work) => {
+                work.close(self.map, layers)?;
+                work.wait()
+            }
             State::ToDo | State::Elsewhere => Err(io::Error::other("a map was not begun").into()),
         }
     }
@@ -219,31 +247,35 @@ struct Work {
     written: BTreeSet<u32>,
     /// Whether the blobs are the pages in order.
     is_layer: bool,
-    /// `None` once it has come to its end.
-    closer: Option<Closer>,
+    /// Told of what is written; nobody once all is.
+    progress: Option<Sender<Progress>>,
+    /// Makes the file visible in the end; `None` once that was waited for.
+    closer: Option<JoinHandle<Result<(), LayoutError>>>,
 }
 
-/// The thread that makes the file visible in the end.
+/// What the thread is told that closes a file.
 #[derive(Debug)]
-struct Closer {
-    /// Pages that are written without a gap: all of them, before this is dropped, if the file is to be visible.
-    pages: Sender<u64>,
-    thread: JoinHandle<Result<(), LayoutError>>,
+enum Progress {
+    /// So many pages are written without a gap.
+    Pages(u64),
+    /// Something is written.
+    Some,
+    /// All is.
+    All,
 }
 
 impl Work {
     fn begin(map: &Map, writer: FlatWriter, lock: Lock, content: Option<Digest>) -> io::Result<Self> {
         let out = writer.file().try_clone()?;
-        let (pages, written) = channel();
-        let is_layer = content.is_some();
-        let bytes = map.bytes();
+        let (progress, written) = channel();
+        let (bytes, is_layer) = (map.bytes(), content.is_some());
         let close = move || {
             let _held = lock;
             close(writer, bytes, content, &written)
         };
-        let thread = thread::Builder::new().name("layout".to_owned()).spawn(close)?;
-        let closer = Some(Closer { pages, thread });
-        Ok(Self { out, order: BySource::new(map), written: BTreeSet::new(), is_layer, closer })
+        let closer = Some(thread::Builder::new().name("layout".to_owned()).spawn(close)?);
+        let (order, written, progress) = (BySource::new(map), BTreeSet::new(), Some(progress));
+        Ok(Self { out, order, written, is_layer, progress, closer })
     }
 
     fn write(&mut self, store: &Store, map: &Map, number: u32) -> Result<(), LayoutError> {
@@ -252,27 +284,50 @@ impl Work {
         };
         // What is written follows on what was, if the blobs before it are there.
         let is_next = self.is_layer && (0..number).all(|before| self.written.contains(&before));
-        let closer = &self.closer;
-        let tell = |page| {
-            if is_next && let Some(closer) = closer {
-                // It stops hearing only when it is done or fails, which it says in the end.
-                closer.pages.send(page).ok();
-            }
-        };
-        write_blob(store, blob, self.order.of(map, Source::Blob(number)), &self.out, &mut |page| tell(page))?;
+        let told = |page| self.tell(if is_next { Progress::Pages(page) } else { Progress::Some });
+        write_blob(store, blob, self.order.of(map, Source::Blob(number)), &self.out, &mut |page| told(page))?;
         self.written.insert(number);
-        let without_gap = (0..).zip(map.blobs()).take_while(|(number, _)| self.written.contains(number));
-        tell(without_gap.map(|(_, blob)| blob.plain_pages).sum());
+        if self.is_layer {
+            let without_gap = (0..).zip(map.blobs()).take_while(|(number, _)| self.written.contains(number));
+            self.tell(Progress::Pages(without_gap.map(|(_, blob)| blob.plain_pages).sum()));
+        }
         Ok(())
     }
 
-    /// All blobs are written: the pages of layers, then the file becomes visible.
-    fn finish(mut self, map: &Map, layers: &[LayerFile]) -> Result<File, LayoutError> {
-        copy_layers(map, &self.order, layers, &self.out)?;
-        if let Some(Closer { pages, thread }) = self.closer.take() {
-            pages.send(map.bytes() / PAGE_SIZE).ok();
-            drop(pages);
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    fn tell(&self, progress: Progress) {
+        if let Some(closer) = &self.progress {
+            // It stops hearing only when it is done or fails, which it says in the end.
+            closer.send(progress).ok();
+        }
+    }
+
+    /// Whether nothing is missing that [`Work::close`] needs.
+    fn can_close(&self, map: &Map, layers: &[LayerFile]) -> bool {
+        let is_there = |content: &Digest| layers.iter().any(|layer| layer.content == *content);
+        self.progress.is_some()
+            && self.written.len() == map.blobs().len()
+            && map.layers().iter().all(is_there)
+    }
+
+    /// All blobs are written: the pages of layers, then the file can become visible.
+    fn close(&mut self, map: &Map, layers: &[LayerFile]) -> Result<(), LayoutError> {
+        if self.progress.is_some() {
+            copy_layers(map, &self.order, layers, &self.out)?;
+            self.order = BySource::default();
+            self.tell(Progress::All);
+            self.progress = None;
+        }
+        Ok(())
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closer.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// Waits until the file is visible.
+    fn wait(mut self) -> Result<File, LayoutError> {
+        if let Some(closer) = self.closer.take() {
+            closer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok(self.out.try_clone()?)
     }
@@ -281,9 +336,9 @@ impl Work {
 impl Drop for Work {
     /// Nothing of it is left when this returns.
     fn drop(&mut self) {
-        if let Some(Closer { pages, thread }) = self.closer.take() {
-            drop(pages);
-            thread.join().ok();
+        self.progress = None;
+        if let Some(closer) = self.closer.take() {
+            closer.join().ok();
         }
     }
 }
@@ -293,12 +348,18 @@ fn close(
     writer: FlatWriter,
     bytes: u64,
     content: Option<Digest>,
-    written: &Receiver<u64>,
+    written: &Receiver<Progress>,
 ) -> Result<(), LayoutError> {
-    let (mut hasher, mut hashed, mut end) = (Hasher::new(), 0, 0);
+    let (mut hasher, mut hashed) = (Hasher::new(), 0);
     let mut buffer = vec![0; 256 << 10];
-    for pages in written {
-        end = pages * PAGE_SIZE;
+    let mut is_whole = false;
+    let mut next = written.recv();
+    while let Ok(progress) = next {
+        let end = match progress {
+            Progress::Pages(pages) => pages * PAGE_SIZE,
+            Progress::Some => 0,
+            Progress::All => bytes,
+        };
         while content.is_some() && hashed < end {
             let length = buffer.len().min(usize::try_from(end - hashed).unwrap_or(usize::MAX));
             let chunk = buffer.get_mut(..length).unwrap_or_default();
@@ -306,11 +367,20 @@ fn close(
             hasher.update(chunk);
             hashed += length as u64;
         }
-        if end == bytes {
+        is_whole = end == bytes;
+        if is_whole {
             break;
         }
+        next = match written.try_recv() {
+            Ok(progress) => Ok(progress),
+            Err(_) => {
+                // The disk begins with what is there, while the rest is being decoded.
+                writer.file().sync_data()?;
+                written.recv()
+            }
+        };
     }
-    if end != bytes {
+    if !is_whole {
         // Given up: the file goes with its writer.
         return Ok(());
     }
