@@ -3,9 +3,11 @@ run in a fork needs is in memory, and leaves `test(*arguments)` for `spore eval`
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 
 import pytest
 
@@ -36,24 +38,38 @@ def test(*arguments, cwd="/work"):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        status = 1
-        try:
-            os.dup2(write, 1)
-            os.dup2(write, 2)
-            sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
-            random.seed()
-            os.chdir(cwd)
-            sys.path.insert(0, cwd)
-            status = int(pytest.main(list(arguments)))
-            sys.stdout.flush()
-            sys.stderr.flush()
-        finally:
-            os._exit(status)
+        _run(arguments, cwd, write)
     os.close(write)
-    with open(read, encoding="utf-8", errors="replace") as output:
-        for line in output:
-            sys.stdout.write(line)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        with open(read, encoding="utf-8", errors="replace") as output:
+            for line in output:
+                sys.stdout.write(line)
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
+    finally:
+        status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status)
+
+
+def _run(arguments, cwd, output):
+    """Runs pytest with its output there, and ends the process."""
+    status = 1
+    try:
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)
+        # As a process of its own would have it.
+        random.seed()
+        os.chdir(cwd)
+        sys.path.insert(0, cwd)
+        status = int(pytest.main(list(arguments)))
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def _rehearse():
@@ -69,8 +85,8 @@ def _rehearse():
         run("git", "add", ".")
         if run("git", "commit", "--quiet", "-m", "All of it") != 0:
             raise RuntimeError("git cannot commit")
-        run("git", "diff", "HEAD"), run("git", "log", "--stat"), run("git", "status")
-        run("rg", "def "), run("patch", "--version"), run("tar", "-c", ".")
+        for command in ("git diff HEAD", "git log --stat", "git status", "rg def .", "patch --version", "tar -c ."):
+            run(*command.split())
         for status in (run("pytest", "-q"), test("-q", cwd=folder)):
             if status != pytest.ExitCode.TESTS_FAILED:
                 raise RuntimeError(f"pytest ended with {status}: one test of its own is to fail")
