@@ -35,11 +35,13 @@ mod folder;
 mod layout;
 mod manifests;
 mod pages;
+mod serving;
 
 use file::DirError;
 use folder::TempFile;
 use layout::Layout;
 pub(crate) use layout::{LAYOUT, LAYOUT_FILE};
+pub use serving::{BlobUpload, TopFile, Uploads};
 
 /// A hub in a folder.
 #[derive(Debug, Clone)]
@@ -51,6 +53,40 @@ pub struct DirHub {
 impl DirHub {
     pub(crate) fn new(root: PathBuf, location: String) -> Self {
         Self { layout: Arc::new(Layout::new(root)), location: location.into() }
+    }
+
+    /// [`Registry::blob_size`] of a blob that is the same under all names.
+    ///
+    /// # Errors
+    /// If it cannot be examined.
+    pub async fn size_of(&self, digest: &Digest) -> Result<Option<u64>, HubError> {
+        let digest = *digest;
+        self.run(move |layout| {
+            layout.check()?;
+            file::size(&layout.blob_path(&digest))
+        })
+        .await
+    }
+
+    /// [`Registry::get_blob`] of a blob that is the same under all names.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn part_of(&self, digest: &Digest, range: Range<u64>) -> Result<Option<BlobReader>, HubError> {
+        let digest = *digest;
+        let length = range.end.saturating_sub(range.start);
+        let opened = self.run(move |layout| {
+            layout.check()?;
+            let path = layout.blob_path(&digest);
+            let Some(mut file) = file::open(&path)? else { return Ok(None) };
+            file.seek(SeekFrom::Start(range.start)).map_err(|error| DirError::io("read", &path, error))?;
+            Ok(Some(file))
+        });
+        Ok(opened.await?.map(|file| {
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(CHUNK);
+            Box::pin(file.take(length)) as BlobReader
+        }))
     }
 
     /// Runs `work`, which blocks, and tells its errors as this hub's.
@@ -91,12 +127,7 @@ impl Registry for DirHub {
     }
 
     async fn blob_size(&self, _: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {
-        let digest = *digest;
-        self.run(move |layout| {
-            layout.check()?;
-            file::size(&layout.blob_path(&digest))
-        })
-        .await
+        self.size_of(digest).await
     }
 
     async fn get_blob(
@@ -105,20 +136,7 @@ impl Registry for DirHub {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<Option<BlobReader>, HubError> {
-        let digest = *digest;
-        let length = range.end.saturating_sub(range.start);
-        let opened = self.run(move |layout| {
-            layout.check()?;
-            let path = layout.blob_path(&digest);
-            let Some(mut file) = file::open(&path)? else { return Ok(None) };
-            file.seek(SeekFrom::Start(range.start)).map_err(|error| DirError::io("read", &path, error))?;
-            Ok(Some(file))
-        });
-        Ok(opened.await?.map(|file| {
-            let mut file = tokio::fs::File::from_std(file);
-            file.set_max_buf_size(CHUNK);
-            Box::pin(file.take(length)) as BlobReader
-        }))
+        self.part_of(digest, range).await
     }
 
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
@@ -144,7 +162,7 @@ impl Registry for DirHub {
             if read == 0 {
                 break;
             }
-            (incoming, chunk) = self.run(move |_| incoming.append(chunk)).await?;
+            (incoming, chunk) = self.run(move |_| Ok((incoming.append(&chunk)?, chunk))).await?;
             if incoming.size > size {
                 break;
             }
@@ -179,6 +197,7 @@ impl Site for DirHub {
 }
 
 /// A blob on its way into the hub.
+#[derive(Debug)]
 struct Incoming {
     temp: TempFile,
     hasher: Hasher,
@@ -186,11 +205,11 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn append(mut self, chunk: Vec<u8>) -> Result<(Self, Vec<u8>), DirError> {
-        self.temp.append(&chunk)?;
-        self.hasher.update(&chunk);
+    fn append(mut self, chunk: &[u8]) -> Result<Self, DirError> {
+        self.temp.append(chunk)?;
+        self.hasher.update(chunk);
         self.size += chunk.len() as u64;
-        Ok((self, chunk))
+        Ok(self)
     }
 
     fn finish(self, layout: &Layout, digest: &Digest, size: u64) -> Result<(), DirError> {

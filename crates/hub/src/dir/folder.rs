@@ -68,6 +68,15 @@ impl Folder {
             .map_err(|error| DirError::io("lock", &self.path, error))
     }
 
+    /// As [`Folder::lock`], but says whether it could be had at once.
+    pub(super) fn try_lock(&self) -> Result<bool, DirError> {
+        match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(DirError::io("lock", &self.path, error)),
+        }
+    }
+
     /// Removes a file in it; one that is gone already is no error.
     pub(super) fn remove(&self, name: &str) -> Result<(), DirError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {

@@ -24,6 +24,8 @@ const BLOBS: &str = "blobs";
 const ALGORITHM: &str = "sha256";
 const NAMES: &str = "v2";
 const TMP: &str = "tmp";
+/// In `tmp/`: what a server is being sent.
+const SERVED: &str = "serve";
 pub(super) const MANIFESTS: &str = "manifests";
 
 /// How old a temporary file must be before it is taken for one that nobody writes to. A pusher's is written to all
@@ -43,8 +45,16 @@ impl Layout {
         Self { root, is_hub: OnceLock::new(), is_prepared: OnceLock::new() }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn blobs_path(&self) -> PathBuf {
+        self.root.join(BLOBS).join(ALGORITHM)
+    }
+
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join(BLOBS).join(ALGORITHM).join(digest.hex())
+        self.blobs_path().join(digest.hex())
     }
 
     pub(super) fn names_path(&self) -> PathBuf {
@@ -178,6 +188,15 @@ impl Writable {
 
     pub(super) fn temp_file(&self) -> Result<TempFile, DirError> {
         TempFile::create(self.tmp()?)
+    }
+
+    /// The folder of a server's uploads.
+    pub(super) fn served(&self) -> Result<Folder, DirError> {
+        self.tmp()?.child(SERVED)
+    }
+
+    pub(super) fn served_file(&self) -> Result<TempFile, DirError> {
+        TempFile::create(self.served()?)
     }
 
     fn tmp(&self) -> Result<Folder, DirError> {

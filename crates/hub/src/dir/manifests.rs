@@ -50,6 +50,24 @@ pub(super) fn put_tag(
     write_index(layout, &hub)
 }
 
+/// Removes files of a name, in this order, and lists what is left; `false` if the last of them is not there.
+pub(super) fn remove(layout: &Layout, name: &Name, files: &[String]) -> Result<bool, DirError> {
+    layout.check()?;
+    let folder = layout.manifests_path(name);
+    let is_there = match files.last() {
+        Some(last) => file::size(&folder.join(last))?.is_some(),
+        None => false,
+    };
+    if !is_there {
+        return Ok(false);
+    }
+    let hub = layout.prepare()?;
+    let folder = hub.manifests(name)?;
+    files.iter().try_for_each(|file_name| folder.remove(file_name))?;
+    write_index(layout, &hub)?;
+    Ok(true)
+}
+
 /// The hub, if it is to have `manifest` under `name`.
 fn writable(layout: &Layout, name: &Name, manifest: &RawManifest) -> Result<Writable, DirError> {
     layout.check_writable(name)?;
