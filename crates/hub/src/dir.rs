@@ -27,12 +27,14 @@ use format::{Digest, Hasher, Name, Tag, limits};
 use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
+use crate::prune::Storage;
 use crate::{BlobReader, CHUNK, HubError, Put, RawManifest, Registry, Selector, Upload};
 
 mod file;
 mod folder;
 mod layout;
 mod manifests;
+mod storage;
 
 use file::DirError;
 use folder::TempFile;
@@ -157,6 +159,15 @@ impl Registry for DirHub {
 
     async fn names(&self) -> Result<Vec<Name>, HubError> {
         self.run(manifests::names).await
+    }
+
+    async fn refresh_blob(&self, _: &Name, digest: &Digest) -> Result<(), HubError> {
+        let digest = *digest;
+        self.run(move |layout| storage::refresh(layout, &digest)).await
+    }
+
+    fn storage(&self) -> Option<&dyn Storage> {
+        Some(self)
     }
 }
 

@@ -27,9 +27,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use format::{Digest, Name};
+use futures_util::stream::{self, TryStreamExt};
 use serde::Serialize;
 
-use crate::{HubError, Registry, Selector};
+use crate::{HubError, REQUESTS, Registry, Selector};
 
 mod marking;
 
@@ -175,7 +176,7 @@ pub async fn plan_prune(hub: &dyn Registry, grace: Duration) -> Result<PrunePlan
     let now = storage.now().await?;
     // Listed before it is marked: what comes meanwhile is not on the list.
     let stored = storage.stored().await?;
-    let needed = mark(hub, &young_manifests(&stored, now, grace)).await?;
+    let needed = mark(hub, young_manifests(&stored, now, grace)).await?;
     let is_unneeded =
         |stored: &Stored| is_due(stored.modified, now, grace) && !needed.contains(&stored.object);
     let (mut unneeded, kept): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_unneeded);
@@ -183,6 +184,22 @@ pub async fn plan_prune(hub: &dyn Registry, grace: Duration) -> Result<PrunePlan
     unneeded.sort_unstable_by(|a, b| a.object.cmp(&b.object));
     let kept_bytes = kept.iter().fold(0_u64, |sum, stored| sum.saturating_add(stored.size));
     Ok(PrunePlan { unneeded, kept_bytes, hub, storage, grace, now })
+}
+
+/// For a push: makes what it does not send young again, where that may go soon. Before it puts the manifest.
+///
+/// # Errors
+/// If something cannot be made young.
+pub(crate) async fn keep<'a>(
+    hub: &dyn Registry,
+    name: &Name,
+    skipped: impl Iterator<Item = &'a Digest>,
+) -> Result<(), HubError> {
+    let skipped: Vec<_> = skipped.copied().collect();
+    let refreshed = stream::iter(skipped.into_iter().map(Ok));
+    refreshed
+        .try_for_each_concurrent(REQUESTS, |digest| async move { hub.refresh_blob(name, &digest).await })
+        .await
 }
 
 fn is_due(modified: SystemTime, now: SystemTime, grace: Duration) -> bool {
@@ -214,7 +231,7 @@ impl PrunePlan<'_> {
         let mut left = self.unneeded.as_slice();
         while !left.is_empty() {
             let stored = self.storage.stored().await?;
-            let needed = mark(self.hub, &young_manifests(&stored, self.now, self.grace)).await?;
+            let needed = mark(self.hub, young_manifests(&stored, self.now, self.grace)).await?;
             let since = Instant::now();
             while let Some((next, rest)) = left.split_first().filter(|_| since.elapsed() < BELIEVED) {
                 left = rest;

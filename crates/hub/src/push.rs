@@ -122,7 +122,7 @@ pub async fn plan_push(
 }
 
 /// The snapshot, all of it under a lease, and the bytes of its manifest.
-fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
+pub(crate) fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
     let lease = store.lease()?;
     let snapshot = store.load_leased(&lease, digest)?;
     let (_, bytes) = store.read_manifest(digest)?;
@@ -151,6 +151,8 @@ impl PushPlan {
         let this = &self;
         let TransferPlan { name, missing, .. } = &this.transfer;
         progress.event(Event::Started { blobs: missing.len(), bytes: this.transfer.missing_bytes() });
+        crate::prune::keep(&*this.ends.registry, name, this.transfer.present.iter().map(|blob| &blob.digest))
+            .await?;
         let (rest, config) = missing.split_at(missing.len().saturating_sub(1));
         for part in [rest, config] {
             stream::iter(part.iter().cloned().map(Ok))
@@ -221,7 +223,7 @@ impl PushPlan {
 }
 
 /// What a blob of the store really holds.
-fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
+pub(crate) fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
     let mut file = store.open_blob(digest)?;
     let (mut hasher, mut buffer) = (Hasher::new(), vec![0; CHUNK]);
     let unreadable = |source| HubError::Source { digest: *digest, source };

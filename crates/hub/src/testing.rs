@@ -26,3 +26,15 @@ pub fn no_access() -> crate::Access {
         authorities: Vec::new(),
     }
 }
+
+/// Makes a blob of a bucket young again, however young it is.
+///
+/// # Errors
+/// If the store does not.
+pub async fn renew_blob(
+    location: &crate::bucket::BucketLocation,
+    access: &crate::Access,
+    digest: &format::Digest,
+) -> Result<(), crate::HubError> {
+    crate::bucket::BucketHub::new(location, access)?.renew(digest).await
+}

@@ -75,6 +75,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Pull(Box<hub::PullError>),
     #[error(transparent)]
+    Ticket(Box<hub::bucket::TicketError>),
+    #[error(transparent)]
+    HubPrune(Box<hub::PruneError>),
+    #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
 }
 
@@ -94,6 +98,18 @@ impl From<hub::PushError> for CliError {
 impl From<hub::PullError> for CliError {
     fn from(error: hub::PullError) -> Self {
         Self::Pull(Box::new(error))
+    }
+}
+
+impl From<hub::bucket::TicketError> for CliError {
+    fn from(error: hub::bucket::TicketError) -> Self {
+        Self::Ticket(Box::new(error))
+    }
+}
+
+impl From<hub::PruneError> for CliError {
+    fn from(error: hub::PruneError) -> Self {
+        Self::HubPrune(Box::new(error))
     }
 }
 
@@ -132,6 +148,8 @@ impl CliError {
             Self::Hub(error) => hub_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
+            Self::Ticket(error) => ticket_kind(error),
+            Self::HubPrune(error) => hub_prune_kind(error),
             _ => Kind::Failed,
         }
     }
@@ -196,6 +214,25 @@ fn push_kind(error: &hub::PushError) -> Kind {
         hub::PushError::Snapshot(error) => cause_kind(error),
         hub::PushError::Hub(error) => hub_kind(error),
         hub::PushError::Store(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn ticket_kind(error: &hub::bucket::TicketError) -> Kind {
+    use hub::bucket::TicketError;
+    match error {
+        TicketError::Lifetime | TicketError::Malformed { .. } | TicketError::Other { .. } => Kind::Usage,
+        TicketError::Manifest(_) => Kind::Verification,
+        TicketError::Hub(error) => hub_kind(error),
+        TicketError::Push(error) => push_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn hub_prune_kind(error: &hub::PruneError) -> Kind {
+    match error {
+        hub::PruneError::Hub(error) => hub_kind(error),
+        hub::PruneError::Unreadable { .. } => Kind::Verification,
         _ => Kind::Failed,
     }
 }

@@ -218,7 +218,7 @@ impl Objects {
         self.found(self.s3.delete(&self.path(key)).await).map(drop)
     }
 
-    /// All objects whose keys begin with `prefix`, an empty one or one that ends in a slash.
+    /// All objects whose keys begin with `prefix`.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, HubError> {
         Ok(self.pages(prefix, None, usize::MAX).await?.0)
     }
@@ -303,9 +303,9 @@ impl Objects {
                 ),
                 push_makes_one: false,
             },
-            (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
-                HubError::NoSpace { hub, action: "write", path: "objects".into() }
-            }
+            (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => full(hub, &action),
+            // Garage has no code for it.
+            (403, "AccessDenied") if message.contains("quota is reached") => full(hub, &action),
             (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
                 HubError::Malformed {
                     hub,
@@ -347,6 +347,11 @@ impl Objects {
         let (hub, action) = (self.location.to_string(), format!("read {key}"));
         Failure::Passing(HubError::Unavailable { hub, action, source }, None)
     }
+}
+
+fn full(hub: String, action: &str) -> HubError {
+    let key = action.split_once(' ').map_or(action, |(_, key)| key);
+    HubError::NoSpace { hub, action: "write", path: key.into() }
 }
 
 /// A copy of an object onto itself must replace something: what is said of it, by the same.

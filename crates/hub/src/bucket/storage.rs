@@ -47,10 +47,11 @@ impl Storage for BucketHub {
         self.check().await?;
         let key = self.objects.temporary("time")?;
         self.objects.write(&key, Bytes::from_static(b"time"), &TIME_CONTENT, Expect::Anything).await?;
-        let found = self.objects.head(&key).await;
+        // Lists tell more than seconds, answers to HEAD do not.
+        let found = self.objects.list(&key).await;
         self.objects.delete(&key).await?;
-        let gone = || self.objects.malformed(&key, "it is gone: does somebody else prune?".to_owned());
-        Ok(found?.ok_or_else(gone)?.last_modified.into())
+        let gone = || self.objects.malformed(&key, "it is not listed: does somebody else prune?".to_owned());
+        Ok(found?.first().ok_or_else(gone)?.last_modified.into())
     }
 
     async fn stored(&self) -> Result<Vec<Stored>, HubError> {

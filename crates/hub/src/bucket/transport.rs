@@ -87,9 +87,16 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 /// S3's "Error responses".
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct ErrorBody {
-    code: String,
+pub(super) struct ErrorBody {
+    pub(super) code: String,
     message: String,
+}
+
+impl ErrorBody {
+    /// What a refusal says; nothing where it says nothing.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        quick_xml::de::from_reader(body).unwrap_or_default()
+    }
 }
 
 impl Transport {
@@ -153,7 +160,7 @@ impl Transport {
         if !is_error {
             return Ok(());
         }
-        let ErrorBody { code, message } = quick_xml::de::from_reader(body).unwrap_or_default();
+        let ErrorBody { code, message } = ErrorBody::parse(body);
         if matches!(code.as_str(), "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout") {
             let error = self.http.unavailable(action, format!("it answered {code}"));
             return Err(Stopped::Failed(Failure::Passing(error, None)));

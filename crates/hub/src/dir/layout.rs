@@ -42,8 +42,12 @@ impl Layout {
         Self { root, is_hub: OnceLock::new(), is_prepared: OnceLock::new() }
     }
 
+    pub(super) fn blobs_path(&self) -> PathBuf {
+        self.root.join(BLOBS).join(ALGORITHM)
+    }
+
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join(BLOBS).join(ALGORITHM).join(digest.hex())
+        self.blobs_path().join(digest.hex())
     }
 
     pub(super) fn names_path(&self) -> PathBuf {

@@ -98,7 +98,7 @@ impl RealGarage {
         let config = folder.path().join("config");
         let arguments = ["-c".as_ref(), config.as_os_str(), "server".as_ref(), "--single-node".as_ref()];
         let process = Process::start(&program, &arguments, &log);
-        let garage = Self { process: process, program, folder, s3, web };
+        let garage = Self { process, program, folder, s3, web };
         garage.wait_until_it_answers(&log);
         garage
     }
@@ -114,12 +114,6 @@ impl RealGarage {
             );
             thread::sleep(POLL);
         }
-    }
-
-    /// Where it speaks S3: for a [`FaultProxy`](super::proxy::FaultProxy).
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.s3
     }
 
     /// What it calls itself, for reports.
@@ -165,6 +159,12 @@ impl RealGarage {
 }
 
 impl Bucket {
+    /// Where its store speaks S3: for a [`FaultProxy`](super::proxy::FaultProxy).
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.garage.s3
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -11,13 +11,14 @@ use store::{FlatKey, LoadError, ResolveError, Resolved, SandboxError, Store};
 
 use super::ps;
 use crate::cli::Options;
-use crate::error::CliError;
+use crate::error::{CliError, Doing};
 use crate::{context, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore inspect python-numpy
   spore inspect python-numpy --format json | jq .config.machine
+  spore inspect python-numpy --manifest > manifest.json
   spore inspect ID
 
 A name is looked for among snapshots first, then among sandboxes. What a running sandbox has attached is looked at: a file
@@ -25,11 +26,20 @@ that is not the one its snapshot declares is named, and the exit code is 5.")]
 pub(crate) struct InspectArgs {
     /// A snapshot, or a sandbox's id or how it begins
     target: String,
+    /// Only the snapshot's manifest, byte for byte, on standard output
+    #[arg(long)]
+    manifest: bool,
 }
 
 pub(crate) fn run(options: &Options, args: &InspectArgs) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
     match context::resolve(&store, &args.target) {
+        Ok(resolved) if args.manifest => {
+            let (_, bytes) = store.read_manifest(&resolved.digest)?;
+            output::copy(&mut bytes.as_slice()).doing("read the manifest")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if args.manifest => Err(error),
         Ok(resolved) => {
             show_snapshot(options, &store, &resolved)?;
             Ok(ExitCode::SUCCESS)

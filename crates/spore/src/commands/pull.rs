@@ -26,7 +26,7 @@ A pull that was interrupted goes on where it stopped when it is repeated.")]
 pub(crate) struct PullArgs {
     /// What to fetch: [HUB/]NAME[:TAG][@DIGEST]
     reference: String,
-    /// The hub: a folder, file://… or an alias [default: the name's own hub, else the default hub]
+    /// The hub: a folder, s3://…, oci://… or an alias [default: the name's own hub, else the default hub]
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// Only show what would be fetched
