@@ -5,7 +5,7 @@
 //! location     s3://BUCKET[/PREFIX][?endpoint=URL&region=REGION]
 //! environment  who asks, as AWS's tools know it; profile: the files they share
 //! transport    the S3 client's requests over the HTTP of all hubs
-//! objects      keys, objects, lists, and what refusals mean
+//! objects      keys, objects, lists; refusals: what failures mean
 //! reading      ranges of a blob, resumed where a connection breaks
 //! upload       a blob at once or in parts
 //! index        names, tags, index.json, pages
@@ -38,6 +38,7 @@ mod objects;
 mod presign;
 mod profile;
 mod reading;
+mod refusals;
 mod sigv4;
 mod storage;
 mod ticket;

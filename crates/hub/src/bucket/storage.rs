@@ -151,13 +151,9 @@ impl BucketHub {
             let authorizer = AwsAuthorizer::new(&credential, "s3", &self.objects.region);
             authorizer.try_authorize(&mut request, None).map_err(failed)?;
         }
-        let answer = self
-            .objects
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| self.objects.meaning_of_http(&error))?;
-        let body = answer.into_body().bytes().await.map_err(|error| self.objects.meaning_of_http(&error))?;
+        let answer =
+            self.objects.client.execute(request).await.map_err(|error| self.objects.meaning_of(&error))?;
+        let body = answer.into_body().bytes().await.map_err(|error| self.objects.meaning_of(&error))?;
         quick_xml::de::from_reader(body.as_ref()).map_err(|error| malformed(error.to_string()))
     }
 }

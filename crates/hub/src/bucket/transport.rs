@@ -195,7 +195,8 @@ struct Broke(String);
 
 #[async_trait]
 impl HttpService for Transport {
-    /// All that is asked of a store here can be asked for twice.
+    /// All that is asked of a store here can be asked for twice. A signature is good for 15 minutes, the tries together are
+    /// shorter.
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let action = self.action(&request);
         let mut tries = Tries::new();

@@ -91,13 +91,11 @@ fn metadata(path: &Path) -> Result<Option<(u64, SystemTime)>, DirError> {
     Ok(Some((found.len(), found.modified().map_err(error)?)))
 }
 
-/// Makes a blob young again, if it is not.
+/// Makes a blob young again, if it is not. By this machine's clock, which is not days from the folder's.
 pub(super) fn refresh(layout: &Layout, digest: &Digest) -> Result<(), DirError> {
     let Some((_, modified)) = metadata(&layout.blob_path(digest))? else { return Ok(()) };
-    let hub = layout.prepare()?;
-    let now = hub.temp_file()?.modified()?;
-    if now.duration_since(modified).is_ok_and(|age| age < MIN_YOUNG) {
-        return Ok(());
+    if SystemTime::now().duration_since(modified).is_ok_and(|age| age >= MIN_YOUNG) {
+        layout.prepare()?.blobs()?.touch(&digest.hex())?;
     }
-    hub.blobs()?.touch(&digest.hex())
+    Ok(())
 }
