@@ -5,12 +5,12 @@
 //! location     s3://BUCKET[/PREFIX][?endpoint=URL&region=REGION]
 //! environment  who asks, as AWS's tools know it; profile: the files they share
 //! transport    the S3 client's requests over the HTTP of all hubs
-//! objects      keys, objects, lists, and what refusals mean
+//! objects      keys, objects, lists; refusals: what failures mean
 //! reading      ranges of a blob, resumed where a connection breaks
 //! upload       a blob at once or in parts
 //! index        names, tags, index.json, pages
 //! storage      what there is and how old, for `prune`
-//! presign      uploads that somebody without credentials may make
+//! presign      uploads that somebody without credentials may make, signed (sigv4); ticket: what they are written down in
 //! ```
 //!
 //! Invariants:
@@ -35,17 +35,21 @@ mod environment;
 mod index;
 mod location;
 mod objects;
-//mod presign;
+mod presign;
 mod profile;
 mod reading;
-//mod sigv4;
+mod refusals;
+mod sigv4;
 mod storage;
+mod ticket;
 mod transport;
 mod upload;
 
 pub use environment::AwsEnvironment;
 pub use location::BucketLocation;
 use objects::{Content, Expect, Objects};
+pub use presign::{LONGEST, presign};
+pub use ticket::{SignedPut, TICKET_BYTES, Ticket, TicketError, TicketPush};
 
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -133,6 +137,11 @@ impl BucketHub {
             self.is_hub.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Makes a blob young again.
+    pub(crate) async fn renew(&self, digest: &Digest) -> Result<(), HubError> {
+        self.objects.renew(&blob_key(digest)).await.map(drop)
     }
 
     /// The media type of what is to be stored as a manifest.
@@ -253,7 +262,7 @@ impl Registry for BucketHub {
         if age.is_ok_and(|age| age < MIN_YOUNG) {
             return Ok(());
         }
-        self.objects.renew(&key).await.map(drop)
+        self.renew(digest).await
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {

@@ -135,7 +135,8 @@ where
 
     /// Brings what is missing, `configs` after all else: whoever finds one in the hub finds what it names.
     pub(crate) async fn send_missing(&self, configs: &HashSet<Digest>) -> Result<(), SendError> {
-        let TransferPlan { missing, mountable, .. } = self.transfer;
+        let TransferPlan { missing, mountable, present, .. } = self.transfer;
+        self.keep(present).await?;
         let (last, rest): (Vec<_>, Vec<_>) =
             mountable.iter().chain(missing).cloned().partition(|blob| configs.contains(&blob.digest));
         self.send_all(rest, self.origins).await?;
@@ -180,6 +181,16 @@ where
             source: std::io::Error::other("what it had is gone again and again"),
         };
         Err(SendError { blob: self.manifest_as_blob(manifest), source: refusal.unwrap_or_else(lost) })
+    }
+
+    /// Makes what is not sent young again, where `prune` may take it for abandoned soon: before the manifest is put.
+    async fn keep(&self, present: &[PlannedBlob]) -> Result<(), SendError> {
+        let kept = stream::iter(present.iter().cloned().map(Ok));
+        kept.try_for_each_concurrent(REQUESTS, |blob| async move {
+            let refreshed = self.registry.refresh_blob(&self.transfer.name, &blob.digest).await;
+            refreshed.map_err(|source| SendError { blob, source })
+        })
+        .await
     }
 
     async fn send_all(&self, blobs: Vec<PlannedBlob>, origins: &Origins) -> Result<(), SendError> {

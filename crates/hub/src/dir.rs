@@ -28,6 +28,7 @@ use format::{Digest, Hasher, Name, Tag, limits};
 use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
+use crate::prune::Storage;
 use crate::{BlobReader, CHUNK, HubError, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 mod file;
@@ -36,6 +37,7 @@ mod layout;
 mod manifests;
 mod pages;
 mod serving;
+mod storage;
 
 use file::DirError;
 use folder::TempFile;
@@ -180,7 +182,16 @@ impl Registry for DirHub {
         self.run(manifests::names).await
     }
 
+    async fn refresh_blob(&self, _: &Name, digest: &Digest) -> Result<(), HubError> {
+        let digest = *digest;
+        self.run(move |layout| storage::refresh(layout, &digest)).await
+    }
+
     fn site(&self) -> Option<&dyn Site> {
+        Some(self)
+    }
+
+    fn storage(&self) -> Option<&dyn Storage> {
         Some(self)
     }
 }

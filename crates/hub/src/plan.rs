@@ -96,6 +96,11 @@ impl Roles {
         Self(roles)
     }
 
+    /// What a blob is for, where config or maps say it.
+    pub(crate) fn role(&self, digest: &Digest) -> String {
+        self.0.get(digest).cloned().unwrap_or_else(|| "part".to_owned())
+    }
+
     pub(crate) fn blob(&self, descriptor: &Descriptor) -> PlannedBlob {
         let Descriptor { digest, size, media_type, .. } = descriptor;
         let role = self.0.get(digest).cloned().unwrap_or_else(|| format!("part of type {media_type}"));

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use format::{Digest, Name};
+
 use serde::Serialize;
 
 use crate::{HubError, Registry, Selector};
@@ -175,7 +176,7 @@ pub async fn plan_prune(hub: &dyn Registry, grace: Duration) -> Result<PrunePlan
     let now = storage.now().await?;
     // Listed before it is marked: what comes meanwhile is not on the list.
     let stored = storage.stored().await?;
-    let needed = mark(hub, &young_manifests(&stored, now, grace)).await?;
+    let needed = mark(hub, young_manifests(&stored, now, grace)).await?;
     let is_unneeded =
         |stored: &Stored| is_due(stored.modified, now, grace) && !needed.contains(&stored.object);
     let (mut unneeded, kept): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_unneeded);
@@ -214,7 +215,7 @@ impl PrunePlan<'_> {
         let mut left = self.unneeded.as_slice();
         while !left.is_empty() {
             let stored = self.storage.stored().await?;
-            let needed = mark(self.hub, &young_manifests(&stored, self.now, self.grace)).await?;
+            let needed = mark(self.hub, young_manifests(&stored, self.now, self.grace)).await?;
             let since = Instant::now();
             while let Some((next, rest)) = left.split_first().filter(|_| since.elapsed() < BELIEVED) {
                 left = rest;

@@ -115,7 +115,7 @@ pub async fn plan_push(
 }
 
 /// The snapshot, all of it under a lease, and the bytes of its manifest.
-fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
+pub(crate) fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
     let lease = store.lease()?;
     let snapshot = store.load_leased(&lease, digest)?;
     let (_, bytes) = store.read_manifest(digest)?;
@@ -219,7 +219,7 @@ impl PushPlan {
 }
 
 /// What a blob of the store really holds.
-fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
+pub(crate) fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
     let mut file = store.open_blob(digest)?;
     let (mut hasher, mut buffer) = (Hasher::new(), vec![0; CHUNK]);
     let unreadable = |source| HubError::Source { digest: *digest, source };

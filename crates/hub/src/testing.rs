@@ -69,3 +69,15 @@ fn answers(addr: SocketAddr) -> bool {
 fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
+
+/// Makes a blob of a bucket young again, however young it is.
+///
+/// # Errors
+/// If the store does not.
+pub async fn renew_blob(
+    location: &crate::bucket::BucketLocation,
+    access: &crate::Access,
+    digest: &format::Digest,
+) -> Result<(), crate::HubError> {
+    crate::bucket::BucketHub::new(location, access)?.renew(digest).await
+}

@@ -81,6 +81,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Copy(Box<hub::CopyError>),
     #[error(transparent)]
+    Ticket(Box<hub::bucket::TicketError>),
+    #[error(transparent)]
+    HubPrune(Box<hub::PruneError>),
+    #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
 }
 
@@ -112,6 +116,18 @@ impl From<catalog::CatalogError> for CliError {
 impl From<hub::CopyError> for CliError {
     fn from(error: hub::CopyError) -> Self {
         Self::Copy(Box::new(error))
+    }
+}
+
+impl From<hub::bucket::TicketError> for CliError {
+    fn from(error: hub::bucket::TicketError) -> Self {
+        Self::Ticket(Box::new(error))
+    }
+}
+
+impl From<hub::PruneError> for CliError {
+    fn from(error: hub::PruneError) -> Self {
+        Self::HubPrune(Box::new(error))
     }
 }
 
@@ -164,6 +180,8 @@ impl CliError {
             Self::Pull(error) => pull_kind(error),
             Self::Catalog(error) => catalog_kind(error),
             Self::Copy(error) => copy_kind(error),
+            Self::Ticket(error) => ticket_kind(error),
+            Self::HubPrune(error) => hub_prune_kind(error),
             _ => Kind::Failed,
         }
     }
@@ -236,6 +254,25 @@ fn push_kind(error: &hub::PushError) -> Kind {
         hub::PushError::Snapshot(error) => cause_kind(error),
         hub::PushError::Hub(error) => hub_kind(error),
         hub::PushError::Store(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn ticket_kind(error: &hub::bucket::TicketError) -> Kind {
+    use hub::bucket::TicketError;
+    match error {
+        TicketError::Lifetime | TicketError::Malformed { .. } | TicketError::Other { .. } => Kind::Usage,
+        TicketError::Manifest(_) => Kind::Verification,
+        TicketError::Hub(error) => hub_kind(error),
+        TicketError::Push(error) => push_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn hub_prune_kind(error: &hub::PruneError) -> Kind {
+    match error {
+        hub::PruneError::Hub(error) => hub_kind(error),
+        hub::PruneError::Unreadable { .. } => Kind::Verification,
         _ => Kind::Failed,
     }
 }

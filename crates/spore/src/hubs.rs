@@ -55,6 +55,16 @@ fn choose_of(
     }
 }
 
+/// The hub that `text` says, by alias or location, else the default one.
+pub(crate) fn named(config: &Config, text: Option<&str>) -> Result<Hub, CliError> {
+    match text {
+        Some(text) => config.hub(text),
+        None => config.default_hub()?.ok_or_else(|| {
+            CliError::Usage(format!("no hub is named: give one, or set default_hub in {}", config.place()))
+        }),
+    }
+}
+
 /// Whose requests are made: the user's, as other container tools know them. `SPORE_CA_FILE` names authorities to trust
 /// besides the system's.
 pub(crate) fn access() -> Result<Access, CliError> {

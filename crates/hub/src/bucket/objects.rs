@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, Checksum};
-use object_store::client::{HttpClient, HttpConnector, HttpError};
+use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
@@ -21,7 +21,7 @@ use reqwest::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use super::TMP;
 use super::location::{self, BucketLocation};
 use super::transport::{Problem, Refusal, Transport, innermost, problem};
-use crate::http::{Failure, Http, Tries};
+use crate::http::{Http, Tries};
 use crate::{Access, HubError};
 
 /// Most pages of a list, of a thousand keys each: a store that always names a next one is not followed for ever.
@@ -36,7 +36,7 @@ pub(super) struct Objects {
     pub(super) client: HttpClient,
     pub(super) bucket_url: String,
     pub(super) region: String,
-    bucket: String,
+    pub(super) bucket: String,
     prefix: Option<String>,
     location: Arc<str>,
     pub(super) is_anonymous: bool,
@@ -106,7 +106,6 @@ impl Objects {
             .with_bucket_name(&location.bucket)
             .with_region(&region)
             .with_endpoint(&endpoint)
-            .with_config(AmazonS3ConfigKey::VirtualHostedStyleRequest, "false")
             .with_checksum_algorithm(Checksum::SHA256)
             // The transport does it, as the store's Retry-After says.
             .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
@@ -202,7 +201,7 @@ impl Objects {
             // AWS answers 409 where two ask for the same at once.
             Some(Problem::Refused(Refusal { status: 409 | 412, .. })) => Ok(false),
             Some(problem) => Err(self.meaning(problem)),
-            None => Err(self.not_understood(&error)),
+            None => Err(self.meaning_of(&error)),
         }
     }
 
@@ -218,7 +217,7 @@ impl Objects {
         self.found(self.s3.delete(&self.path(key)).await).map(drop)
     }
 
-    /// All objects whose keys begin with `prefix`, an empty one or one that ends in a slash.
+    /// All objects whose keys begin with `prefix`.
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<ObjectMeta>, HubError> {
         Ok(self.pages(prefix, None, usize::MAX).await?.0)
     }
@@ -258,94 +257,6 @@ impl Objects {
             }
         }
         Err(self.malformed("the list of the bucket", format!("it has more than {PAGES} pages")))
-    }
-
-    /// `None` for what is not there.
-    pub(super) fn found<T>(&self, result: object_store::Result<T>) -> Result<Option<T>, HubError> {
-        let error = match result {
-            Ok(value) => return Ok(Some(value)),
-            Err(error) => error,
-        };
-        match problem(&error) {
-            // An answer to HEAD has no body, and so no code.
-            Some(Problem::Refused(refusal))
-                if refusal.status == 404
-                    && matches!(refusal.code.as_str(), "" | "NoSuchKey" | "NoSuchUpload") =>
-            {
-                Ok(None)
-            }
-            Some(problem) => Err(self.meaning(problem)),
-            None => Err(self.not_understood(&error)),
-        }
-    }
-
-    pub(super) fn meaning_of(&self, error: &object_store::Error) -> HubError {
-        match problem(error) {
-            Some(problem) => self.meaning(problem),
-            None => self.not_understood(error),
-        }
-    }
-
-    /// What a failure means. Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>; other stores have
-    /// codes of their own for being full.
-    pub(super) fn meaning(&self, problem: Problem) -> HubError {
-        let Refusal { status, code, message, action } = match problem {
-            Problem::Hub(error) => return error,
-            Problem::Refused(refusal) => refusal,
-        };
-        let hub = self.location.to_string();
-        match (status, code.as_str()) {
-            (_, "NoSuchBucket") => HubError::NotAHub {
-                hub,
-                reason: format!(
-                    "there is no bucket {}: make it, or correct endpoint and region",
-                    self.bucket
-                ),
-                push_makes_one: false,
-            },
-            (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => {
-                HubError::NoSpace { hub, action: "write", path: "objects".into() }
-            }
-            (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
-                HubError::Malformed {
-                    hub,
-                    what: format!("the region {}", self.region),
-                    reason: format!("the store wants another one ({code}): set region=… in the location"),
-                }
-            }
-            (401 | 403, _) if self.is_anonymous => {
-                HubError::Denied { hub, action: format!("{action} without credentials of AWS's kind") }
-            }
-            (401 | 403, "") => HubError::Denied { hub, action },
-            (401 | 403, _) => HubError::Denied { hub, action: format!("{action} ({code}: {message})") },
-            _ => HubError::Malformed {
-                hub,
-                what: format!("the answer to a request to {action}"),
-                reason: format!("its status is {status} {code}: {message}"),
-            },
-        }
-    }
-
-    pub(super) fn meaning_of_http(&self, error: &HttpError) -> HubError {
-        match problem(error) {
-            Some(problem) => self.meaning(problem),
-            None => self.malformed("an answer", innermost(error)),
-        }
-    }
-
-    fn not_understood(&self, error: &object_store::Error) -> HubError {
-        self.malformed("an answer", innermost(error))
-    }
-
-    pub(super) fn malformed(&self, what: &str, reason: String) -> HubError {
-        HubError::Malformed { hub: self.location.to_string(), what: what.to_owned(), reason }
-    }
-
-    /// A connection that ended within an object.
-    pub(super) fn broke(&self, key: &str, error: &object_store::Error) -> Failure {
-        let source = std::io::Error::other(innermost(error));
-        let (hub, action) = (self.location.to_string(), format!("read {key}"));
-        Failure::Passing(HubError::Unavailable { hub, action, source }, None)
     }
 }
 

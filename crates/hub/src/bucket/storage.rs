@@ -47,10 +47,11 @@ impl Storage for BucketHub {
         self.check().await?;
         let key = self.objects.temporary("time")?;
         self.objects.write(&key, Bytes::from_static(b"time"), &TIME_CONTENT, Expect::Anything).await?;
-        let found = self.objects.head(&key).await;
+        // Lists tell more than seconds, answers to HEAD do not.
+        let found = self.objects.list(&key).await;
         self.objects.delete(&key).await?;
-        let gone = || self.objects.malformed(&key, "it is gone: does somebody else prune?".to_owned());
-        Ok(found?.ok_or_else(gone)?.last_modified.into())
+        let gone = || self.objects.malformed(&key, "it is not listed: does somebody else prune?".to_owned());
+        Ok(found?.first().ok_or_else(gone)?.last_modified.into())
     }
 
     async fn stored(&self) -> Result<Vec<Stored>, HubError> {
@@ -150,13 +151,9 @@ impl BucketHub {
             let authorizer = AwsAuthorizer::new(&credential, "s3", &self.objects.region);
             authorizer.try_authorize(&mut request, None).map_err(failed)?;
         }
-        let answer = self
-            .objects
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| self.objects.meaning_of_http(&error))?;
-        let body = answer.into_body().bytes().await.map_err(|error| self.objects.meaning_of_http(&error))?;
+        let answer =
+            self.objects.client.execute(request).await.map_err(|error| self.objects.meaning_of(&error))?;
+        let body = answer.into_body().bytes().await.map_err(|error| self.objects.meaning_of(&error))?;
         quick_xml::de::from_reader(body.as_ref()).map_err(|error| malformed(error.to_string()))
     }
 }

@@ -87,9 +87,16 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
 /// S3's "Error responses".
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct ErrorBody {
-    code: String,
+pub(super) struct ErrorBody {
+    pub(super) code: String,
     message: String,
+}
+
+impl ErrorBody {
+    /// What a refusal says; nothing where it says nothing.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        quick_xml::de::from_reader(body).unwrap_or_default()
+    }
 }
 
 impl Transport {
@@ -153,7 +160,7 @@ impl Transport {
         if !is_error {
             return Ok(());
         }
-        let ErrorBody { code, message } = quick_xml::de::from_reader(body).unwrap_or_default();
+        let ErrorBody { code, message } = ErrorBody::parse(body);
         if matches!(code.as_str(), "InternalError" | "SlowDown" | "ServiceUnavailable" | "RequestTimeout") {
             let error = self.http.unavailable(action, format!("it answered {code}"));
             return Err(Stopped::Failed(Failure::Passing(error, None)));
@@ -188,7 +195,8 @@ struct Broke(String);
 
 #[async_trait]
 impl HttpService for Transport {
-    /// All that is asked of a store here can be asked for twice.
+    /// All that is asked of a store here can be asked for twice. A signature is good for 15 minutes, the tries together are
+    /// shorter.
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let action = self.action(&request);
         let mut tries = Tries::new();

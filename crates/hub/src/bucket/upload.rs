@@ -167,7 +167,7 @@ impl Source {
         self.hasher.update(&bytes);
         self.read += bytes.len() as u64;
         if self.read > self.size {
-            return Err(self.corrupt(format!("its source gave more than the {} bytes announced", self.size)));
+            return Err(self.corrupt(&format!("its source gave more than the {} bytes announced", self.size)));
         }
         Ok(bytes.into())
     }
@@ -176,15 +176,17 @@ impl Source {
     async fn check_end(&mut self) -> Result<(), HubError> {
         self.next(1).await?;
         if self.read < self.size {
-            return Err(self.corrupt(format!("its source gave fewer than the {} bytes announced", self.size)));
+            return Err(
+                self.corrupt(&format!("its source gave fewer than the {} bytes announced", self.size))
+            );
         }
         match std::mem::take(&mut self.hasher).finish() {
             found if found == self.digest => Ok(()),
-            found => Err(self.corrupt(format!("its source gave bytes with the digest {found}"))),
+            found => Err(self.corrupt(&format!("its source gave bytes with the digest {found}"))),
         }
     }
 
-    fn corrupt(&self, reason: String) -> HubError {
+    fn corrupt(&self, reason: &str) -> HubError {
         HubError::Corrupt {
             hub: self.hub.clone(),
             digest: self.digest,

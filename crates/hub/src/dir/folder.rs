@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -77,6 +78,16 @@ impl Folder {
         }
     }
 
+    /// Gives a file in it the time that it is; one that is gone is no error.
+    pub(super) fn touch(&self, name: &str) -> Result<(), DirError> {
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
+        match rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(DirError::io("touch", &self.path.join(name), error)),
+        }
+    }
+
     /// Removes a file in it; one that is gone already is no error.
     pub(super) fn remove(&self, name: &str) -> Result<(), DirError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -122,6 +133,12 @@ impl TempFile {
             .map_err(|error| DirError::io("write", &target.path.join(name), error))?;
         self.placed = true;
         target.sync()
+    }
+
+    /// When it was last written to, by the clock of its file system.
+    pub(super) fn modified(&self) -> Result<SystemTime, DirError> {
+        let modified = self.file.metadata().and_then(|metadata| metadata.modified());
+        modified.map_err(|error| DirError::io("examine", &self.path(), error))
     }
 
     fn path(&self) -> PathBuf {

@@ -40,7 +40,7 @@ struct Marks<'a> {
 /// All that the tags of `hub`, and `manifests`, need.
 pub(super) async fn mark(
     hub: &dyn Registry,
-    manifests: &[(Name, Digest)],
+    manifests: Vec<(Name, Digest)>,
 ) -> Result<HashSet<StoredObject>, PruneError> {
     let names = hub.names().await?;
     let tagged = stream::iter(names).map(|name| async move {
@@ -49,9 +49,9 @@ pub(super) async fn mark(
         Ok::<_, HubError>(roots.collect::<Vec<_>>())
     });
     let tagged: Vec<_> = tagged.buffered(REQUESTS).try_collect().await?;
-    let young = manifests.iter().map(|(name, digest)| (name.clone(), Selector::Digest(*digest)));
-    let roots = stream::iter(tagged.into_iter().flatten().chain(young));
-    let read = roots.map(|(name, which)| async move {
+    let young = manifests.into_iter().map(|(name, digest)| (name, Selector::Digest(digest)));
+    let roots: Vec<_> = tagged.into_iter().flatten().chain(young).collect();
+    let read = stream::iter(roots).map(|(name, which)| async move {
         let manifest = hub.get_manifest(&name, &which).await?;
         Ok::<_, HubError>((name, which, manifest))
     });

@@ -116,12 +116,6 @@ impl RealGarage {
         }
     }
 
-    /// Where it speaks S3: for a [`FaultProxy`](super::proxy::FaultProxy).
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.s3
-    }
-
     /// What it calls itself, for reports.
     #[must_use]
     pub fn version(&self) -> String {
@@ -165,6 +159,12 @@ impl RealGarage {
 }
 
 impl Bucket {
+    /// Where its store speaks S3: for a [`FaultProxy`](super::proxy::FaultProxy).
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.garage.s3
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {

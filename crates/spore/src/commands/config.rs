@@ -17,7 +17,7 @@ use crate::{context, output};
 
 The file is $SPORE_CONFIG, else $XDG_CONFIG_HOME/spore/config.toml, else ~/.config/spore/config.toml:
 
-  default_hub = \"acme\"       an alias, an absolute path, or file://…
+  default_hub = \"acme\"       an alias, an absolute path, s3://… or oci://…
 
   [hubs]
   acme = \"/srv/hub\"

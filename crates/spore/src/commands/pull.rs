@@ -27,7 +27,7 @@ when it is repeated. It ends with flat files laid out, as the first fork needs t
 pub(crate) struct PullArgs {
     /// What to fetch: [HUB/]NAME[:TAG][@DIGEST]
     reference: String,
-    /// The hub: a folder, file://… or an alias [default: the name's own hub, else the default hub]
+    /// The hub: a folder, s3://…, oci://… or an alias [default: the name's own hub, else the default hub]
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// Only show what would be fetched

@@ -1,7 +1,12 @@
 //! `spore push`
 
+mod presign;
+mod ticket;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catalog::Licences;
 use clap::Args;
@@ -23,25 +28,46 @@ use crate::{context, hubs, interrupt, output};
   spore push python-numpy --hub /srv/hub
   spore push python-numpy:1.2 acme/team/numpy:1.2     acme is an alias in the configuration
   spore push python-numpy --variant acme/team/numpy   beside what is there for other hosts
-  spore push python-numpy --dry-run                   to the default hub: what would be sent")]
+  spore push python-numpy --hub s3://snapshots        into a bucket, with AWS's credentials
+  spore push python-numpy --dry-run                   to the default hub: what would be sent
+
+From a machine that shall have no credentials, into a bucket:
+  spore inspect python-numpy --manifest > manifest.json                                            there
+  spore push --presign manifest.json team/numpy:1 --hub s3://snapshots --expires 1h > ticket.json  with credentials
+  spore push python-numpy --ticket ticket.json                                                     there")]
 pub(crate) struct PushArgs {
-    /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]
+    /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]; with --presign, DEST
     reference: String,
     /// What it is to be there: [HUB/]NAME[:TAG] [default: the same name]
     dest: Option<String>,
-    /// The hub: a folder, file://… or an alias [default: the name's own hub, else the default hub]
+    /// The hub: a folder, s3://…, oci://… or an alias [default: the name's own hub, else the default hub]
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// Add it to the variants that the tag leads to, in place of one for the same architecture, engine, accelerator and CPU.
     /// Of two who do this at the same moment, one may have to repeat it
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["presign", "ticket"])]
     variant: bool,
+    /// Send nothing: print a ticket with which somebody without credentials can push the snapshot with this manifest
+    #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["dry_run", "ticket"])]
+    presign: Option<PathBuf>,
+    /// How long the ticket is good, at most 7d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::fork::parse_duration, requires = "presign")]
+    expires: Duration,
+    /// Send by a ticket, without credentials
+    #[arg(long, value_name = "TICKET")]
+    ticket: Option<PathBuf>,
     /// Only show what would be sent
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliError> {
+    if let Some(manifest) = &args.presign {
+        return presign::run(options, args, manifest);
+    }
+    if let Some(ticket) = &args.ticket {
+        return ticket::run(options, args, ticket);
+    }
     let config = Config::load()?;
     let source = config.reference(&args.reference)?;
     let dest = match &args.dest {
