@@ -10,6 +10,7 @@
 )]
 
 mod browser;
+mod bucket;
 mod chromium;
 mod folder;
 mod hostile;

@@ -65,12 +65,23 @@ pub(crate) fn run(options: &Options, args: &IndexArgs) -> Result<ExitCode, CliEr
         Some(folder) => folder.display().to_string(),
         None => registry.location().to_owned(),
     };
+    let sizes = put(args, &*registry, &catalog)?;
+    report(options, args, &catalog, &place, &sizes);
+    verdict(&catalog)
+}
+
+/// Makes the pages and puts them where they are to be; gives their names and sizes.
+fn put(
+    args: &IndexArgs,
+    registry: &dyn Registry,
+    catalog: &Catalog,
+) -> Result<Vec<(&'static str, usize)>, CliError> {
     let mut sizes = Vec::new();
     // One after the other: they may be large.
     for page in [Page::Catalog, Page::Html] {
         let bytes = match page {
             Page::Catalog => catalog.to_json().map_err(CatalogError::from)?,
-            Page::Html => catalog::html(&catalog)?.into_bytes(),
+            Page::Html => catalog::html(catalog)?.into_bytes(),
         };
         sizes.push((page.file_name(), bytes.len()));
         match (&args.output, registry.site()) {
@@ -83,8 +94,7 @@ pub(crate) fn run(options: &Options, args: &IndexArgs) -> Result<ExitCode, CliEr
     if let Some(site) = registry.site().filter(|_| !args.dry_run && args.output.is_none()) {
         interrupt::block_on(site.refresh_index())?;
     }
-    report(options, args, &catalog, &place, &sizes);
-    verdict(&catalog)
+    Ok(sizes)
 }
 
 fn open(args: &IndexArgs) -> Result<Arc<dyn Registry>, CliError> {
