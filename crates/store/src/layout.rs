@@ -98,7 +98,8 @@ pub(crate) fn write_map(
     out.set_len(map.bytes())?;
     let order = BySource::new(map);
     for (number, blob) in (0..).zip(map.blobs()) {
-        write_blob(store, blob, order.of(map, Source::Blob(number)), out, &mut |_| ())?;
+        let file = store.open_blob(&blob.digest)?;
+        write_blob(&file, blob, order.of(map, Source::Blob(number)), out, &mut |_| ())?;
     }
     copy_layers(map, &order, layers, out)
 }

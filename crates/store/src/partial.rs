@@ -188,11 +188,11 @@ impl Partial {
         self.came.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts the blob in the store.
+    /// The blob, once all of it has come.
     ///
     /// # Errors
     /// If bytes are still to come; if its digest is not the expected one: what came is removed then.
-    pub fn finish(self) -> Result<(), BlobError> {
+    pub fn finish(self) -> Result<WholeBlob, BlobError> {
         let found = self.without_gap();
         if found != self.size {
             return Err(BlobError::Size { digest: self.digest, found, expected: self.size });
@@ -200,13 +200,39 @@ impl Partial {
         let mut hashed = std::mem::take(&mut *self.hashed.lock().unwrap_or_else(PoisonError::into_inner));
         self.hash(&mut hashed).at("read", self.temp.path())?;
         let found = hashed.hasher.finish();
-        let Self { store, digest: expected, temp, .. } = self;
+        let Self { store, digest: expected, temp, _lock, .. } = self;
         if found != expected {
             temp.discard()?;
             return Err(BlobError::Unexpected { expected, found });
         }
-        temp.place(&store.blob_path(&expected), BLOB_MODE)?;
-        Ok(())
+        Ok(WholeBlob { store, digest: expected, temp, _lock })
+    }
+}
+
+/// A blob that has arrived and has its digest. Dropped, it stays where it is, for the next try.
+#[derive(Debug)]
+pub struct WholeBlob {
+    store: Store,
+    digest: Digest,
+    temp: TempFile,
+    _lock: File,
+}
+
+impl WholeBlob {
+    /// Its bytes, which can be read while [`WholeBlob::place`] waits for the disk.
+    ///
+    /// # Errors
+    /// If the file cannot be opened once more.
+    pub fn file(&self) -> io::Result<File> {
+        self.temp.file().try_clone()
+    }
+
+    /// Puts the blob in the store.
+    ///
+    /// # Errors
+    /// If it cannot be synced or renamed.
+    pub fn place(self) -> Result<(), FileError> {
+        self.temp.place(&self.store.blob_path(&self.digest), BLOB_MODE)
     }
 }
 

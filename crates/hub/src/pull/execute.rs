@@ -110,7 +110,9 @@ impl PullPlan {
         let TransferPlan { snapshot, present, missing, .. } = &self.transfer;
         let receiver =
             &Receiver { store, lease, sources, snapshot: *snapshot, laying: laying.as_ref(), progress };
-        present.iter().for_each(|blob| receiver.there(blob.digest));
+        if let Some(laying) = &laying {
+            present.iter().for_each(|blob| laying.there(blob.digest));
+        }
         let blobs = in_order(missing, &parts.1).into_iter().filter(|blob| !stored.contains(&blob.digest));
         let received = stream::iter(blobs.map(Ok)).try_for_each_concurrent(BLOBS, |blob| {
             let start = holders.get(&blob.digest).copied().unwrap_or(0);

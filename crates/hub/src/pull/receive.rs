@@ -5,17 +5,14 @@ use std::sync::Arc;
 
 use format::Digest;
 use futures_util::future::join_all;
-use store::{BlobError, Lease, Partial, Started, Store};
+use store::{BlobError, Lease, Partial, Started, Store, WholeBlob};
 use tokio_util::sync::CancellationToken;
 
 use super::PullError;
 use super::laying::Laying;
 use super::sources::{Peer, Sources};
 use crate::blocking::blocking;
-use crate::{Event, HubError, PlannedBlob, Progress};
-
-/// Bytes of one body that are held in memory.
-const CHUNK: usize = 256 << 10;
+use crate::{CHUNK, Event, HubError, PlannedBlob, Progress};
 
 /// What receives the blobs of one pull.
 pub(super) struct Receiver<'a> {
@@ -31,23 +28,28 @@ pub(super) struct Receiver<'a> {
 impl Receiver<'_> {
     /// Brings a blob into the store, from the source with the number `start` or one behind it.
     pub(super) async fn receive(&self, blob: PlannedBlob, start: usize) -> Result<(), PullError> {
+        let digest = blob.digest;
         let mut turn = self.sources.turn(start, PullError::is_of_hub);
-        while let Err(error) = self.receive_from(turn.peer(), &blob).await {
-            turn.pass(error)?;
+        let whole = loop {
+            match self.receive_from(turn.peer(), &blob).await {
+                Ok(whole) => break whole,
+                Err(error) => turn.pass(error)?,
+            }
+        };
+        let mut is_seen_to = false;
+        if let Some(whole) = whole {
+            is_seen_to = self.laying.is_some_and(|laying| laying.whole(digest, &whole));
+            blocking(move || whole.place()).await?;
         }
-        self.progress.event(Event::BlobDone { digest: blob.digest });
-        self.there(blob.digest);
+        if let Some(laying) = self.laying.filter(|_| !is_seen_to) {
+            laying.there(digest);
+        }
+        self.progress.event(Event::BlobDone { digest });
         Ok(())
     }
 
-    /// Says that a blob is there.
-    pub(super) fn there(&self, digest: Digest) {
-        if let Some(laying) = self.laying {
-            laying.there(digest);
-        }
-    }
-
-    async fn receive_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<(), PullError> {
+    /// The blob; `None` if it is there already.
+    async fn receive_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<Option<WholeBlob>, PullError> {
         match self.try_receive_from(peer, blob).await {
             // What an earlier try, or another source, had left may be what is wrong: it is gone now.
             Err((PullError::Corrupt { .. }, Resumed(true))) => self.try_receive_from(peer, blob).await,
@@ -56,9 +58,13 @@ impl Receiver<'_> {
         .map_err(|(error, _)| error)
     }
 
-    async fn try_receive_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<(), (PullError, Resumed)> {
+    async fn try_receive_from(
+        &self,
+        peer: &Peer,
+        blob: &PlannedBlob,
+    ) -> Result<Option<WholeBlob>, (PullError, Resumed)> {
         let Some(partial) = self.open(blob).await.map_err(|error| (error, Resumed(false)))? else {
-            return Ok(());
+            return Ok(None);
         };
         let offset = partial.arrived();
         let PlannedBlob { digest, size, ref role } = *blob;
@@ -69,7 +75,7 @@ impl Receiver<'_> {
             Ok(()) => self.finish(peer, blob, partial).await,
             Err(error) => Err(error),
         };
-        finished.map_err(|error| (error, Resumed(offset > 0)))
+        finished.map(Some).map_err(|error| (error, Resumed(offset > 0)))
     }
 
     /// `None` if the blob is there, perhaps because another process has just received it.
@@ -142,7 +148,12 @@ impl Receiver<'_> {
         }
     }
 
-    async fn finish(&self, peer: &Peer, blob: &PlannedBlob, partial: Arc<Partial>) -> Result<(), PullError> {
+    async fn finish(
+        &self,
+        peer: &Peer,
+        blob: &PlannedBlob,
+        partial: Arc<Partial>,
+    ) -> Result<WholeBlob, PullError> {
         // All that wrote to it have come to their end.
         let Some(partial) = Arc::into_inner(partial) else { return Err(wrong_size(peer, blob, 0)) };
         blocking(move || partial.finish()).await.map_err(|error| wrong(peer, blob, error))

@@ -115,15 +115,15 @@ impl Layout<'_> {
         to_do.fold(0, |sum, item| sum.saturating_add(item.map.covered_pages() * PAGE_SIZE))
     }
 
-    /// Lays out what maps have from a blob that is in the store.
+    /// Lays out what maps have from a blob. `file` is open on its bytes, which have its digest.
     ///
     /// # Errors
-    /// If it is damaged, or a file cannot be written.
-    pub fn add(&mut self, blob: &Digest) -> Result<(), LayoutError> {
+    /// If it is no frame blob as its maps have it, or a file cannot be written.
+    pub fn add(&mut self, blob: &Digest, file: &File) -> Result<(), LayoutError> {
         for (number, blob) in self.uses.remove(blob).unwrap_or_default() {
             let Some(item) = self.items.get_mut(number) else { continue };
             item.begin(&self.store, &self.lease)?;
-            item.write(&self.store, blob)?;
+            item.write(blob, file)?;
         }
         self.settle()
     }
@@ -191,15 +191,22 @@ impl Item<'_> {
         Ok(State::AtWork(Work::begin(self.map, writer, lock, content)?))
     }
 
-    fn write(&mut self, store: &Store, number: u32) -> Result<(), LayoutError> {
+    fn write(&mut self, number: u32, file: &File) -> Result<(), LayoutError> {
         match &mut self.state {
-            State::AtWork(work) => work.write(store, self.map, number),
+            State::AtWork(work) => work.write(self.map, number, file),
             _ => Ok(()),
         }
     }
 
+    /// Writes what was not written as it came.
     fn write_rest(&mut self, store: &Store) -> Result<(), LayoutError> {
-        (0..).zip(self.map.blobs()).try_for_each(|(number, _)| self.write(store, number))
+        let State::AtWork(work) = &mut self.state else { return Ok(()) };
+        for (number, blob) in (0..).zip(self.map.blobs()) {
+            if !work.written.contains(&number) {
+                work.write(self.map, number, &store.open_blob(&blob.digest)?)?;
+            }
+        }
+        Ok(())
     }
 
     fn settle(&mut self, layers: &[LayerFile]) -> Result<(), LayoutError> {
@@ -278,14 +285,14 @@ impl Work {
         Ok(Self { out, order, written, is_layer, progress, closer })
     }
 
-    fn write(&mut self, store: &Store, map: &Map, number: u32) -> Result<(), LayoutError> {
+    fn write(&mut self, map: &Map, number: u32, file: &File) -> Result<(), LayoutError> {
         let Some(blob) = map.blobs().get(number as usize).filter(|_| !self.written.contains(&number)) else {
             return Ok(());
         };
         // What is written follows on what was, if the blobs before it are there.
         let is_next = self.is_layer && (0..number).all(|before| self.written.contains(&before));
         let told = |page| self.tell(if is_next { Progress::Pages(page) } else { Progress::Some });
-        write_blob(store, blob, self.order.of(map, Source::Blob(number)), &self.out, &mut |page| told(page))?;
+        write_blob(file, blob, self.order.of(map, Source::Blob(number)), &self.out, &mut |page| told(page))?;
         self.written.insert(number);
         if self.is_layer {
             let without_gap = (0..).zip(map.blobs()).take_while(|(number, _)| self.written.contains(number));
