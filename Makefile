@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-recipes check bench install-deps
+.PHONY: help demo build test test-recipes soak check bench hub install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,11 +25,18 @@ test-recipes: ## every recipe baked, pushed, pulled, forked, used; and what that
 	scripts/install-deps.sh --tests
 	scripts/test-recipes.sh
 
+soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is printed repeats them)
+	scripts/install-deps.sh --tests
+	SPORE_TEST_KILLS=100 cargo test --locked --package spore --test killed_anywhere -- --nocapture transfers
+
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
 
 bench: build ## measure
 	bench/run
+
+hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, or oci://... (RECIPES="a b": only those)
+	scripts/hub.sh "$(HUB)" $(RECIPES)
 
 install-deps: ## install what building and running need (Debian 12)
 	scripts/install-deps.sh

@@ -9,11 +9,12 @@ import signal
 import sys
 import traceback
 
-from benchmarks import footprint, fork, hundred, idle, memory, phases, size, transfer
+from benchmarks import footprint, fork, hundred, idle, link, loopback, memory, phases, size, transfer
 from lib import report
 from lib.world import World
 
-BENCHMARKS = {module.NAME: module for module in (fork, phases, memory, idle, hundred, transfer, size, footprint)}
+ALL = (fork, phases, memory, idle, hundred, transfer, loopback, link, size, footprint)
+BENCHMARKS = {module.NAME: module for module in ALL}
 
 # Seconds. A hundred forks take 50 on a busy machine, and `fork` makes some hundreds.
 BENCHMARK_LIMIT = 1500

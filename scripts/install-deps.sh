@@ -2,8 +2,8 @@
 # Installs what building and running Spore need, on Debian 12.
 #
 #   scripts/install-deps.sh           QEMU, EROFS, mmdebstrap, a C compiler, Rust
-#   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and a client of it,
-#                                     and QEMU 7.2 beside a newer one, for restores across releases
+#   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and a client of it, a web
+#                                     server, an S3 store, and QEMU 7.2 beside a newer one, for restores across releases
 #
 # Where all is present, apt is not called and no privileges are needed. What is asked for is what is used (a
 # command, a header), not a package's name: QEMU or Rust from elsewhere do as well.
@@ -17,7 +17,7 @@ tests=false
 case "${1:-}" in
   "") ;;
   --tests) tests=true ;;
-  *) sed -n '2,6s/^# \?//p' "${self%% *}" >&2; exit 2 ;;
+  *) sed -n '2,7s/^# \?//p' "${self%% *}" >&2; exit 2 ;;
 esac
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
@@ -87,6 +87,8 @@ collect_packages() {
     need shellcheck have shellcheck
     need busybox-static test -x /bin/busybox
     need docker-registry have docker-registry
+    need curl have curl
+    need nginx-light have nginx
     need skopeo have skopeo
     collect_linters
   fi
@@ -170,18 +172,19 @@ install_packages() {
   elif ((${#qemu[@]})); then
     apt_install "${qemu[@]}"
   fi
-  if [[ " ${packages[*]} " == *" docker-registry "* ]]; then stop_registry_service; fi
+  if [[ " ${packages[*]} " == *" docker-registry "* ]]; then stop_service docker-registry; fi
+  if [[ " ${packages[*]} " == *" nginx-light "* ]]; then stop_service nginx; fi
   hash -r
   cargo_usable || die "cargo $(cargo_version) is older than $(msrv): enable Debian's security archive" \
     "($(os_release VERSION_CODENAME)-security), or install Rust by rustup.rs"
 }
 
-# Debian's package starts a registry for the whole network, at every boot. Tests start their own. It is stopped only
-# where the package was not there before, so it is nobody's. Both commands are of a package that every Debian has,
-# respect policy-rc.d, and do without systemd.
-stop_registry_service() {
-  as_root invoke-rc.d docker-registry stop
-  as_root update-rc.d docker-registry disable
+# stop_service NAME: Debian's packages start a registry and a web server for the whole network, at every boot. Tests start
+# their own. They are stopped only where the package was not there before, so they are nobody's. Both commands are of a
+# package that every Debian has, respect policy-rc.d, and do without systemd.
+stop_service() {
+  as_root invoke-rc.d "$1" stop
+  as_root update-rc.d "$1" disable
 }
 
 # --- QEMU 7.2 beside a newer one ---------------------------------------------------------------------------
@@ -245,6 +248,25 @@ fetch_test_kernel() {
   touch "$dir/complete"
 }
 
+# --- an S3 store -------------------------------------------------------------------------------------------
+
+# Leaves target/garage/bin/garage, built from crates.io as its authors have locked it: Debian has none. That takes 7 CPU
+# minutes, once; its speed matters to no test. Without it the tests of buckets skip, by name.
+build_garage() {
+  local version=2.5.0 dir=target/garage
+  if [[ -e $dir/complete-$version ]]; then return; fi
+  mkdir -p "$dir"
+  say "building garage $version ($dir/log)"
+  if ! CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=false CARGO_PROFILE_RELEASE_LTO=off \
+    cargo install garage --version "=$version" --locked --no-default-features --features bundled-libs,sqlite \
+    --root "$dir" --target-dir "$dir/build" --force >"$dir/log" 2>&1; then
+    say "garage cannot be built ($dir/log): tests of buckets will be skipped"
+    return
+  fi
+  rm -rf "$dir/build"
+  touch "$dir/complete-$version"
+}
+
 # download_qemu_7_2 FOLDER: bookworm's packages, whatever is installed. apt's own user need not reach the folder.
 download_qemu_7_2() (
   cd "$1"
@@ -272,4 +294,5 @@ fi
 if $tests; then
   fetch_qemu_7_2
   fetch_test_kernel
+  build_garage
 fi

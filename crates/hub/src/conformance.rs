@@ -17,6 +17,8 @@ use crate::{HubError, RawManifest, Registry, Selector, Upload};
 pub struct Report {
     /// The location of the hub that it ran on.
     pub hub: String,
+    /// The program that it ran on, with its version.
+    pub server: String,
     /// The cases that passed.
     pub passed: Vec<&'static str>,
     /// The cases that hubs of this kind do not offer.
@@ -25,7 +27,13 @@ pub struct Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "conformance of hub {}: {} cases passed", self.hub, self.passed.len())?;
+        write!(
+            out,
+            "conformance of hub {} on {}: {} cases passed",
+            self.hub,
+            self.server,
+            self.passed.len()
+        )?;
         self.unsupported.iter().try_for_each(|case| write!(out, "\nskipped: {case}: unsupported"))
     }
 }
@@ -41,15 +49,40 @@ pub struct Failure {
 }
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
-type Hub = Arc<dyn Registry>;
+
+/// A hub as the cases see it: what puts, and what reads.
+struct Hub {
+    writer: Arc<dyn Registry>,
+    reader: Arc<dyn Registry>,
+}
 
 /// Runs all cases. `scope` is a name that nothing in the hub has yet; all names that are used begin with it. The hub
-/// need not be there if putting a blob makes it.
+/// need not be there if putting a blob makes it. `server` is the real program behind it, for the report.
 ///
 /// # Errors
 /// The first case that does not pass.
-pub async fn run(hub: Hub, scope: &Name) -> Result<Report, Failure> {
-    let mut report = Report { hub: hub.location().to_owned(), passed: Vec::new(), unsupported: Vec::new() };
+pub async fn run(hub: Arc<dyn Registry>, scope: &Name, server: &str) -> Result<Report, Failure> {
+    run_through(Arc::clone(&hub), hub, scope, server).await
+}
+
+/// As [`run`], of a hub that can only be read: what is to be read is put through `writer`, another way into the same
+/// place.
+///
+/// # Errors
+/// The first case that does not pass.
+pub async fn run_through(
+    writer: Arc<dyn Registry>,
+    reader: Arc<dyn Registry>,
+    scope: &Name,
+    server: &str,
+) -> Result<Report, Failure> {
+    let mut report = Report {
+        hub: reader.location().to_owned(),
+        server: server.to_owned(),
+        passed: Vec::new(),
+        unsupported: Vec::new(),
+    };
+    let hub = Hub { writer, reader };
     let name = |last: &str| {
         let parsed = format!("{scope}/{last}").parse::<Name>();
         parsed.map_err(|error| Failure { case: "the scope is a name", reason: error.into() })
@@ -60,6 +93,7 @@ pub async fn run(hub: Hub, scope: &Name) -> Result<Report, Failure> {
     report.add("a blob that is there is there", again(&hub, &name("again")?).await)?;
     report.add("wrong blobs are refused", wrong_blobs(&hub, &name("wrong")?).await)?;
     report.add("a failing source leaves nothing", failing_source(&hub, &name("failing")?).await)?;
+    report.add("a blob may be where it is guessed to be, or not", guessed(&hub, &name("guessed")?).await)?;
     report.add("equal blobs can be put at once", at_once(&hub, &name("at-once")?).await)?;
     report.add("manifests come back as they went", manifests(&hub, &name("manifests-of")?).await)?;
     report.add("a manifest needs no tag", untagged(&hub, &name("untagged")?).await)?;
@@ -104,7 +138,7 @@ fn content(name: &Name, length: usize) -> Vec<u8> {
 async fn put(hub: &Hub, name: &Name, bytes: &[u8]) -> Result<Digest, HubError> {
     let digest = Digest::of(bytes);
     let source = MemorySource { bytes: bytes.to_vec(), fails: false };
-    hub.put_blob(name, &upload(digest, bytes.len(), &source)).await?;
+    hub.writer.put_blob(name, &upload(digest, bytes.len(), &source)).await?;
     Ok(digest)
 }
 
@@ -118,7 +152,8 @@ async fn get(
     digest: &Digest,
     range: std::ops::Range<u64>,
 ) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>> {
-    let mut reader = hub.get_blob(name, digest, range).await?.ok_or("a blob that was put is not there")?;
+    let mut reader =
+        hub.reader.get_blob(name, digest, range).await?.ok_or("a blob that was put is not there")?;
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).await?;
     Ok(bytes)
@@ -145,25 +180,25 @@ fn tag(text: &str) -> Result<Tag, format::ReferenceError> {
 }
 
 async fn put_tagged(hub: &Hub, name: &Name, manifest: &RawManifest, tag: &Tag) -> Result<(), HubError> {
-    hub.put_manifest(name, manifest).await?;
-    hub.put_tag(name, tag, manifest).await
+    hub.writer.put_manifest(name, manifest).await?;
+    hub.writer.put_tag(name, tag, manifest).await
 }
 
 async fn absent(hub: &Hub, name: &Name) -> Outcome {
     let digest = Digest::of(b"nobody has put this");
     for which in [Selector::Tag(tag("latest")?), Selector::Digest(digest)] {
-        expect(&hub.get_manifest(name, &which).await?, &None, "manifest")?;
+        expect(&hub.reader.get_manifest(name, &which).await?, &None, "manifest")?;
     }
-    expect(&hub.blob_size(name, &digest).await?, &None, "size of a blob")?;
-    ensure(hub.get_blob(name, &digest, 0..1).await?.is_none(), "a blob is there")?;
-    expect(&hub.tags(name).await?, &Vec::new(), "tags")
+    expect(&hub.reader.blob_size(name, &digest).await?, &None, "size of a blob")?;
+    ensure(hub.reader.get_blob(name, &digest, 0..1).await?.is_none(), "a blob is there")?;
+    expect(&hub.reader.tags(name).await?, &Vec::new(), "tags")
 }
 
 async fn blobs(hub: &Hub, name: &Name) -> Outcome {
     for length in [1, 4096, 5 << 20] {
         let bytes = content(name, length);
         let digest = put(hub, name, &bytes).await?;
-        expect(&hub.blob_size(name, &digest).await?, &Some(length as u64), "size")?;
+        expect(&hub.reader.blob_size(name, &digest).await?, &Some(length as u64), "size")?;
         ensure(get(hub, name, &digest, 0..length as u64).await? == bytes, "a blob came back changed")?;
     }
     Ok(())
@@ -198,9 +233,9 @@ async fn wrong_blobs(hub: &Hub, name: &Name) -> Outcome {
         [("changed", changed), ("shorter", shorter), ("longer", longer), ("empty", Vec::new())]
     {
         let source = MemorySource { bytes, fails: false };
-        let put = hub.put_blob(name, &upload(digest, size, &source)).await;
+        let put = hub.writer.put_blob(name, &upload(digest, size, &source)).await;
         ensure(matches!(put, Err(HubError::Corrupt { .. })), format_args!("{what}: {put:?}"))?;
-        expect(&hub.blob_size(name, &digest).await?, &None, what)?;
+        expect(&hub.reader.blob_size(name, &digest).await?, &None, what)?;
     }
     Ok(())
 }
@@ -209,10 +244,26 @@ async fn failing_source(hub: &Hub, name: &Name) -> Outcome {
     let bytes = content(name, 2 << 20);
     let digest = Digest::of(&bytes);
     let source = MemorySource { bytes: bytes.get(..1 << 20).unwrap_or_default().to_vec(), fails: true };
-    let put_failing = hub.put_blob(name, &upload(digest, bytes.len(), &source)).await;
+    let put_failing = hub.writer.put_blob(name, &upload(digest, bytes.len(), &source)).await;
     ensure(matches!(put_failing, Err(HubError::Source { .. })), format_args!("{put_failing:?}"))?;
-    expect(&hub.blob_size(name, &digest).await?, &None, "size")?;
+    expect(&hub.reader.blob_size(name, &digest).await?, &None, "size")?;
     put(hub, name, &bytes).await?;
+    Ok(())
+}
+
+async fn guessed(hub: &Hub, name: &Name) -> Outcome {
+    let bytes = content(name, 100_000);
+    let (digest, source) = (Digest::of(&bytes), MemorySource { bytes: bytes.clone(), fails: false });
+    let [right, wrong, to, also] =
+        ["right", "wrong", "to", "also"].map(|last| format!("{name}/{last}").parse());
+    let (right, wrong, to, also): (Name, Name, Name, Name) = (right?, wrong?, to?, also?);
+    put(hub, &right, &bytes).await?;
+    for (name, guess) in [(&to, &wrong), (&also, &right)] {
+        let mount_from = std::slice::from_ref(guess);
+        let upload = Upload { mount_from, ..upload(digest, bytes.len(), &source) };
+        hub.writer.put_blob(name, &upload).await?;
+        ensure(get(hub, name, &digest, 0..100_000).await? == bytes, "a blob came back changed")?;
+    }
     Ok(())
 }
 
@@ -236,19 +287,19 @@ async fn manifests(hub: &Hub, name: &Name) -> Outcome {
         put_tagged(hub, name, &manifest, &tag(text)?).await?;
         for which in [Selector::Tag(tag(text)?), Selector::Digest(manifest.digest())] {
             let found =
-                hub.get_manifest(name, &which).await?.ok_or("a manifest that was put is not there")?;
+                hub.reader.get_manifest(name, &which).await?.ok_or("a manifest that was put is not there")?;
             ensure(found == manifest, format_args!("{text}: came back changed by {which}"))?;
         }
     }
-    expect(&hub.tags(name).await?, &vec![tag("index")?, tag("manifest")?], "tags")
+    expect(&hub.reader.tags(name).await?, &vec![tag("index")?, tag("manifest")?], "tags")
 }
 
 async fn untagged(hub: &Hub, name: &Name) -> Outcome {
     let manifest = manifest(hub, name, "untagged").await?;
-    hub.put_manifest(name, &manifest).await?;
-    let found = hub.get_manifest(name, &Selector::Digest(manifest.digest())).await?;
+    hub.writer.put_manifest(name, &manifest).await?;
+    let found = hub.reader.get_manifest(name, &Selector::Digest(manifest.digest())).await?;
     expect(&found, &Some(manifest), "manifest")?;
-    expect(&hub.tags(name).await?, &Vec::new(), "tags")
+    expect(&hub.reader.tags(name).await?, &Vec::new(), "tags")
 }
 
 async fn tag_moves(hub: &Hub, name: &Name) -> Outcome {
@@ -256,12 +307,12 @@ async fn tag_moves(hub: &Hub, name: &Name) -> Outcome {
     let moving = tag("latest")?;
     for manifest in [&old, &new] {
         put_tagged(hub, name, manifest, &moving).await?;
-        let found = hub.get_manifest(name, &Selector::Tag(moving.clone())).await?;
+        let found = hub.reader.get_manifest(name, &Selector::Tag(moving.clone())).await?;
         expect(&found.as_ref(), &Some(manifest), "manifest of the tag")?;
     }
-    let found = hub.get_manifest(name, &Selector::Digest(old.digest())).await?;
+    let found = hub.reader.get_manifest(name, &Selector::Digest(old.digest())).await?;
     expect(&found, &Some(old), "manifest that the tag has left")?;
-    expect(&hub.tags(name).await?, &vec![moving], "tags")
+    expect(&hub.reader.tags(name).await?, &vec![moving], "tags")
 }
 
 async fn own_tags(hub: &Hub, name: &Name) -> Outcome {
@@ -270,15 +321,15 @@ async fn own_tags(hub: &Hub, name: &Name) -> Outcome {
         let manifest = manifest(hub, name, text).await?;
         put_tagged(hub, name, &manifest, &tag(text)?).await?;
     }
-    expect(&hub.tags(name).await?, &vec![tag("upper")?], "tags")?;
-    expect(&hub.tags(&below).await?, &vec![tag("lower")?], "tags")?;
-    expect(&hub.get_manifest(&below, &Selector::Tag(tag("upper")?)).await?, &None, "manifest")
+    expect(&hub.reader.tags(name).await?, &vec![tag("upper")?], "tags")?;
+    expect(&hub.reader.tags(&below).await?, &vec![tag("lower")?], "tags")?;
+    expect(&hub.reader.get_manifest(&below, &Selector::Tag(tag("upper")?)).await?, &None, "manifest")
 }
 
 async fn listed(hub: &Hub, name: &Name) -> Outcome {
     let manifest = manifest(hub, name, "listed").await?;
     put_tagged(hub, name, &manifest, &tag("latest")?).await?;
-    let names = hub.names().await?;
+    let names = hub.reader.names().await?;
     ensure(names.contains(name), format_args!("{name} is not among {names:?}"))?;
     ensure(names.is_sorted(), "names are not sorted")
 }

@@ -5,6 +5,7 @@
 //! oci-layout, index.json           what OCI tools read; index.json is derived from the tags
 //! blobs/sha256/HEX                 blobs, and manifests too: once per hub
 //! v2/NAME/manifests/{TAG,DIGEST}   manifests
+//! catalog.json, index.html         what people and their browsers read
 //! tmp/                             what is being written
 //! ```
 //!
@@ -27,16 +28,22 @@ use format::{Digest, Hasher, Name, Tag, limits};
 use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
-use crate::{BlobReader, CHUNK, HubError, Put, RawManifest, Registry, Selector, Upload};
+use crate::prune::Storage;
+use crate::{BlobReader, CHUNK, HubError, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 
 mod file;
 mod folder;
 mod layout;
 mod manifests;
+mod pages;
+mod serving;
+mod storage;
 
 use file::DirError;
 use folder::TempFile;
 use layout::Layout;
+pub(crate) use layout::{LAYOUT, LAYOUT_FILE};
+pub use serving::{BlobUpload, TopFile, Uploads};
 
 /// A hub in a folder.
 #[derive(Debug, Clone)]
@@ -48,6 +55,40 @@ pub struct DirHub {
 impl DirHub {
     pub(crate) fn new(root: PathBuf, location: String) -> Self {
         Self { layout: Arc::new(Layout::new(root)), location: location.into() }
+    }
+
+    /// [`Registry::blob_size`] of a blob that is the same under all names.
+    ///
+    /// # Errors
+    /// If it cannot be examined.
+    pub async fn size_of(&self, digest: &Digest) -> Result<Option<u64>, HubError> {
+        let digest = *digest;
+        self.run(move |layout| {
+            layout.check()?;
+            file::size(&layout.blob_path(&digest))
+        })
+        .await
+    }
+
+    /// [`Registry::get_blob`] of a blob that is the same under all names.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn part_of(&self, digest: &Digest, range: Range<u64>) -> Result<Option<BlobReader>, HubError> {
+        let digest = *digest;
+        let length = range.end.saturating_sub(range.start);
+        let opened = self.run(move |layout| {
+            layout.check()?;
+            let path = layout.blob_path(&digest);
+            let Some(mut file) = file::open(&path)? else { return Ok(None) };
+            file.seek(SeekFrom::Start(range.start)).map_err(|error| DirError::io("read", &path, error))?;
+            Ok(Some(file))
+        });
+        Ok(opened.await?.map(|file| {
+            let mut file = tokio::fs::File::from_std(file);
+            file.set_max_buf_size(CHUNK);
+            Box::pin(file.take(length)) as BlobReader
+        }))
     }
 
     /// Runs `work`, which blocks, and tells its errors as this hub's.
@@ -88,12 +129,7 @@ impl Registry for DirHub {
     }
 
     async fn blob_size(&self, _: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {
-        let digest = *digest;
-        self.run(move |layout| {
-            layout.check()?;
-            file::size(&layout.blob_path(&digest))
-        })
-        .await
+        self.size_of(digest).await
     }
 
     async fn get_blob(
@@ -102,20 +138,7 @@ impl Registry for DirHub {
         digest: &Digest,
         range: Range<u64>,
     ) -> Result<Option<BlobReader>, HubError> {
-        let digest = *digest;
-        let length = range.end.saturating_sub(range.start);
-        let opened = self.run(move |layout| {
-            layout.check()?;
-            let path = layout.blob_path(&digest);
-            let Some(mut file) = file::open(&path)? else { return Ok(None) };
-            file.seek(SeekFrom::Start(range.start)).map_err(|error| DirError::io("read", &path, error))?;
-            Ok(Some(file))
-        });
-        Ok(opened.await?.map(|file| {
-            let mut file = tokio::fs::File::from_std(file);
-            file.set_max_buf_size(CHUNK);
-            Box::pin(file.take(length)) as BlobReader
-        }))
+        self.part_of(digest, range).await
     }
 
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
@@ -141,7 +164,7 @@ impl Registry for DirHub {
             if read == 0 {
                 break;
             }
-            (incoming, chunk) = self.run(move |_| incoming.append(chunk)).await?;
+            (incoming, chunk) = self.run(move |_| Ok((incoming.append(&chunk)?, chunk))).await?;
             if incoming.size > size {
                 break;
             }
@@ -158,9 +181,34 @@ impl Registry for DirHub {
     async fn names(&self) -> Result<Vec<Name>, HubError> {
         self.run(manifests::names).await
     }
+
+    async fn refresh_blob(&self, _: &Name, digest: &Digest) -> Result<(), HubError> {
+        let digest = *digest;
+        self.run(move |layout| storage::refresh(layout, &digest)).await
+    }
+
+    fn site(&self) -> Option<&dyn Site> {
+        Some(self)
+    }
+
+    fn storage(&self) -> Option<&dyn Storage> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl Site for DirHub {
+    async fn put_page(&self, page: Page, bytes: Vec<u8>) -> Result<(), HubError> {
+        self.run(move |layout| pages::put(layout, page, &bytes)).await
+    }
+
+    async fn refresh_index(&self) -> Result<(), HubError> {
+        self.run(pages::refresh_index).await
+    }
 }
 
 /// A blob on its way into the hub.
+#[derive(Debug)]
 struct Incoming {
     temp: TempFile,
     hasher: Hasher,
@@ -168,11 +216,11 @@ struct Incoming {
 }
 
 impl Incoming {
-    fn append(mut self, chunk: Vec<u8>) -> Result<(Self, Vec<u8>), DirError> {
-        self.temp.append(&chunk)?;
-        self.hasher.update(&chunk);
+    fn append(mut self, chunk: &[u8]) -> Result<Self, DirError> {
+        self.temp.append(chunk)?;
+        self.hasher.update(chunk);
         self.size += chunk.len() as u64;
-        Ok((self, chunk))
+        Ok(self)
     }
 
     fn finish(self, layout: &Layout, digest: &Digest, size: u64) -> Result<(), DirError> {

@@ -37,8 +37,8 @@ pub enum HubError {
         /// What is wrong with a file or a helper.
         source: Box<CredentialError>,
     },
-    /// A file of certificate authorities cannot be used.
-    #[error("certificate authorities {}: {reason}", path.display())]
+    /// A file of certificates cannot be used.
+    #[error("certificates {}: {reason}", path.display())]
     Authorities {
         /// The file.
         path: PathBuf,
@@ -82,6 +82,14 @@ pub enum HubError {
         hub: String,
         /// What was asked for.
         action: String,
+    },
+    /// Nothing can be put into it from here.
+    #[error(
+        "hub {hub}: a web server only gives it out: push to the folder or the bucket behind it, or to its registry by oci://"
+    )]
+    ReadOnly {
+        /// Its location.
+        hub: String,
     },
     /// The hub's disk or quota is full.
     #[error("hub {hub}: no space left to {action} {}: free some there and repeat", path.display())]

@@ -9,13 +9,13 @@
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Certificate, Client, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode};
 
 use crate::HubError;
 
@@ -29,6 +29,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries after the first one: with the delays below, about 40 s of them.
 const RETRIES: usize = 8;
+/// Tries after the first one while nothing has ever been answered: a server that ends every connection, as one does that wants
+/// another certificate, is not waited for.
+const FIRST_TRIES: usize = 2;
 /// The longest that a server's Retry-After is waited for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Redirects that are followed for one request.
@@ -42,6 +45,8 @@ pub(crate) struct Http {
     /// Whether the hub has answered once: until then, that nobody can be reached is more likely a mistyped name than a
     /// disturbance that passes.
     is_reached: Arc<AtomicBool>,
+    /// Requests that broke before it has answered any.
+    broken: Arc<AtomicUsize>,
 }
 
 /// Why a request failed.
@@ -70,6 +75,23 @@ impl From<Failure> for HubError {
 impl Http {
     /// A client for the hub at `location` that trusts the system's authorities and `authorities`.
     pub(crate) fn new(location: &str, authorities: &[Certificate]) -> Result<Self, HubError> {
+        Self::build(location, authorities, None)
+    }
+
+    /// The same, with a certificate of its own for a hub that asks for one.
+    pub(crate) fn with_identity(
+        location: &str,
+        authorities: &[Certificate],
+        identity: Identity,
+    ) -> Result<Self, HubError> {
+        Self::build(location, authorities, Some(identity))
+    }
+
+    fn build(
+        location: &str,
+        authorities: &[Certificate],
+        identity: Option<Identity>,
+    ) -> Result<Self, HubError> {
         // Another part of the process may have chosen one: either does.
         rustls::crypto::ring::default_provider().install_default().ok();
         let client = Client::builder()
@@ -77,14 +99,17 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(SILENCE_TIMEOUT)
             .redirect(Policy::custom(follow))
-            .tls_certs_merge(authorities.iter().cloned())
-            .build();
-        let client = client.map_err(|error| HubError::Unavailable {
+            .tls_certs_merge(authorities.iter().cloned());
+        let client = match identity {
+            Some(identity) => client.identity(identity),
+            None => client,
+        };
+        let client = client.build().map_err(|error| HubError::Unavailable {
             hub: location.to_owned(),
             action: "set up TLS".to_owned(),
             source: io::Error::other(text(error)),
         })?;
-        Ok(Self { client, hub: location.into(), is_reached: Arc::default() })
+        Ok(Self { client, hub: location.into(), is_reached: Arc::default(), broken: Arc::default() })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -96,6 +121,9 @@ impl Http {
         let response = request.send().await.map_err(|error| self.broke(error, action))?;
         self.is_reached.store(true, Ordering::Relaxed);
         let status = response.status();
+        if status == StatusCode::INSUFFICIENT_STORAGE {
+            return Err(self.unavailable(action, "it has no space left".to_owned()).into());
+        }
         let comes_again = status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
             || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
         if comes_again {
@@ -125,10 +153,12 @@ impl Http {
     }
 
     fn broke(&self, error: reqwest::Error, action: &str) -> Failure {
+        let is_unreached = !self.is_reached.load(Ordering::Relaxed);
         let is_lasting = error.is_builder()
             || error.is_redirect()
             || is_tls(&error)
-            || error.is_connect() && !self.is_reached.load(Ordering::Relaxed);
+            || is_unreached
+                && (error.is_connect() || self.broken.fetch_add(1, Ordering::Relaxed) >= FIRST_TRIES);
         let error = self.unavailable(action, text(error));
         if is_lasting { Failure::Final(error) } else { Failure::Passing(error, None) }
     }
@@ -201,7 +231,7 @@ fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
 }
 
 /// What went wrong, down to its first cause, without the URL.
-fn text(error: reqwest::Error) -> String {
+pub(crate) fn text(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();

@@ -8,20 +8,29 @@ use std::sync::Arc;
 
 use format::{Digest, HubName, ReferenceError};
 
+use crate::bucket::{BucketHub, BucketLocation};
 use crate::dir::DirHub;
 use crate::oci::{OciHub, OciLocation};
+use crate::web::{WebHub, WebLocation};
 use crate::{Access, HubError, Registry};
 
-/// How the names of folders begin.
+/// How the names of folders and of buckets begin that have no alias.
 const FOLDER_NAME: &str = "dir.";
+const BUCKET_NAME: &str = "s3.";
+/// Digits of the hash behind it.
+const HASH_DIGITS: usize = 16;
 
 /// Where a hub is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HubLocation {
     /// A folder, by its absolute path without symbolic links.
     Folder(PathBuf),
+    /// A bucket of an S3-compatible store, or a part of one.
+    Bucket(BucketLocation),
     /// An OCI registry.
     Registry(OciLocation),
+    /// A web server.
+    Web(WebLocation),
 }
 
 /// Why a text is not the location of a hub.
@@ -29,7 +38,8 @@ pub enum HubLocation {
 pub enum LocationError {
     /// A kind of hub that is not known here.
     #[error(
-        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, or oci:// and a registry"
+        "{text:?}: hubs at {scheme}:// are not supported by this version: give a folder, s3:// and a bucket, oci:// and a \
+         registry, or https:// and a web server"
     )]
     Unsupported {
         /// What was given.
@@ -53,9 +63,9 @@ pub enum LocationError {
         /// What the kernel said.
         source: std::io::Error,
     },
-    /// It is a part of a registry, and references name registries.
+    /// It is a part of a host, and references name hosts.
     #[error(
-        "{text}: give it an alias under [hubs] of the configuration, or give the registry and the whole name"
+        "{text}: give it an alias under [hubs] of the configuration, or, of a registry, its host and the whole name"
     )]
     NeedsAlias {
         /// The location.
@@ -67,8 +77,8 @@ pub enum LocationError {
 }
 
 impl HubLocation {
-    /// Reads a folder's path, absolute or relative to the working directory, or a `file://` URL. The folder need not
-    /// be there.
+    /// Reads a folder's path, absolute or relative to the working directory, or a URL: `file://`, `s3://`, `oci://`. The
+    /// folder need not be there.
     ///
     /// # Errors
     /// If it is a URL of another kind, or the path cannot be resolved.
@@ -88,6 +98,19 @@ impl HubLocation {
                     percent_decode(path).ok_or_else(|| invalid("% must be followed by two digits"))?;
                 Self::folder(Path::new(&OsString::from_vec(bytes)))
             }
+            Some((scheme, _)) if WebLocation::has_scheme(scheme) => {
+                let shown = || format!("{scheme}://…");
+                let location = WebLocation::parse(text);
+                location.map(Self::Web).map_err(|reason| LocationError::Invalid { text: shown(), reason })
+            }
+            Some(("s3", rest)) => match BucketLocation::parse(rest) {
+                Ok(location) => Ok(Self::Bucket(location)),
+                // What stands before an @ may be a key.
+                Err(reason) if text.contains('@') => {
+                    Err(LocationError::Invalid { text: "s3://…@…".to_owned(), reason })
+                }
+                Err(reason) => Err(invalid(reason)),
+            },
             Some((scheme, rest)) => match OciLocation::parse(scheme, rest) {
                 Some(location) => Ok(Self::Registry(location?)),
                 None => Err(LocationError::Unsupported { text: text.to_owned(), scheme: scheme.to_owned() }),
@@ -104,26 +127,28 @@ impl HubLocation {
     }
 
     /// The hub's part in the full names of what is pulled from here, where no alias is configured. It is the same for
-    /// the same folder, however it was spelled.
+    /// the same folder or bucket, however it was spelled.
     ///
     /// # Errors
     /// [`LocationError::NeedsAlias`] for a part of a registry.
     pub fn hub_name(&self) -> Result<HubName, LocationError> {
         match self {
-            Self::Folder(path) => {
-                let hex = Digest::of(path.as_os_str().as_bytes()).hex();
-                let short: String = hex.chars().take(16).collect();
-                Ok(format!("{FOLDER_NAME}{short}").parse()?)
-            }
+            Self::Folder(path) => hashed(FOLDER_NAME, path.as_os_str().as_bytes()),
+            Self::Bucket(bucket) => hashed(BUCKET_NAME, bucket.identity().as_bytes()),
             Self::Registry(registry) if registry.prefix().is_none() => Ok(registry.host().clone()),
+            Self::Web(web) => match web.hub_name() {
+                Some(name) => Ok(name?),
+                None => Err(LocationError::NeedsAlias { text: self.to_string() }),
+            },
             Self::Registry(_) => Err(LocationError::NeedsAlias { text: self.to_string() }),
         }
     }
 
-    /// The registry that a reference means by its first component, if that is not the name of a folder.
+    /// The registry that a reference means by its first component, if that is not the name of a folder or bucket. A host
+    /// of references is a registry's: web servers are found by their URL, an alias, or the origin of what was pulled there.
     #[must_use]
     pub fn of_name(name: &HubName) -> Option<Self> {
-        let is_host = !name.is_local() && !name.as_str().starts_with(FOLDER_NAME);
+        let is_host = !name.is_local() && !is_hashed(name);
         is_host.then(|| Self::Registry(OciLocation::of_host(name.clone())))
     }
 }
@@ -133,7 +158,9 @@ impl fmt::Display for HubLocation {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = match self {
             Self::Folder(path) => path,
+            Self::Bucket(bucket) => return bucket.fmt(out),
             Self::Registry(registry) => return registry.fmt(out),
+            Self::Web(web) => return web.fmt(out),
         };
         if let Some(text) = path.to_str() {
             return out.write_str(text);
@@ -149,15 +176,29 @@ impl fmt::Display for HubLocation {
     }
 }
 
-/// The hub at `location`. Nothing is read or written yet.
+/// The hub at `location`. Nothing of it is read or written yet.
 ///
 /// # Errors
-/// If TLS cannot be set up.
+/// If TLS cannot be set up, or who asks cannot be told.
 pub fn open(location: &HubLocation, access: &Access) -> Result<Arc<dyn Registry>, HubError> {
     Ok(match location {
         HubLocation::Folder(path) => Arc::new(DirHub::new(path.clone(), location.to_string())),
+        HubLocation::Bucket(bucket) => Arc::new(BucketHub::new(bucket, access)?),
         HubLocation::Registry(registry) => Arc::new(OciHub::new(registry, access)?),
+        HubLocation::Web(web) => Arc::new(WebHub::new(web, access)?),
     })
+}
+
+/// A short name that is the same for the same place.
+fn hashed(kind: &str, place: &[u8]) -> Result<HubName, LocationError> {
+    let short: String = Digest::of(place).hex().chars().take(HASH_DIGITS).collect();
+    Ok(format!("{kind}{short}").parse()?)
+}
+
+/// Whether [`hashed`] can have made it. A host's name can begin so, too.
+fn is_hashed(name: &HubName) -> bool {
+    let hash = [FOLDER_NAME, BUCKET_NAME].iter().find_map(|kind| name.as_str().strip_prefix(kind));
+    hash.is_some_and(|hash| hash.len() == HASH_DIGITS && hash.bytes().all(|c| c.is_ascii_hexdigit()))
 }
 
 /// RFC 3986, "Scheme". A path that starts with `/` or `.` has none.
@@ -166,7 +207,7 @@ fn is_scheme(text: &str) -> bool {
         && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
 }
 
-fn percent_decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn percent_decode(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
     let mut bytes = parts.next()?.as_bytes().to_vec();
     for part in parts {
@@ -233,6 +274,20 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_has_a_name_whatever_region_is_given() {
+        let of = |text: &str| HubLocation::parse(text).unwrap();
+        let location = of("s3://hub/team/");
+        assert_eq!(location.to_string(), "s3://hub/team");
+        let name = location.hub_name().unwrap();
+        assert_eq!(of("s3://hub/team?region=x").hub_name().unwrap(), name);
+        assert_ne!(of("s3://hub").hub_name().unwrap(), name);
+        assert_eq!(HubLocation::of_name(&name), None);
+        assert!(HubLocation::of_name(&"s3.example".parse().unwrap()).is_some());
+        let error = HubLocation::parse("s3://id:hush@hub").unwrap_err().to_string();
+        assert!(!error.contains("hush"), "{error}");
+    }
+
+    #[test]
     fn what_is_shown_is_read_again() {
         for path in ["/srv/hub", "/srv/s3://x", "/srv/100%"] {
             assert_eq!(folder(&HubLocation::Folder(path.into()).to_string()), PathBuf::from(path));
@@ -244,11 +299,13 @@ mod tests {
 
     #[test]
     fn other_kinds_are_named() {
-        for text in ["s3://bucket", "https://hub.example/", "HTTP://x"] {
+        for text in ["gs://bucket", "ftp://hub.example/", "HTTP://x"] {
             let error = HubLocation::parse(text).unwrap_err().to_string();
             assert!(error.contains("not supported by this version"), "{error}");
         }
-        for text in ["", "file://srv/hub", "file:///%2", "file:///%+1"] {
+        let error = HubLocation::parse("https://me:s3cret@hub.example").unwrap_err().to_string();
+        assert!(!error.contains("s3cret") && error.contains("spore login"), "{error}");
+        for text in ["", "https://", "file://srv/hub", "file:///%2", "file:///%+1"] {
             assert!(matches!(HubLocation::parse(text), Err(LocationError::Invalid { .. })), "{text}");
         }
     }

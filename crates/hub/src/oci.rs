@@ -14,19 +14,23 @@ use async_trait::async_trait;
 use format::manifest::media_type;
 use format::{Digest, Name, Tag, limits};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LINK, RANGE};
-use reqwest::{Certificate, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::credentials::Credential;
 use crate::http::{Failure, Http, Open, Tries, resuming};
-use crate::image_index::Kind;
-use crate::{Access, BlobReader, HubError, Put, RawManifest, Registry, Selector, Upload};
+use crate::image_index::{ImageIndex, Kind};
+use crate::{
+    Access, BlobReader, HubError, Put, RawManifest, Referrer, Registry, Selector, Upload, referrers,
+};
 
 mod auth;
+mod certificates;
 mod location;
 mod upload;
 
 use auth::{Auth, Identity, Scope};
+use certificates::HostCertificates;
 pub use location::OciLocation;
 use upload::Sending;
 
@@ -34,6 +38,10 @@ use upload::Sending;
 const ANSWER_BYTES: usize = 4 << 20;
 /// Most pages of a list: a registry that always names a next one is not followed for ever.
 const PAGES: usize = 10_000;
+/// Most bytes of all pages of a list.
+const LIST_BYTES: usize = 64 << 20;
+/// A registry that lists referrers by itself says so of what it is given.
+const OCI_SUBJECT: &str = "oci-subject";
 
 /// A registry.
 #[derive(Debug, Clone)]
@@ -70,17 +78,17 @@ struct ErrorEntry {
     message: String,
 }
 
-/// Tries `credential` at a registry.
+/// Tries `credential` at a registry: those of `access` are left out.
 ///
 /// # Errors
 /// [`HubError::Denied`] if it is refused; if the registry does not answer.
 pub async fn check_login(
     location: &OciLocation,
     credential: &Credential,
-    authorities: &[Certificate],
+    access: &Access,
 ) -> Result<(), HubError> {
-    let hub = OciHub::of(location, Identity::Known(credential.clone()), authorities)?;
-    let (action, scope) = ("log in", Scope { kind: "", name: String::new(), actions: "" });
+    let hub = OciHub::of(location, Identity::Known(credential.clone()), access)?;
+    let (action, scope) = ("log in", Scope::default());
     let response = hub.ask(&scope, action, || Ok(hub.http.client().get(hub.base.clone()))).await?;
     match response.status() {
         StatusCode::OK => Ok(()),
@@ -90,13 +98,20 @@ pub async fn check_login(
 
 impl OciHub {
     pub(crate) fn new(location: &OciLocation, access: &Access) -> Result<Self, HubError> {
-        Self::of(location, Identity::OfUser(access.credentials.clone()), &access.authorities)
+        Self::of(location, Identity::OfUser(access.credentials.clone()), access)
     }
 
-    fn of(location: &OciLocation, identity: Identity, authorities: &[Certificate]) -> Result<Self, HubError> {
-        let text = location.to_string();
-        let http = Http::new(&text, authorities)?;
-        let host = location.host().to_string();
+    fn of(location: &OciLocation, identity: Identity, access: &Access) -> Result<Self, HubError> {
+        let (text, host) = (location.to_string(), location.host().to_string());
+        let mut own = HostCertificates::default();
+        if location.is_secure() {
+            own = HostCertificates::find(&access.certificate_folders, &host)?;
+        }
+        let authorities = [access.authorities.as_slice(), &own.authorities].concat();
+        let http = match own.identity {
+            Some(identity) => Http::with_identity(&text, &authorities, identity)?,
+            None => Http::new(&text, &authorities)?,
+        };
         let auth = Arc::new(Auth::new(http.clone(), host, identity, location.is_secure()));
         let base = location.base().map_err(|error| http.unavailable("name it", error.to_string()))?;
         let prefix = location.prefix.clone();
@@ -117,11 +132,15 @@ impl OciHub {
     }
 
     fn pull_scope(&self, name: &Name) -> Scope {
-        Scope { kind: "repository", name: self.repository(name), actions: "pull" }
+        Scope { kind: "repository", name: self.repository(name), actions: "pull", source: None }
     }
 
     fn push_scope(&self, name: &Name) -> Scope {
-        Scope { kind: "repository", name: self.repository(name), actions: "pull,push" }
+        Scope { kind: "repository", name: self.repository(name), actions: "pull,push", source: None }
+    }
+
+    fn mount_scope(&self, name: &Name, from: &Name) -> Scope {
+        Scope { source: Some(self.repository(from)), ..self.push_scope(name) }
     }
 
     /// Sends a request once, as who we are if it goes to the registry itself.
@@ -201,7 +220,7 @@ impl OciHub {
         HubError::Corrupt { hub: self.location.to_string(), digest: *digest, reason }
     }
 
-    async fn put(&self, name: &Name, reference: &str, manifest: &RawManifest) -> Result<(), HubError> {
+    async fn put(&self, name: &Name, reference: &str, manifest: &RawManifest) -> Result<HeaderMap, HubError> {
         let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known);
         let media_type = kind.map(|kind| kind.media_type).ok_or_else(|| {
             self.corrupt(&manifest.digest(), "it is neither an OCI manifest nor an image index".to_owned())
@@ -214,7 +233,7 @@ impl OciHub {
         };
         let response = self.ask(&self.push_scope(name), &action, request).await?;
         match response.status() {
-            StatusCode::CREATED | StatusCode::OK => Ok(()),
+            StatusCode::CREATED | StatusCode::OK => Ok(response.headers().clone()),
             _ => Err(self.refusal(response, &action).await.into()),
         }
     }
@@ -226,7 +245,7 @@ impl OciHub {
         scope: &Scope,
         action: &str,
     ) -> Result<Option<Vec<T>>, HubError> {
-        let (mut pages, mut next) = (Vec::new(), Some(first));
+        let (mut pages, mut bytes, mut next) = (Vec::new(), 0, Some(first));
         while let Some(url) = next.take() {
             let request = || Ok(self.http.client().get(url.clone()));
             let Some((headers, body)) = self.small(scope, action, ANSWER_BYTES, request).await? else {
@@ -235,10 +254,12 @@ impl OciHub {
             let link = headers.get(LINK).and_then(|link| link.to_str().ok()).and_then(next_page);
             next =
                 link.and_then(|link| url.join(&link).ok()).filter(|url| url.origin() == self.base.origin());
+            bytes += body.len();
             let page = serde_json::from_slice(&body);
             pages.push(page.map_err(|error| self.http.malformed(action, error.to_string()))?);
-            if pages.len() > PAGES {
-                return Err(self.http.malformed(action, format!("it has more than {PAGES} pages")));
+            if pages.len() > PAGES || bytes > LIST_BYTES {
+                let reason = format!("it has more than {PAGES} pages or {LIST_BYTES} bytes");
+                return Err(self.http.malformed(action, reason));
             }
         }
         Ok(Some(pages))
@@ -310,11 +331,39 @@ impl Registry for OciHub {
     }
 
     async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
-        self.put(name, &manifest.digest().to_string(), manifest).await
+        self.put(name, &manifest.digest().to_string(), manifest).await.map(drop)
     }
 
     async fn put_tag(&self, name: &Name, tag: &Tag, manifest: &RawManifest) -> Result<(), HubError> {
-        self.put(name, tag.as_str(), manifest).await
+        self.put(name, tag.as_str(), manifest).await.map(drop)
+    }
+
+    async fn referrers(
+        &self,
+        name: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, HubError> {
+        let mut url = self.url(name, &format!("referrers/{subject}"))?;
+        if let Some(artifact_type) = artifact_type {
+            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
+        let action = format!("list the referrers of {subject}");
+        match self.pages::<ImageIndex>(url, &self.pull_scope(name), &action).await? {
+            // A registry may leave the choice of a type to who asks.
+            Some(pages) => {
+                Ok(pages.into_iter().flat_map(|page| referrers::of_type(page, artifact_type)).collect())
+            }
+            None => referrers::by_tag(self, name, subject, artifact_type).await,
+        }
+    }
+
+    async fn put_referrer(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        let answer = self.put(name, &manifest.digest().to_string(), manifest).await?;
+        if answer.contains_key(OCI_SUBJECT) {
+            return Ok(());
+        }
+        referrers::list_under_tag(self, name, manifest).await
     }
 
     async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, HubError> {
@@ -345,8 +394,7 @@ impl Registry for OciHub {
     }
 
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError> {
-        Sending { hub: self, name, blob }.send().await?;
-        Ok(Put::Sent)
+        Sending { hub: self, name, blob }.send().await
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {
@@ -366,7 +414,7 @@ impl Registry for OciHub {
         let unsupported =
             || HubError::Unsupported { hub: self.location.to_string(), action: "list names".to_owned() };
         let url = self.base.join("_catalog?n=1000").map_err(|_| unsupported())?;
-        let scope = Scope { kind: "registry", name: "catalog".to_owned(), actions: "*" };
+        let scope = Scope { kind: "registry", name: "catalog".to_owned(), actions: "*", source: None };
         let pages = match self.pages::<Repositories>(url, &scope, "list names").await {
             Ok(Some(pages)) => pages,
             // The specification has no such list; many registries show it to nobody.

@@ -36,6 +36,10 @@ pub struct TransferPlan {
     pub present: Vec<PlannedBlob>,
     /// Blobs that are going to be transferred.
     pub missing: Vec<PlannedBlob>,
+    /// Blobs that a hub is going to be asked to take over from another of its names, without a byte being sent. What it does
+    /// not take over is sent.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mountable: Vec<PlannedBlob>,
 }
 
 impl TransferPlan {
@@ -51,12 +55,27 @@ impl TransferPlan {
         bytes(&self.missing)
     }
 
+    /// Bytes of what a hub may take over from another of its names.
+    #[must_use]
+    pub fn mountable_bytes(&self) -> u64 {
+        bytes(&self.mountable)
+    }
+
+    /// All blobs of what is transferred.
+    pub fn blobs(&self) -> impl Iterator<Item = &PlannedBlob> {
+        self.present.iter().chain(&self.missing).chain(&self.mountable)
+    }
+
     /// Writes a line for the whole, then one for each blob that is going to be transferred. It reads `{verb} … {way}
     /// HUB`: `push … to`, `pull … from`.
     pub(crate) fn write(&self, out: &mut fmt::Formatter<'_>, verb: &str, way: &str) -> fmt::Result {
-        let Self { hub, name, snapshot, present, missing } = self;
-        let (count, all, bytes) = (missing.len(), present.len() + missing.len(), self.missing_bytes());
+        let Self { hub, name, snapshot, missing, mountable, .. } = self;
+        let (count, all, bytes) = (missing.len(), self.blobs().count(), self.missing_bytes());
         write!(out, "{verb} {name}@{snapshot} {way} {hub}: {count} of {all} blobs, {bytes} bytes")?;
+        if !mountable.is_empty() {
+            let (count, bytes) = (mountable.len(), self.mountable_bytes());
+            write!(out, "; {count} may be mounted, {bytes} bytes")?;
+        }
         missing.iter().try_for_each(|blob| write!(out, "\n  {blob}"))
     }
 }
@@ -75,6 +94,11 @@ impl Roles {
         let mut roles: HashMap<_, _> = parts.into_iter().map(|part| (part.digest, part.role)).collect();
         roles.insert(manifest.config.digest, "config".to_owned());
         Self(roles)
+    }
+
+    /// What a blob is for, where config or maps say it.
+    pub(crate) fn role(&self, digest: &Digest) -> String {
+        self.0.get(digest).cloned().unwrap_or_else(|| "part".to_owned())
     }
 
     pub(crate) fn blob(&self, descriptor: &Descriptor) -> PlannedBlob {

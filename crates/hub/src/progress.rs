@@ -30,6 +30,13 @@ pub enum Event<'a> {
         /// How many more.
         bytes: u64,
     },
+    /// A hub failed, lied or lacks something, and a mirror is asked; or a mirror says what a tag means.
+    Warning {
+        /// What, and who is asked instead: for people.
+        text: &'a str,
+    },
+    /// All blobs are there, and flat files are still being laid out.
+    LayingOut,
     /// Another process transfers this blob: this one waits for it.
     Waiting {
         /// The blob.

@@ -1,26 +1,25 @@
 //! Push: a snapshot of the store to a hub.
 //!
-//! The plan asks the hub what it has; executing it sends the rest, then the config, then the manifest, asks for one byte of
-//! each blob that it did not send, and moves the tag last. The bytes of a snapshot are never changed on the way, its manifest's least of all. A local blob that is
-//! damaged is found while it is sent: the hub refuses it, the push names it, and no manifest follows.
+//! The plan asks the hub what it has, and what of the rest it has under a name that this store remembers; executing it brings
+//! what is missing (`delivery`) and moves the tag last. The bytes of a snapshot are never changed on the way, its manifest's
+//! least of all. A local blob that is damaged is found while it is sent: the hub refuses it, the push names it, and no manifest
+//! follows.
 
 use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
 use format::{Descriptor, Digest, Hasher, Name, Tag};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 use store::{BlobError, FileError, Lease, LoadError, Snapshot, Store};
-use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
+use crate::delivery::{Delivered, Delivery, Origins, SendError, Survey};
 use crate::plan::Roles;
+use crate::remote::read_config;
 use crate::source::StoredBlob;
-use crate::{
-    CHUNK, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, TRANSFERS, TransferPlan,
-    Upload,
-};
+use crate::variants::index_with;
+use crate::{CHUNK, Event, HubError, PlannedBlob, Progress, PullError, RawManifest, Registry, TransferPlan};
 
 /// Why a snapshot could not be pushed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +38,9 @@ pub enum PushError {
         /// What was found.
         reason: String,
     },
+    /// The tag leads to what cannot take a variant. It was not moved.
+    #[error("the tag takes no variant: {0}")]
+    Variants(#[source] Box<PullError>),
     /// The hub failed. Its tag was not moved.
     #[error(transparent)]
     Hub(#[from] HubError),
@@ -68,6 +70,8 @@ struct Ends {
     store: Store,
     registry: Arc<dyn Registry>,
     manifest: RawManifest,
+    config: Digest,
+    origins: Origins,
     /// Keeps the snapshot while it is sent.
     _lease: Lease,
 }
@@ -97,32 +101,21 @@ pub async fn plan_push(
     let order = snapshot.manifest.layers.iter().chain([&snapshot.manifest.config]);
     let blobs: Vec<_> = order.map(|descriptor| roles.blob(descriptor)).collect();
     registry.check_writable(name).await?;
-    let hub = &registry;
-    let asked = stream::iter(blobs).map(|blob| async move {
-        let size = match hub.blob_size(name, &blob.digest).await {
-            Err(HubError::NotAHub { push_makes_one: true, .. }) => None,
-            size => size?,
-        };
-        // A blob of another size is broken there, and sent again.
-        Ok::<_, HubError>((size == Some(blob.size), blob))
-    });
-    let asked: Vec<_> = asked.buffered(REQUESTS).try_collect().await?;
-    let (present, missing): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(is_there, _)| *is_there);
-    let blobs = |asked: Vec<(bool, PlannedBlob)>| asked.into_iter().map(|(_, blob)| blob).collect();
+    let mut survey = Survey::of(&registry, name, blobs).await?;
+    let (local, hub) = (store.clone(), registry.location().to_owned());
+    let wanted = survey.missing.iter().map(|blob| blob.digest).collect();
+    let hints = blocking(move || local.blob_origins(&hub, &wanted)).await?;
+    survey.look_elsewhere(&registry, name, &hints).await?;
+    let Survey { present, missing, mountable, origins } = survey;
+    let (hub, name, config) = (registry.location().to_owned(), name.clone(), snapshot.manifest.config.digest);
     Ok(PushPlan {
-        transfer: TransferPlan {
-            hub: registry.location().to_owned(),
-            name: name.clone(),
-            snapshot: digest,
-            present: blobs(present),
-            missing: blobs(missing),
-        },
-        ends: Ends { store: store.clone(), registry, manifest, _lease: lease },
+        transfer: TransferPlan { hub, name, snapshot: digest, present, missing, mountable },
+        ends: Ends { store: store.clone(), registry, manifest, config, origins, _lease: lease },
     })
 }
 
 /// The snapshot, all of it under a lease, and the bytes of its manifest.
-fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
+pub(crate) fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, Vec<u8>), PushError> {
     let lease = store.lease()?;
     let snapshot = store.load_leased(&lease, digest)?;
     let (_, bytes) = store.read_manifest(digest)?;
@@ -147,81 +140,86 @@ impl PushPlan {
     ///
     /// # Errors
     /// If a local blob is damaged or the hub fails: the tag is not moved.
-    pub async fn execute(self, tag: Option<&Tag>, progress: Arc<dyn Progress>) -> Result<(), PushError> {
-        let this = &self;
-        let TransferPlan { name, missing, .. } = &this.transfer;
-        progress.event(Event::Started { blobs: missing.len(), bytes: this.transfer.missing_bytes() });
-        let (rest, config) = missing.split_at(missing.len().saturating_sub(1));
-        for part in [rest, config] {
-            stream::iter(part.iter().cloned().map(Ok))
-                .try_for_each_concurrent(TRANSFERS, |blob| this.send(blob, Arc::clone(&progress)))
-                .await?;
-        }
-        this.put_manifest(&progress).await?;
+    pub async fn execute(
+        self,
+        tag: Option<&Tag>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Delivered, PushError> {
+        let delivered = self.deliver(&progress).await?;
         if let Some(tag) = tag {
-            this.ends.registry.put_tag(name, tag, &this.ends.manifest).await?;
+            self.ends.registry.put_tag(&self.transfer.name, tag, &self.ends.manifest).await?;
         }
-        Ok(())
+        Ok(delivered)
     }
 
-    /// Puts the manifest, and what the hub had when it was planned and has not any more: until a manifest lists a blob a
-    /// hub may collect it, and some answer from a cache that it is there. A hub may refuse the manifest for that.
-    async fn put_manifest(&self, progress: &Arc<dyn Progress>) -> Result<(), PushError> {
-        let Ends { registry, manifest, .. } = &self.ends;
-        let mut skipped = self.transfer.present.clone();
-        loop {
-            let put = registry.put_manifest(&self.transfer.name, manifest).await;
-            let gone = self.gone(&skipped).await?;
-            if gone.is_empty() {
-                return Ok(put?);
-            }
-            skipped.retain(|blob| !gone.contains(blob));
-            for blob in gone {
-                self.send(blob, Arc::clone(progress)).await?;
-            }
-        }
+    /// Like [`PushPlan::execute`], but what `tag` leads to there stays, as another variant: unless it is for the same hosts, in
+    /// whose place this one goes. The tag then leads to an image index. Of two who do this at the same moment, one may lose
+    /// its variant.
+    ///
+    /// # Errors
+    /// As there; [`PushError::Variants`] if the tag leads to something else than snapshots.
+    pub async fn execute_as_variant(
+        self,
+        tag: &Tag,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Delivered, PushError> {
+        let delivered = self.deliver(&progress).await?;
+        let (registry, name) = (&self.ends.registry, &self.transfer.name);
+        let index = async {
+            let new = read_config(registry, name, &self.ends.manifest).await?;
+            index_with(registry, name, tag, &new).await
+        };
+        let index = index.await.map_err(|error| match error {
+            PullError::Hub(error) => error.into(),
+            error => PushError::Variants(Box::new(error)),
+        })?;
+        registry.put_manifest(name, &index).await?;
+        registry.put_tag(name, tag, &index).await?;
+        Ok(delivered)
     }
 
-    /// Those of `blobs` whose first byte can't be read.
-    async fn gone(&self, blobs: &[PlannedBlob]) -> Result<Vec<PlannedBlob>, PushError> {
-        let tested = stream::iter(blobs.iter().cloned()).map(|blob| async move {
-            let reader = self.ends.registry.get_blob(&self.transfer.name, &blob.digest, 0..1).await?;
-            let is_there = match reader {
-                Some(mut reader) => blob.size == 0 || reader.read_u8().await.is_ok(),
-                None => false,
-            };
-            Ok::<_, PushError>((!is_there).then_some(blob))
-        });
-        tested.buffered(REQUESTS).try_filter_map(async |gone| Ok(gone)).try_collect().await
+    async fn deliver(&self, progress: &Arc<dyn Progress>) -> Result<Delivered, PushError> {
+        let Ends { store, registry, manifest, config, origins, .. } = &self.ends;
+        let TransferPlan { ref hub, ref name, snapshot, ref missing, ref mountable, .. } = self.transfer;
+        let (blobs, bytes) = (missing.len() + mountable.len(), self.transfer.missing_bytes());
+        progress.event(Event::Started { blobs, bytes });
+        let stored = |blob: &PlannedBlob| {
+            let PlannedBlob { role, digest, size } = blob.clone();
+            StoredBlob { store: store.clone(), digest, size, role, progress: Arc::clone(progress) }
+        };
+        let delivery = Delivery::new(registry, &self.transfer, origins, progress, stored);
+        let delivered = async {
+            delivery.send_missing(&[*config].into()).await?;
+            let all = self.transfer.blobs().map(|blob| blob.digest).collect();
+            delivery.put_manifest(manifest, &all).await
+        };
+        if let Err(error) = delivered.await {
+            return Err(self.explain(error).await?);
+        }
+        let delivered = delivery.delivered();
+        let (store, hub, name) = (store.clone(), hub.clone(), name.clone());
+        // What a later push can tell the hub. A hint: without it all is as well.
+        blocking(move || store.add_origin(&snapshot, &hub, &name)).await.ok();
+        Ok(delivered)
     }
 
-    async fn send(&self, blob: PlannedBlob, progress: Arc<dyn Progress>) -> Result<(), PushError> {
-        let Ends { store, registry, .. } = &self.ends;
-        let PlannedBlob { digest, size, role } = blob.clone();
-        let source = StoredBlob { store: store.clone(), digest, size, role, progress: Arc::clone(&progress) };
-        let upload = Upload { digest, size, source: &source, mount_from: &[] };
-        match registry.put_blob(&self.transfer.name, &upload).await {
-            Ok(_) => {
-                progress.event(Event::BlobDone { digest });
-                Ok(())
+    /// A blob that a hub finds to be another one may be damaged here.
+    async fn explain(&self, error: SendError) -> Result<PushError, PushError> {
+        let SendError { blob, source } = error;
+        if matches!(source, HubError::Corrupt { .. }) {
+            let (store, digest) = (self.ends.store.clone(), blob.digest);
+            let found = blocking(move || hash(&store, &digest)).await?;
+            if found != digest {
+                let reason = format!("its content has the digest {found}");
+                return Ok(PushError::Damaged { blob, reason });
             }
-            Err(error @ HubError::Corrupt { .. }) => {
-                let store = store.clone();
-                match blocking(move || hash(&store, &digest)).await? {
-                    found if found == digest => Err(error.into()),
-                    found => Err(PushError::Damaged {
-                        blob,
-                        reason: format!("its content has the digest {found}"),
-                    }),
-                }
-            }
-            Err(error) => Err(error.into()),
         }
+        Ok(source.into())
     }
 }
 
 /// What a blob of the store really holds.
-fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
+pub(crate) fn hash(store: &Store, digest: &Digest) -> Result<Digest, PushError> {
     let mut file = store.open_blob(digest)?;
     let (mut hasher, mut buffer) = (Hasher::new(), vec![0; CHUNK]);
     let unreadable = |source| HubError::Source { digest: *digest, source };

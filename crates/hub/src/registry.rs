@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use format::{Digest, Name, Tag, limits};
 use tokio::io::AsyncRead;
 
-use crate::HubError;
+use crate::prune::Storage;
+use crate::{HubError, Referrer, referrers};
 
 /// The bytes of a blob as they arrive.
 pub type BlobReader = Pin<Box<dyn AsyncRead + Send>>;
@@ -103,6 +104,31 @@ impl fmt::Debug for RawManifest {
     }
 }
 
+/// What hubs of files can hold besides snapshots, for people and web servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Page {
+    /// `catalog.json`.
+    Catalog,
+    /// `index.html`.
+    Html,
+}
+
+/// The part of a hub of files (a folder, a bucket) that a browser reads.
+#[async_trait]
+pub trait Site: Send + Sync {
+    /// Writes a page, whole or not at all.
+    ///
+    /// # Errors
+    /// If there is no hub, or it cannot be written.
+    async fn put_page(&self, page: Page, bytes: Vec<u8>) -> Result<(), HubError>;
+
+    /// Derives `index.json` anew from all tags.
+    ///
+    /// # Errors
+    /// If there is no hub, a tag cannot be read, or it cannot be written.
+    async fn refresh_index(&self) -> Result<(), HubError>;
+}
+
 /// A place that holds snapshots. `crate::conformance` (feature `testing`) says in code what is said here in words.
 ///
 /// A future of any method may be dropped at any point: what it was writing must not be visible then, unless it is
@@ -161,6 +187,28 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// [`HubError::Corrupt`] if the source gives other bytes; [`HubError::Source`] if it fails; if they cannot be stored.
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<Put, HubError>;
 
+    /// The manifests that name `subject` as theirs, of one type if `artifact_type` says which.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    async fn referrers(
+        &self,
+        name: &Name,
+        subject: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Vec<Referrer>, HubError> {
+        referrers::by_tag(self, name, subject, artifact_type).await
+    }
+
+    /// Puts a manifest that names a subject, so that it is among its referrers. The caller has put all blobs that it lists.
+    ///
+    /// # Errors
+    /// If it names none, or cannot be written.
+    async fn put_referrer(&self, name: &Name, manifest: &RawManifest) -> Result<(), HubError> {
+        self.put_manifest(name, manifest).await?;
+        referrers::list_under_tag(self, name, manifest).await
+    }
+
     /// The tags of a name, sorted; none if there is no such name.
     ///
     /// # Errors
@@ -172,4 +220,34 @@ pub trait Registry: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`HubError::Unsupported`] where hubs of this kind do not tell; if they cannot be listed.
     async fn names(&self) -> Result<Vec<Name>, HubError>;
+
+    /// Makes a blob that a push found there, and does not send, young again if [`crate::prune`] could take it for
+    /// abandoned soon. One that is gone is no error: the push asks for it again, once it has put the manifest.
+    ///
+    /// # Errors
+    /// If it cannot be made young.
+    async fn refresh_blob(&self, _name: &Name, _digest: &Digest) -> Result<(), HubError> {
+        Ok(())
+    }
+
+    /// Where pages for a browser go; none where hubs of this kind hold none.
+    fn site(&self) -> Option<&dyn Site> {
+        None
+    }
+
+    /// What can be pruned; none where hubs of this kind collect by themselves.
+    fn storage(&self) -> Option<&dyn Storage> {
+        None
+    }
+}
+
+impl Page {
+    /// Its name in a hub of files.
+    #[must_use]
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::Catalog => "catalog.json",
+            Self::Html => "index.html",
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Blobs of the local store as a source for a hub.
+//! Blobs of the local store as a source for a hub, and readers whose bytes are counted.
 
 use std::io;
 use std::pin::Pin;
@@ -30,14 +30,15 @@ impl BlobSource for StoredBlob {
         let mut file = tokio::fs::File::from_std(file);
         file.set_max_buf_size(CHUNK);
         self.progress.event(Event::BlobStarted { digest, role: &self.role, size: self.size, offset: 0 });
-        Ok(Box::pin(Counted { inner: file, digest, progress: Arc::clone(&self.progress) }))
+        Ok(Box::pin(Counted { inner: Box::pin(file), digest, progress: Arc::clone(&self.progress) }))
     }
 }
 
-struct Counted {
-    inner: tokio::fs::File,
-    digest: Digest,
-    progress: Arc<dyn Progress>,
+/// A reader that tells what it reads.
+pub(crate) struct Counted {
+    pub(crate) inner: BlobReader,
+    pub(crate) digest: Digest,
+    pub(crate) progress: Arc<dyn Progress>,
 }
 
 impl AsyncRead for Counted {
@@ -47,7 +48,7 @@ impl AsyncRead for Counted {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        ready!(self.inner.as_mut().poll_read(context, buffer))?;
         let bytes = (buffer.filled().len() - before) as u64;
         if bytes > 0 {
             self.progress.event(Event::Moved { digest: self.digest, bytes });

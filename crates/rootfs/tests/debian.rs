@@ -60,6 +60,8 @@ fn an_unpacked_base_is_the_same_twice() {
     assert_eq!(fs::read_to_string(unpacked.join("etc/hostname")).unwrap(), "localhost\n");
     assert_eq!(fs::read_to_string(unpacked.join("etc/resolv.conf")).unwrap(), "");
     assert_eq!(fs::read_dir(unpacked.join("dev")).unwrap().count(), 0);
+    let copyright = unpacked.join("usr/share/doc/busybox-static/copyright");
+    assert!(copyright.is_file(), "what is passed on needs the notices of its authors");
     let sources = fs::read_to_string(unpacked.join("etc/apt/sources.list")).unwrap();
     assert!(sources.lines().all(|line| line.starts_with("deb http://deb.debian.org/debian")), "{sources}");
 }

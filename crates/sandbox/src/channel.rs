@@ -16,6 +16,9 @@ use host::Deadline;
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
 
+/// How long an agent may take to answer before it is greeted again; twice as long each time.
+const FIRST_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why an agent did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ChannelError {
@@ -68,9 +71,7 @@ impl Channel {
     /// # Errors
     /// If the kernel gives no random bytes.
     pub fn new(stream: UnixStream) -> io::Result<Self> {
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(io::Error::other)?;
-        let nonce = Nonce(nonce);
+        let nonce = fresh_nonce()?;
         let decoder = Decoder::host(nonce);
         Ok(Self { stream, decoder, nonce, buffer: vec![0; READ_BYTES], pending: 0..0 })
     }
@@ -95,6 +96,28 @@ impl Channel {
         self.send(&bytes, deadline)
     }
 
+    /// Greets an agent in whatever state until it answers: a greeting that comes right behind the end of another
+    /// connection may be lost. The guest's kernel hands out what was sent before it notes that somebody is connected
+    /// again, and an agent that reads on in between is told that nobody is.
+    ///
+    /// # Errors
+    /// If it has not answered by then.
+    pub fn greet_until_answered(&mut self, deadline: Deadline) -> Result<(), ChannelError> {
+        let mut patience = FIRST_PATIENCE;
+        loop {
+            self.greet(Peer::Unknown, None, deadline)?;
+            match self.greeted(deadline.within(patience)) {
+                Err(ChannelError::Timeout) if deadline.remaining().is_some() => {}
+                greeted => return greeted,
+            }
+            // What comes late to the old nonce is passed over.
+            self.nonce = fresh_nonce()?;
+            self.decoder = Decoder::host(self.nonce);
+            self.pending = 0..0;
+            patience *= 2;
+        }
+    }
+
     /// Waits until the greeting is answered.
     ///
     /// # Errors
@@ -109,10 +132,18 @@ impl Channel {
     /// # Errors
     /// If it refuses, or does not answer by then.
     pub fn ask(&mut self, request: &Request, deadline: Deadline) -> Result<Reply, ChannelError> {
+        self.request(request, deadline)?;
+        self.answer(deadline)
+    }
+
+    /// Asks the agent itself.
+    ///
+    /// # Errors
+    /// If it cannot be sent by then.
+    pub fn request(&mut self, request: &Request, deadline: Deadline) -> Result<(), ChannelError> {
         let mut bytes = Vec::new();
         encode_request(&mut bytes, SessionId::CONTROL, request)?;
-        self.send(&bytes, deadline)?;
-        self.answer(deadline)
+        self.send(&bytes, deadline)
     }
 
     /// Waits for the agent's next answer to what it was asked.
@@ -185,6 +216,12 @@ impl Channel {
     }
 }
 
+fn fresh_nonce() -> io::Result<Nonce> {
+    let mut nonce = [0; 16];
+    getrandom::fill(&mut nonce).map_err(io::Error::other)?;
+    Ok(Nonce(nonce))
+}
+
 fn remaining(deadline: Deadline) -> Result<Duration, ChannelError> {
     deadline.remaining().ok_or(ChannelError::Timeout)
 }
@@ -194,5 +231,36 @@ fn from_io(error: io::Error) -> ChannelError {
         ErrorKind::WouldBlock | ErrorKind::TimedOut => ChannelError::Timeout,
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => ChannelError::Closed,
         _ => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use agent_protocol::hello_reply;
+
+    #[test]
+    fn a_lost_greeting_is_repeated_with_another_nonce() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let agent = std::thread::spawn(move || {
+            let (mut decoder, mut buffer, mut nonces) = (Decoder::agent(), vec![0; READ_BYTES], Vec::new());
+            while nonces.len() < 2 {
+                let count = theirs.read(&mut buffer).unwrap();
+                let mut input = &buffer[..count];
+                while let Some(incoming) = decoder.next(&mut input) {
+                    if let Incoming::Hello(greeting) = incoming {
+                        nonces.push(greeting.nonce);
+                    }
+                }
+            }
+            // The first answer comes late, as from a guest that is slow, and is nobody's any more.
+            nonces.iter().for_each(|nonce| theirs.write_all(&hello_reply(*nonce)).unwrap());
+            (nonces, theirs)
+        });
+        let mut channel = Channel::new(ours).unwrap();
+        channel.greet_until_answered(Deadline::after(Duration::from_secs(20))).unwrap();
+        let (nonces, _open) = agent.join().unwrap();
+        assert_ne!(nonces[0], nonces[1]);
+        assert_eq!(channel.nonce, nonces[1]);
     }
 }

@@ -14,18 +14,21 @@ use agent_protocol::{
     encode_credit, encode_data, encode_end, encode_request, parse_reply,
 };
 use host::Deadline;
-use store::Store;
+use store::{SandboxId, Store};
 
 use crate::channel::Peer;
-use crate::error::At;
 use crate::launch::FailedStart;
 use crate::supervisor::ADOPTION_DEADLINE;
-use crate::{CONTROL_SOCKET, Channel, ChannelError, Error, Sandbox, Status, SupervisorProgram, launch};
+use crate::{
+    CONTROL_SOCKET, Channel, ChannelError, Error, Sandbox, Status, SupervisorProgram, launch, manage,
+};
 
 /// The one session of a client's connection.
 const SESSION: SessionId = SessionId(1);
 /// How long a supervisor may take to answer a greeting.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
+/// How long to wait before looking for a supervisor again.
+const INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of output that were read before they are granted again.
 const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
 
@@ -34,46 +37,65 @@ const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
 /// # Errors
 /// If the sandbox's VM has ended, or no supervisor can be reached.
 pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) -> Result<Channel, Error> {
-    let folder = store.sandbox_path(&sandbox.id);
-    match &sandbox.status {
-        Status::Running => {}
-        Status::Unsupervised => {
-            let supervisor = launch::start(store, program, &sandbox.id, launch::Task::Adopt)?;
-            supervisor.wait(ADOPTION_DEADLINE, &AtomicBool::new(false)).map_err(
-                |FailedStart { cause, reason }| Error::NotAdopted { id: sandbox.id.clone(), cause, reason },
-            )?;
+    let Sandbox { id, status, .. } = sandbox;
+    let folder = store.sandbox_path(id);
+    let patience = Deadline::after(GREETING_DEADLINE);
+    let mut status = status.clone();
+    loop {
+        supervise(store, program, id, status)?;
+        let source = match reach(&folder) {
+            Ok(channel) => return Ok(channel),
+            Err(error) => error,
+        };
+        // One that another command has just started has not bound its socket yet; one that was just killed still looked
+        // alive.
+        if !is_absence(&source) || !folder.exists() || patience.remaining().is_none() {
+            return Err(Error::Agent { what: format!("sandbox {id} was not reached"), source });
         }
-        Status::Starting => {
-            let reason = "it is still starting".to_owned();
-            return Err(Error::NotRunning { id: sandbox.id.clone(), reason });
-        }
-        Status::Dead { reason } => {
-            return Err(Error::NotRunning { id: sandbox.id.clone(), reason: reason.clone() });
-        }
+        std::thread::sleep(INTERVAL);
+        status = manage::look(store, id.clone()).status;
     }
+}
+
+/// Sees to it that a supervisor is there, or on its way.
+fn supervise(
+    store: &Store,
+    program: &SupervisorProgram,
+    id: &SandboxId,
+    status: Status,
+) -> Result<(), Error> {
+    let not_running = |reason| Error::NotRunning { id: id.clone(), reason };
+    match status {
+        Status::Running => Ok(()),
+        Status::Unsupervised => {
+            let supervisor = launch::start(store, program, id, launch::Task::Adopt)?;
+            let adopted = supervisor.wait(ADOPTION_DEADLINE, &AtomicBool::new(false));
+            adopted.map_err(|FailedStart { cause, reason }| Error::NotAdopted {
+                id: id.clone(),
+                cause,
+                reason,
+            })
+        }
+        Status::Starting => Err(not_running("it is still starting".to_owned())),
+        Status::Dead { reason } => Err(not_running(reason)),
+    }
+}
+
+fn reach(folder: &Path) -> Result<Channel, ChannelError> {
     let deadline = Deadline::after(GREETING_DEADLINE);
-    let stream = reach(&folder, deadline).at("connect to the supervisor in", &folder)?;
-    let mut channel = Channel::new(stream).at("connect to the supervisor in", &folder)?;
-    let agent = |source| Error::Agent { what: format!("sandbox {} was not reached", sandbox.id), source };
-    channel.greet(Peer::Waiting, Some(&Request::Ping {}), deadline).map_err(agent)?;
-    channel.answer(deadline).map_err(agent)?;
+    let mut channel = Channel::new(host::socket::connect_in(folder, CONTROL_SOCKET)?)?;
+    channel.greet(Peer::Waiting, Some(&Request::Ping {}), deadline)?;
+    channel.answer(deadline)?;
     Ok(channel)
 }
 
-/// Connects to the control socket. A supervisor that another command has just started may not have bound it yet.
-fn reach(folder: &Path, deadline: Deadline) -> io::Result<UnixStream> {
-    const INTERVAL: Duration = Duration::from_millis(20);
-    loop {
-        match host::socket::connect_in(folder, CONTROL_SOCKET) {
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
-                    && folder.exists()
-                    && deadline.remaining().is_some() =>
-            {
-                std::thread::sleep(INTERVAL);
-            }
-            result => return result,
-        }
+/// Whether nobody answers at a socket.
+fn is_absence(error: &ChannelError) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotFound};
+    match error {
+        ChannelError::Closed => true,
+        ChannelError::Io(error) => matches!(error.kind(), ConnectionRefused | NotFound),
+        _ => false,
     }
 }
 

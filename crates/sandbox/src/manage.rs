@@ -47,7 +47,7 @@ pub fn find(store: &Store, prefix: &str) -> Result<Sandbox, Error> {
     Ok(look(store, store.find_sandbox(prefix)?))
 }
 
-fn look(store: &Store, id: SandboxId) -> Sandbox {
+pub(crate) fn look(store: &Store, id: SandboxId) -> Sandbox {
     let folder = store.sandbox_path(&id);
     let record = match Record::read(&folder) {
         Ok(record) => record,

@@ -187,7 +187,8 @@ fn acknowledge(
         Err(ChannelError::Timeout | ChannelError::Protocol(_)) => {
             drop(channel);
             channel = Channel::new(connect(folder)?).at("greet the agent in", folder)?;
-            channel.greet(Peer::Unknown, Some(&make()?), deadline).map_err(agent)?;
+            channel.greet_until_answered(deadline).map_err(agent)?;
+            channel.request(&make()?, deadline).map_err(agent)?;
         }
         greeted => greeted.map_err(agent)?,
     }
@@ -208,8 +209,7 @@ fn adopt(store: &Store, id: &SandboxId, folder: PathBuf) -> Result<Supervised, E
     let deadline = Deadline::after(ADOPTION_DEADLINE);
     let agent = |source| Error::Agent { what: "the agent was not reached again".to_owned(), source };
     let mut channel = Channel::new(connect(&folder)?).at("greet the agent in", &folder)?;
-    channel.greet(Peer::Unknown, Some(&Request::Ping {}), deadline).map_err(agent)?;
-    channel.answer(deadline).map_err(agent)?;
+    channel.greet_until_answered(deadline).map_err(agent)?;
     record.set_supervisor(ProcessId::current()?);
     record.write(&folder)?;
     Ok(Supervised { folder, record, config, engine, agent: channel })

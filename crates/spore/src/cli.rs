@@ -71,7 +71,7 @@ pub(crate) enum Command {
     Pull(commands::pull::PullArgs),
     /// Send a snapshot to a hub
     Push(commands::push::PushArgs),
-    /// List the snapshots that are here
+    /// List the snapshots that are here, or in a hub
     Images(commands::images::ImagesArgs),
     /// Show all that is known of a snapshot or a sandbox
     Inspect(commands::inspect::InspectArgs),
@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Login(commands::login::LoginArgs),
     /// Forget the login to a registry
     Logout(commands::logout::LogoutArgs),
+    /// Act on hubs
+    Hub(commands::hub::HubArgs),
     /// Check every byte of the store
     Fsck(commands::fsck::FsckArgs),
     /// Say whether this host has what is needed
@@ -138,7 +140,9 @@ mod tests {
 
     #[test]
     fn every_verb_has_examples() {
-        for verb in Cli::command().get_subcommands().filter(|verb| !verb.is_hide_set()) {
+        let command = Cli::command();
+        let below = command.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for verb in command.get_subcommands().chain(below).filter(|verb| !verb.is_hide_set()) {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Examples:") && help.contains("spore "), "{}", verb.get_name());
         }

@@ -5,6 +5,7 @@
 //!
 //! [hubs]                          # aliases: the first component of a reference that is one of these is that hub
 //! acme = "/srv/hub"
+//! team = ["oci://hub.example/team", "/mnt/mirror"]      # a hub, then its mirrors, which a pull asks in this order
 //! ```
 //!
 //! Invariants:
@@ -50,19 +51,64 @@ impl From<Alias> for String {
     }
 }
 
+/// Where a hub is, and where its mirrors are.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "OneOrMany")]
+pub(crate) struct Locations {
+    pub(crate) hub: String,
+    /// In the order in which they are asked.
+    pub(crate) mirrors: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl TryFrom<OneOrMany> for Locations {
+    type Error = &'static str;
+
+    fn try_from(text: OneOrMany) -> Result<Self, Self::Error> {
+        let mut all = match text {
+            OneOrMany::One(hub) => vec![hub],
+            OneOrMany::Many(all) => all,
+        };
+        if all.is_empty() {
+            return Err("a hub needs a location");
+        }
+        let mirrors = all.split_off(1);
+        Ok(Self { hub: all.remove(0), mirrors })
+    }
+}
+
+impl Locations {
+    /// The hub's, then its mirrors'.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.hub).chain(&self.mirrors)
+    }
+
+    fn parsed(&self, name: HubName) -> Result<Hub, CliError> {
+        let mirrors = self.mirrors.iter().map(|mirror| HubLocation::parse(mirror));
+        let mirrors = mirrors.collect::<Result<_, _>>()?;
+        Ok(Hub { name, location: HubLocation::parse(&self.hub)?, mirrors })
+    }
+}
+
 /// What the file says.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     default_hub: Option<String>,
     #[serde(default)]
-    hubs: BTreeMap<Alias, String>,
+    hubs: BTreeMap<Alias, Locations>,
 }
 
 impl File {
     fn parse(text: &str) -> Result<Self, String> {
         let file: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        for location in file.hubs.values() {
+        for location in file.hubs.values().flat_map(Locations::all) {
             check_location(location)?;
         }
         if let Some(hub) = file.default_hub.as_ref().filter(|hub| !file.has_alias(hub)) {
@@ -103,11 +149,19 @@ impl fmt::Display for Source {
     }
 }
 
-/// A hub: where it is, and how the local names of what comes from there begin.
+/// A hub: where it and its mirrors are, and how the local names of what comes from there begin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hub {
     pub(crate) name: HubName,
     pub(crate) location: HubLocation,
+    /// Asked in this order for what the hub does not give.
+    pub(crate) mirrors: Vec<HubLocation>,
+}
+
+impl From<(HubName, HubLocation)> for Hub {
+    fn from((name, location): (HubName, HubLocation)) -> Self {
+        Self { name, location, mirrors: Vec::new() }
+    }
 }
 
 /// The effective configuration, without flags.
@@ -118,7 +172,7 @@ pub(crate) struct Config {
     /// Whether it is there.
     pub(crate) is_there: bool,
     pub(crate) default_hub: Option<(String, Source)>,
-    pub(crate) hubs: BTreeMap<Alias, String>,
+    pub(crate) hubs: BTreeMap<Alias, Locations>,
 }
 
 impl Config {
@@ -169,11 +223,18 @@ impl Config {
             return Ok(hub);
         }
         let location = HubLocation::parse(text)?;
+        if let Some(hub) = self.hub_at(&location)? {
+            return Ok(hub);
+        }
+        Ok((location.hub_name()?, location).into())
+    }
+
+    /// The hub with an alias that is at this location.
+    pub(crate) fn hub_at(&self, location: &HubLocation) -> Result<Option<Hub>, CliError> {
         // Another alias may have a location of a kind that is not known here.
-        let same = |known: &String| HubLocation::parse(known).is_ok_and(|known| known == location);
-        let alias = self.hubs.iter().find(|(_, known)| same(known)).map(|(alias, _)| alias.0.clone());
-        let name = alias.map_or_else(|| location.hub_name(), Ok)?;
-        Ok(Hub { name, location })
+        let same = |known: &Locations| HubLocation::parse(&known.hub).is_ok_and(|known| known == *location);
+        let found = self.hubs.iter().find(|(_, known)| same(known));
+        found.map(|(alias, known)| known.parsed(alias.0.clone())).transpose()
     }
 
     /// The hub with this alias, if it is one.
@@ -183,10 +244,7 @@ impl Config {
 
     fn aliased(&self, is_it: impl Fn(&Alias) -> bool) -> Result<Option<Hub>, CliError> {
         let found = self.hubs.iter().find(|(alias, _)| is_it(alias));
-        let hub = |(alias, location): (&Alias, &String)| {
-            Ok(Hub { name: alias.0.clone(), location: HubLocation::parse(location)? })
-        };
-        found.map(hub).transpose()
+        found.map(|(alias, locations)| locations.parsed(alias.0.clone())).transpose()
     }
 
     /// Where short names are looked up that are not here.
@@ -237,6 +295,8 @@ mod tests {
             ("[hubs]\nlocal = '/srv/hub'", "not an alias"),
             ("[hubs]\n'hub.example' = '/srv/hub'", "not an alias"),
             ("[hubs]\nacme = 'srv/hub'", "neither an absolute path nor a URL"),
+            ("[hubs]\nacme = []", "did not match"),
+            ("[hubs]\nacme = ['/srv/hub', 'mirror']", "neither an absolute path nor a URL"),
             ("default_hub = 'acme'", "no alias"),
             ("default_hub = 1", "expected a string"),
         ] {
@@ -266,6 +326,18 @@ mod tests {
         assert_eq!(config.default_hub().unwrap(), Some(hub));
         assert!(config.hub("/srv/other").unwrap().name.as_str().starts_with("dir."));
         assert!(config.hub("later").is_err());
+    }
+
+    #[test]
+    fn a_hub_has_its_mirrors_however_it_is_said() {
+        let config = config("[hubs]\nacme = ['/srv/hub', 'oci://mirror.example', '/mnt/mirror']");
+        let hub = config.hub("acme").unwrap();
+        assert_eq!(hub.location, HubLocation::parse("/srv/hub").unwrap());
+        let mirrors: Vec<_> = hub.mirrors.iter().map(ToString::to_string).collect();
+        assert_eq!(mirrors, ["oci://mirror.example", "/mnt/mirror"]);
+        assert_eq!(config.hub("/srv/hub").unwrap(), hub);
+        // A mirror is a hub, too, when it is asked for: it has no other's alias.
+        assert_eq!(config.hub("oci://mirror.example").unwrap().mirrors, []);
     }
 
     #[test]

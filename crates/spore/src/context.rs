@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use engine::qemu::{Options as QemuOptions, Qemu};
 use format::Digest;
+use hub::fetch_missing;
 use sandbox::SupervisorProgram;
 use store::{Lease, LoadError, Resolved, Snapshot, Store};
 
@@ -74,15 +75,11 @@ pub(crate) fn snapshot(
         loaded => return Ok(loaded?),
     };
     let mut failure = CliError::from(missing);
-    for (name, location) in hubs::origins(store, digest)? {
+    for (name, hub) in hubs::origins(&Config::load()?, store, digest)? {
         let progress = Arc::new(Transfer::new(options, "fetching"));
-        let fetched = interrupt::block_on(hub::fetch_missing(
-            store,
-            hub::open(&location, &hubs::access()?)?,
-            &name,
-            digest,
-            Arc::clone(&progress) as Arc<dyn hub::Progress>,
-        ));
+        let (source, mirrors) = hubs::sources(&hub, &name)?;
+        let told = Arc::clone(&progress) as Arc<dyn hub::Progress>;
+        let fetched = interrupt::block_on(fetch_missing(store, source, mirrors, digest, told));
         progress.finish();
         match fetched {
             Ok(_) => return Ok(store.load_leased(lease, digest)?),

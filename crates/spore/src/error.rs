@@ -69,11 +69,21 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Location(#[from] hub::LocationError),
     #[error(transparent)]
+    Credential(#[from] hub::credentials::CredentialError),
+    #[error(transparent)]
     Hub(Box<hub::HubError>),
     #[error(transparent)]
     Push(Box<hub::PushError>),
     #[error(transparent)]
     Pull(Box<hub::PullError>),
+    #[error(transparent)]
+    Catalog(Box<catalog::CatalogError>),
+    #[error(transparent)]
+    Copy(Box<hub::CopyError>),
+    #[error(transparent)]
+    Ticket(Box<hub::bucket::TicketError>),
+    #[error(transparent)]
+    HubPrune(Box<hub::PruneError>),
     #[error(transparent)]
     Prune(#[from] store::prune::PruneError),
 }
@@ -97,6 +107,30 @@ impl From<hub::PullError> for CliError {
     }
 }
 
+impl From<catalog::CatalogError> for CliError {
+    fn from(error: catalog::CatalogError) -> Self {
+        Self::Catalog(Box::new(error))
+    }
+}
+
+impl From<hub::CopyError> for CliError {
+    fn from(error: hub::CopyError) -> Self {
+        Self::Copy(Box::new(error))
+    }
+}
+
+impl From<hub::bucket::TicketError> for CliError {
+    fn from(error: hub::bucket::TicketError) -> Self {
+        Self::Ticket(Box::new(error))
+    }
+}
+
+impl From<hub::PruneError> for CliError {
+    fn from(error: hub::PruneError) -> Self {
+        Self::HubPrune(Box::new(error))
+    }
+}
+
 /// What scripts can tell apart; `spore --help` documents the numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -116,6 +150,17 @@ pub(crate) const INTERRUPTED: u8 = 130;
 const SPORE_FAILED: u8 = 125;
 
 impl CliError {
+    /// Why `user` could not be logged in to `registry`.
+    pub(crate) fn of_login(error: hub::HubError, registry: &str, user: &str) -> Self {
+        match error {
+            hub::HubError::Denied { .. } => Self::Failed(format!(
+                "{registry} does not let {user} in with this password; nothing was kept: try again, or ask for an access \
+                 token there"
+            )),
+            error => error.into(),
+        }
+    }
+
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
@@ -129,9 +174,14 @@ impl CliError {
             Self::Load(error) => cause_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
             Self::Engine(error) => cause_kind(error),
+            Self::Credential(error) => credential_kind(error),
             Self::Hub(error) => hub_kind(error),
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
+            Self::Catalog(error) => catalog_kind(error),
+            Self::Copy(error) => copy_kind(error),
+            Self::Ticket(error) => ticket_kind(error),
+            Self::HubPrune(error) => hub_prune_kind(error),
             _ => Kind::Failed,
         }
     }
@@ -182,6 +232,14 @@ fn sandbox_kind(error: &sandbox::Error) -> Kind {
     }
 }
 
+fn credential_kind(error: &hub::credentials::CredentialError) -> Kind {
+    use hub::credentials::CredentialError;
+    match error {
+        CredentialError::Registry | CredentialError::User { .. } | CredentialError::NoFile => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
 fn hub_kind(error: &hub::HubError) -> Kind {
     match error {
         hub::HubError::NotAHub { .. } => Kind::NotFound,
@@ -200,6 +258,25 @@ fn push_kind(error: &hub::PushError) -> Kind {
     }
 }
 
+fn ticket_kind(error: &hub::bucket::TicketError) -> Kind {
+    use hub::bucket::TicketError;
+    match error {
+        TicketError::Lifetime | TicketError::Malformed { .. } | TicketError::Other { .. } => Kind::Usage,
+        TicketError::Manifest(_) => Kind::Verification,
+        TicketError::Hub(error) => hub_kind(error),
+        TicketError::Push(error) => push_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn hub_prune_kind(error: &hub::PruneError) -> Kind {
+    match error {
+        hub::PruneError::Hub(error) => hub_kind(error),
+        hub::PruneError::Unreadable { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
 fn pull_kind(error: &hub::PullError) -> Kind {
     use hub::PullError;
     match error {
@@ -214,6 +291,27 @@ fn pull_kind(error: &hub::PullError) -> Kind {
         | PullError::Inconsistent { .. } => Kind::Verification,
         PullError::Hub(error) => hub_kind(error),
         PullError::Store(error) => cause_kind(error),
+        PullError::Layout(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn catalog_kind(error: &catalog::CatalogError) -> Kind {
+    match error {
+        catalog::CatalogError::Hub(error) => hub_kind(error),
+        catalog::CatalogError::Location { .. } => Kind::Usage,
+        _ => Kind::Failed,
+    }
+}
+
+fn copy_kind(error: &hub::CopyError) -> Kind {
+    use hub::CopyError;
+    match error {
+        CopyError::NotFound { .. } | CopyError::Incomplete { .. } => Kind::NotFound,
+        CopyError::Manifest { .. } | CopyError::Invalid { .. } | CopyError::Corrupt { .. } => {
+            Kind::Verification
+        }
+        CopyError::Hub(error) => hub_kind(error),
         _ => Kind::Failed,
     }
 }

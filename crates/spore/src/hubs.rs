@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use format::{Digest, FullName, HubName, Name, Reference};
-use hub::{Access, HubLocation};
+use format::{Digest, HubName, Name, Reference};
+use hub::{Access, HubLocation, Source};
 use store::Store;
 
 use crate::config::{Config, Hub};
@@ -16,6 +16,24 @@ const AUTHORITIES_VARIABLE: &str = "SPORE_CA_FILE";
 pub(crate) fn choose(
     config: &Config,
     store: &Store,
+    flag: Option<&str>,
+    reference: &Reference,
+) -> Result<Hub, CliError> {
+    choose_of(config, Some(store), flag, reference)
+}
+
+/// The same without a store: a folder is known by its alias or by a flag only.
+pub(crate) fn choose_known(
+    config: &Config,
+    flag: Option<&str>,
+    reference: &Reference,
+) -> Result<Hub, CliError> {
+    choose_of(config, None, flag, reference)
+}
+
+fn choose_of(
+    config: &Config,
+    store: Option<&Store>,
     flag: Option<&str>,
     reference: &Reference,
 ) -> Result<Hub, CliError> {
@@ -37,6 +55,16 @@ pub(crate) fn choose(
     }
 }
 
+/// The hub that `text` says, by alias or location, else the default one.
+pub(crate) fn named(config: &Config, text: Option<&str>) -> Result<Hub, CliError> {
+    match text {
+        Some(text) => config.hub(text),
+        None => config.default_hub()?.ok_or_else(|| {
+            CliError::Usage(format!("no hub is named: give one, or set default_hub in {}", config.place()))
+        }),
+    }
+}
+
 /// Whose requests are made: the user's, as other container tools know them. `SPORE_CA_FILE` names authorities to trust
 /// besides the system's.
 pub(crate) fn access() -> Result<Access, CliError> {
@@ -47,12 +75,22 @@ pub(crate) fn access() -> Result<Access, CliError> {
     Ok(access)
 }
 
+/// A hub and its mirrors, opened, as sources of a snapshot that has this name there.
+pub(crate) fn sources(hub: &Hub, name: &Name) -> Result<(Source, Vec<Source>), CliError> {
+    let access = access()?;
+    let open = |location: &HubLocation| {
+        Ok::<_, CliError>(Source { registry: hub::open(location, &access)?, name: name.clone() })
+    };
+    Ok((open(&hub.location)?, hub.mirrors.iter().map(open).collect::<Result<_, _>>()?))
+}
+
 /// A hub by its name in references: an alias, a folder that something was pulled from, or a registry's host.
-fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError> {
+fn known(config: &Config, store: Option<&Store>, name: &HubName) -> Result<Hub, CliError> {
     if let Some(hub) = config.hub_by_alias(name)? {
         return Ok(hub);
     }
-    for (full_name, record) in store.refs()? {
+    let refs = store.map(Store::refs).transpose()?.unwrap_or_default();
+    for (full_name, record) in refs {
         if full_name.hub != *name {
             continue;
         }
@@ -60,11 +98,11 @@ fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError
         let location = record.origin.and_then(|origin| HubLocation::parse(&origin).ok());
         if let Some(location) = location.filter(|location| location.hub_name().is_ok_and(|own| own == *name))
         {
-            return Ok(Hub { name: name.clone(), location });
+            return Ok((name.clone(), location).into());
         }
     }
     if let Some(location) = HubLocation::of_name(name) {
-        return Ok(Hub { name: name.clone(), location });
+        return Ok((name.clone(), location).into());
     }
     Err(CliError::NotFound(format!(
         "the hub {name} is not known here: give --hub with its location, or an alias for it under [hubs] in {}",
@@ -72,18 +110,26 @@ fn known(config: &Config, store: &Store, name: &HubName) -> Result<Hub, CliError
     )))
 }
 
-/// Where parts of a snapshot that is known here can be fetched: the name that it has there, and the location. The tags
+/// Where parts of a snapshot that is known here can be fetched: the name that it has there, and the hub. The tags
 /// only say where to look; what is fetched is decided by digests.
-pub(crate) fn origins(store: &Store, snapshot: &Digest) -> Result<Vec<(Name, HubLocation)>, CliError> {
+pub(crate) fn origins(
+    config: &Config,
+    store: &Store,
+    snapshot: &Digest,
+) -> Result<Vec<(Name, Hub)>, CliError> {
     let mut origins = Vec::new();
-    for (FullName { name, .. }, record) in store.refs()? {
+    for (full_name, record) in store.refs()? {
         if record.digest != *snapshot {
             continue;
         }
         if let Some(origin) = record.origin {
-            let origin = (name, HubLocation::parse(&origin)?);
-            if !origins.contains(&origin) {
-                origins.push(origin);
+            let location = HubLocation::parse(&origin)?;
+            let configured = config.hub_at(&location)?;
+            let hub = configured.unwrap_or_else(|| (full_name.hub, location).into());
+            let known =
+                |(name, known): &(Name, Hub)| *name == full_name.name && known.location == hub.location;
+            if !origins.iter().any(known) {
+                origins.push((full_name.name, hub));
             }
         }
     }

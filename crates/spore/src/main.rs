@@ -16,6 +16,7 @@ mod interrupt;
 mod output;
 mod problems;
 mod progress;
+mod variants;
 
 use std::process::ExitCode;
 

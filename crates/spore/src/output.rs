@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
-use hub::{PlannedBlob, TransferPlan};
+use hub::{Delivered, PlannedBlob, TransferPlan};
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -72,6 +72,11 @@ pub(crate) fn error(message: &str, kind: &str, format: Format) {
     say(&line);
 }
 
+/// Says what is not as it should be and did not stop anything.
+pub(crate) fn warning(message: &str) {
+    say(&format!("spore: warning: {}", plain(message)));
+}
+
 /// A line on standard error, where nobody may be there to read it.
 pub(crate) fn say(line: &str) {
     writeln!(io::stderr(), "{line}").ok();
@@ -104,18 +109,33 @@ pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// A plan of a push or a pull in a line: `sha256:… {way} /srv/hub: 3 of 9 blobs {act}, 12.00 MiB`.
 pub(crate) fn transfer_head(plan: &TransferPlan, way: &str, act: &str) -> String {
-    let TransferPlan { hub, snapshot, present, missing, .. } = plan;
-    let (count, all, bytes) = (missing.len(), present.len() + missing.len(), size(plan.missing_bytes()));
-    format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}")
+    let TransferPlan { hub, snapshot, missing, mountable, .. } = plan;
+    let (count, all, bytes) = (missing.len(), plan.blobs().count(), size(plan.missing_bytes()));
+    let head = format!("{snapshot} {way} {hub}: {count} of {all} blobs {act}, {bytes}");
+    match mountable.len() {
+        0 => head,
+        count => format!("{head}; {count} may be mounted, {}", size(plan.mountable_bytes())),
+    }
+}
+
+/// What came of it: `sent 12.00 MiB, 3.00 MiB were there`.
+pub(crate) fn delivered(delivered: &Delivered) -> String {
+    let Delivered { sent_bytes, mounted_bytes, skipped_bytes } = *delivered;
+    let mounted =
+        if mounted_bytes == 0 { String::new() } else { format!("{} mounted, ", size(mounted_bytes)) };
+    format!("sent {}, {mounted}{} were there", size(sent_bytes), size(skipped_bytes))
 }
 
 /// The plan in whole: below its head what it would transfer, a blob a line.
 pub(crate) fn transfer(head: &str, plan: &TransferPlan) -> String {
-    if plan.missing.is_empty() {
+    let row = |blob: &PlannedBlob| vec![size(blob.size), blob.digest.to_string(), blob.role.clone()];
+    let mounted = |blob: &PlannedBlob| {
+        vec![size(blob.size), blob.digest.to_string(), format!("{}, mounted", blob.role)]
+    };
+    let rows: Vec<_> = plan.missing.iter().map(row).chain(plan.mountable.iter().map(mounted)).collect();
+    if rows.is_empty() {
         return head.to_owned();
     }
-    let row = |blob: &PlannedBlob| vec![size(blob.size), blob.digest.to_string(), blob.role.clone()];
-    let rows: Vec<_> = plan.missing.iter().map(row).collect();
     format!("{head}\n{}", table(&["SIZE", "DIGEST", "PART"], &rows))
 }
 

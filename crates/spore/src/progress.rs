@@ -127,6 +127,11 @@ impl hub::Progress for Transfer {
             Event::Waiting { digest } => {
                 self.bar.println(format!("another process fetches {}: waiting for it", digest.short()));
             }
+            Event::Warning { text } => {
+                // Whoever asked for quiet asked for no progress: this changes what a pull can be expected to bring.
+                self.bar.suspend(|| output::warning(text));
+            }
+            Event::LayingOut => self.bar.set_message("laying out"),
             Event::BlobDone { .. } => {}
         }
     }

@@ -8,8 +8,12 @@
 #![allow(clippy::print_stdout, reason = "what a test says is its output")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[path = "recipes/browser.rs"]
+mod browser;
 #[path = "recipes/code_interpreter.rs"]
 mod code_interpreter;
+#[path = "recipes/coding_agent.rs"]
+mod coding_agent;
 mod harness;
 #[path = "recipes/journey.rs"]
 mod journey;
@@ -19,5 +23,7 @@ mod jupyter_kernel;
 mod measure;
 #[path = "recipes/nodejs.rs"]
 mod nodejs;
+#[path = "recipes/postgres.rs"]
+mod postgres;
 #[path = "recipes/python_numpy.rs"]
 mod python_numpy;

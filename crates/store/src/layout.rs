@@ -18,7 +18,7 @@ mod frames;
 mod snapshot;
 
 use frames::write_blob;
-pub use snapshot::Flats;
+pub use snapshot::{Flats, Layout};
 
 /// Why a map could not be laid out.
 #[derive(Debug, thiserror::Error)]
@@ -96,39 +96,54 @@ pub(crate) fn write_map(
     out: &File,
 ) -> Result<(), LayoutError> {
     out.set_len(map.bytes())?;
-    let mut order: Vec<u32> = (0..).take(map.extents().len()).collect();
-    let extent = |number: &u32| map.extents().get(*number as usize);
-    order.sort_unstable_by_key(|number| {
-        extent(number).map(|extent| (source_order(extent.source()), extent.page()))
-    });
-    let mut rest = order.as_slice();
-    while let Some(first) = rest.first().and_then(extent) {
-        let length = rest.partition_point(|number| {
-            extent(number).is_some_and(|extent| source_order(extent.source()) <= source_order(first.source()))
-        });
-        let (same, others) = rest.split_at(length);
-        rest = others;
-        let extents = || same.iter().filter_map(extent);
-        match first.source() {
-            Source::Blob(n) => {
-                let Some(blob) = map.blobs().get(n as usize) else { continue };
-                write_blob(store, blob, extents(), out)?;
-            }
-            Source::Layer(n) => {
-                let Some(content) = map.layers().get(n as usize) else { continue };
-                let layer = layers.iter().find(|layer| layer.content == *content);
-                copy_layer(&layer.ok_or(LayoutError::NoLayer(*content))?.file, extents(), out)?;
-            }
-        }
+    let order = BySource::new(map);
+    for (number, blob) in (0..).zip(map.blobs()) {
+        let file = store.open_blob(&blob.digest)?;
+        write_blob(&file, blob, order.of(map, Source::Blob(number)), out, &mut |_| ())?;
     }
-    Ok(())
+    copy_layers(map, &order, layers, out)
 }
 
-fn source_order(source: Source) -> (bool, u32) {
+/// The numbers of a map's extents, in the order of where their pages come from.
+#[derive(Debug, Default)]
+struct BySource(Vec<u32>);
+
+impl BySource {
+    fn new(map: &Map) -> Self {
+        let mut order: Vec<u32> = (0..).take(map.extents().len()).collect();
+        order.sort_unstable_by_key(|number| {
+            map.extents().get(*number as usize).map(|extent| (key(extent.source()), extent.page()))
+        });
+        Self(order)
+    }
+
+    /// The extents that have their pages from `source`, by page.
+    fn of<'a>(&'a self, map: &'a Map, source: Source) -> impl Iterator<Item = &'a Extent> {
+        let extent = |number: &u32| map.extents().get(*number as usize);
+        let before = |limit| {
+            self.0.partition_point(|number| extent(number).is_some_and(|one| key(one.source()) < limit))
+        };
+        let (is_layer, number) = key(source);
+        let range = before((is_layer, number))..before((is_layer, number.saturating_add(1)));
+        self.0.get(range).unwrap_or_default().iter().filter_map(extent)
+    }
+}
+
+fn key(source: Source) -> (bool, u32) {
     match source {
         Source::Blob(n) => (false, n),
         Source::Layer(n) => (true, n),
     }
+}
+
+/// Writes the pages that a map has from layers.
+fn copy_layers(map: &Map, order: &BySource, layers: &[LayerFile], out: &File) -> Result<(), LayoutError> {
+    for (number, content) in (0..).zip(map.layers()) {
+        let layer = layers.iter().find(|layer| layer.content == *content);
+        let layer = layer.ok_or(LayoutError::NoLayer(*content))?;
+        copy_layer(&layer.file, order.of(map, Source::Layer(number)), out)?;
+    }
+    Ok(())
 }
 
 fn copy_layer<'a>(layer: &File, extents: impl Iterator<Item = &'a Extent>, out: &File) -> io::Result<()> {
@@ -163,12 +178,6 @@ pub(crate) fn read_index(file: &File, blob: &MapBlob) -> Result<Index, LayoutErr
         return Err(LayoutError::Pages { blob: blob.digest, found, expected });
     }
     Ok(index)
-}
-
-/// Checks that a laid out layer has the content that its config declares.
-fn check_layer(out: &File, expected: Digest) -> Result<(), LayoutError> {
-    let found = hash_file(out)?;
-    if found == expected { Ok(()) } else { Err(LayoutError::Content { found, expected }) }
 }
 
 /// sha256 of a whole file.

@@ -7,6 +7,7 @@
 //! refs/NAME                   one tag each, its full name percent-encoded
 //! flat/{layer,map}-HEX        maps laid out for engines: a cache
 //! framings/HEX                how a layer was cut into frames here: a cache
+//! origins/HEX                 in which hubs a snapshot was seen: hints
 //! partial/HEX                 blobs that have not arrived in whole
 //! sandboxes/ID/               one folder per sandbox; its file `snapshot` names the manifest
 //! cache/                      bases and kernels, kept by bake
@@ -33,6 +34,7 @@ mod lease;
 mod load;
 mod lock;
 mod open;
+mod origins;
 mod partial;
 pub mod prune;
 mod reach;
@@ -51,12 +53,12 @@ pub use blob::{BlobError, BlobWriter};
 pub use file::FileError;
 pub use flat_files::{FlatFile, FlatKey, FlatWriter};
 pub use frames::{FramesError, Framing};
-pub use layout::{Flats, LayerFile, LayoutError};
+pub use layout::{Flats, LayerFile, Layout, LayoutError};
 pub use lease::Lease;
 pub use load::{LoadError, MissingPart, Snapshot};
 pub use lock::{Lock, LockKey};
 pub use open::{OpenError, Store};
-pub use partial::{Partial, Started};
+pub use partial::{Partial, SLOT_BYTES, Started, WholeBlob};
 pub use refs::{RefError, RefRecord};
 pub use resolve::{ResolveError, Resolved};
 pub use sandboxes::{SandboxDraft, SandboxError, SandboxId};

@@ -60,6 +60,7 @@ pub(crate) enum Folder {
     Refs,
     Flat,
     Framings,
+    Origins,
     Partial,
     Tmp,
     Trash,
@@ -70,11 +71,12 @@ pub(crate) enum Folder {
 }
 
 impl Folder {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Blobs,
         Self::Refs,
         Self::Flat,
         Self::Framings,
+        Self::Origins,
         Self::Partial,
         Self::Tmp,
         Self::Trash,
@@ -84,12 +86,16 @@ impl Folder {
         Self::Cache,
     ];
 
+    /// Those that tell a store from another OCI layout, whichever version has made it.
+    const OF_EVERY_STORE: [Self; 3] = [Self::Blobs, Self::Refs, Self::Sandboxes];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Blobs => "blobs/sha256",
             Self::Refs => "refs",
             Self::Flat => "flat",
             Self::Framings => "framings",
+            Self::Origins => "origins",
             Self::Partial => "partial",
             Self::Tmp => "tmp",
             Self::Trash => "trash",
@@ -208,7 +214,7 @@ fn check_made(root: &Path, layout: &[u8]) -> Result<(), OpenError> {
     if version != serde_json::from_slice(LAYOUT).ok() {
         return Err(foreign(format!("its {LAYOUT_FILE} is not {}", String::from_utf8_lossy(LAYOUT))));
     }
-    for folder in Folder::ALL {
+    for folder in Folder::OF_EVERY_STORE {
         if found(fs::metadata(root.join(folder.name())).at("examine", root))?.is_none() {
             return Err(foreign(format!("it is an OCI layout without {}/", folder.name())));
         }
@@ -223,7 +229,7 @@ fn check_unmade(root: &Path) -> Result<(), OpenError> {
     if let Some(other) = names(root)?.into_iter().find(is_foreign) {
         return Err(foreign(format!("it holds {other:?}")));
     }
-    for folder in [Folder::Blobs, Folder::Refs, Folder::Sandboxes].map(|folder| root.join(folder.name())) {
+    for folder in Folder::OF_EVERY_STORE.map(|folder| root.join(folder.name())) {
         if !names(&folder)?.is_empty() {
             return Err(foreign(format!("{} is not empty, and there is no {LAYOUT_FILE}", folder.display())));
         }

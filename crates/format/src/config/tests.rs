@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::PAGE_SIZE;
 use crate::testing::config as sample;
 
 #[test]

@@ -21,6 +21,27 @@ pub enum CredentialError {
     /// Nothing says where credentials are kept.
     #[error("no variable says where credentials are kept: set HOME, or REGISTRY_AUTH_FILE to a file")]
     NoFile,
+    /// One of the two variables of an AWS key is not set.
+    #[error("AWS_ACCESS_KEY_ID is set without AWS_SECRET_ACCESS_KEY: set both or none")]
+    HalfAKey,
+    /// A profile of AWS's tools that is not there.
+    #[error(
+        "AWS_PROFILE names the profile {name:?}, which is neither in ~/.aws/credentials nor in ~/.aws/config"
+    )]
+    NoProfile {
+        /// Its name.
+        name: String,
+    },
+    /// A profile of AWS's tools that cannot be used.
+    #[error("the profile {name:?} in {}: {reason}", path.display())]
+    Profile {
+        /// Its name.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, without what was found.
+        reason: String,
+    },
     /// A file of credentials could not be read or written.
     #[error("credentials {}: cannot {action} it: {source}", path.display())]
     Io {

@@ -4,8 +4,9 @@
 //! write elsewhere, so paths are not resolved by the kernel but walked here, from file descriptor to file descriptor.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
@@ -68,6 +69,25 @@ impl Folder {
             .map_err(|error| DirError::io("lock", &self.path, error))
     }
 
+    /// As [`Folder::lock`], but says whether it could be had at once.
+    pub(super) fn try_lock(&self) -> Result<bool, DirError> {
+        match rustix::fs::flock(&self.fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => Err(DirError::io("lock", &self.path, error)),
+        }
+    }
+
+    /// Gives a file in it the time that it is; one that is gone is no error.
+    pub(super) fn touch(&self, name: &str) -> Result<(), DirError> {
+        let now = rustix::fs::Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+        let times = rustix::fs::Timestamps { last_access: now, last_modification: now };
+        match rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(DirError::io("touch", &self.path.join(name), error)),
+        }
+    }
+
     /// Removes a file in it; one that is gone already is no error.
     pub(super) fn remove(&self, name: &str) -> Result<(), DirError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -94,7 +114,8 @@ pub(super) struct TempFile {
 impl TempFile {
     /// A new, empty file in `folder`.
     pub(super) fn create(folder: Folder) -> Result<Self, DirError> {
-        let name = random_name().map_err(|error| DirError::io("name a file in", &folder.path, error))?;
+        let name =
+            crate::random::word().map_err(|error| DirError::io("name a file in", &folder.path, error))?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&folder.fd, &name, flags, FILE_MODE)
             .map_err(|error| DirError::io("create", &folder.path.join(&name), error))?;
@@ -114,6 +135,12 @@ impl TempFile {
         target.sync()
     }
 
+    /// When it was last written to, by the clock of its file system.
+    pub(super) fn modified(&self) -> Result<SystemTime, DirError> {
+        let modified = self.file.metadata().and_then(|metadata| metadata.modified());
+        modified.map_err(|error| DirError::io("examine", &self.path(), error))
+    }
+
     fn path(&self) -> PathBuf {
         self.folder.path.join(&self.name)
     }
@@ -125,14 +152,4 @@ impl Drop for TempFile {
             self.folder.remove(&self.name).ok();
         }
     }
-}
-
-/// 128 random bits as a file name.
-fn random_name() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    if read != bytes.len() {
-        return Err(io::Error::other("the kernel gave too few random bytes"));
-    }
-    Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
 }

@@ -10,9 +10,10 @@ use format::{Digest, Name};
 
 use super::file::{self, DirError};
 use super::folder::{Folder, TempFile};
+use super::manifests;
 
-const LAYOUT_FILE: &str = "oci-layout";
-const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
+pub(crate) const LAYOUT_FILE: &str = "oci-layout";
+pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// More than any `oci-layout` has.
 const LAYOUT_LIMIT: u64 = 4096;
 
@@ -23,6 +24,8 @@ const BLOBS: &str = "blobs";
 const ALGORITHM: &str = "sha256";
 const NAMES: &str = "v2";
 const TMP: &str = "tmp";
+/// In `tmp/`: what a server is being sent.
+const SERVED: &str = "serve";
 pub(super) const MANIFESTS: &str = "manifests";
 
 /// How old a temporary file must be before it is taken for one that nobody writes to. A pusher's is written to all
@@ -42,8 +45,16 @@ impl Layout {
         Self { root, is_hub: OnceLock::new(), is_prepared: OnceLock::new() }
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn blobs_path(&self) -> PathBuf {
+        self.root.join(BLOBS).join(ALGORITHM)
+    }
+
     pub(super) fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.root.join(BLOBS).join(ALGORITHM).join(digest.hex())
+        self.blobs_path().join(digest.hex())
     }
 
     pub(super) fn names_path(&self) -> PathBuf {
@@ -128,11 +139,12 @@ impl Layout {
             writable.names()?;
             sweep(&writable.tmp()?)?;
             if !self.read_layout()? {
-                // Last of all: what is without it is no hub to readers.
+                // Last of all that readers need: what is without it is no hub to them.
                 let mut temp = writable.temp_file()?;
                 temp.append(LAYOUT)?;
                 temp.place(&writable.root, LAYOUT_FILE)?;
             }
+            manifests::begin_index(&writable)?;
             self.is_prepared.get_or_init(|| ());
         }
         Ok(writable)
@@ -176,6 +188,15 @@ impl Writable {
 
     pub(super) fn temp_file(&self) -> Result<TempFile, DirError> {
         TempFile::create(self.tmp()?)
+    }
+
+    /// The folder of a server's uploads.
+    pub(super) fn served(&self) -> Result<Folder, DirError> {
+        self.tmp()?.child(SERVED)
+    }
+
+    pub(super) fn served_file(&self) -> Result<TempFile, DirError> {
+        TempFile::create(self.served()?)
     }
 
     fn tmp(&self) -> Result<Folder, DirError> {

@@ -12,7 +12,6 @@ use crate::image_index::{Entry, ImageIndex, Kind};
 use crate::{RawManifest, Selector};
 
 const INDEX_FILE: &str = "index.json";
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Option<RawManifest>, DirError> {
     layout.check()?;
@@ -51,6 +50,24 @@ pub(super) fn put_tag(
     write_index(layout, &hub)
 }
 
+/// Removes files of a name, in this order, and lists what is left; `false` if the last of them is not there.
+pub(super) fn remove(layout: &Layout, name: &Name, files: &[String]) -> Result<bool, DirError> {
+    layout.check()?;
+    let folder = layout.manifests_path(name);
+    let is_there = match files.last() {
+        Some(last) => file::size(&folder.join(last))?.is_some(),
+        None => false,
+    };
+    if !is_there {
+        return Ok(false);
+    }
+    let hub = layout.prepare()?;
+    let folder = hub.manifests(name)?;
+    files.iter().try_for_each(|file_name| folder.remove(file_name))?;
+    write_index(layout, &hub)?;
+    Ok(true)
+}
+
 /// The hub, if it is to have `manifest` under `name`.
 fn writable(layout: &Layout, name: &Name, manifest: &RawManifest) -> Result<Writable, DirError> {
     layout.check_writable(name)?;
@@ -67,8 +84,18 @@ fn write(hub: &Writable, folder: &Folder, file_name: &str, manifest: &RawManifes
     temp.place(folder, file_name)
 }
 
+/// The index of a hub without tags, where there is none: no OCI layout is without one.
+pub(super) fn begin_index(hub: &Writable) -> Result<(), DirError> {
+    let locked = hub.names()?;
+    locked.lock()?;
+    if file::size(&hub.root().path().join(INDEX_FILE))?.is_some() {
+        return Ok(());
+    }
+    place_index(hub, Vec::new())
+}
+
 /// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.
-fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
+pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     let locked = hub.names()?;
     locked.lock()?;
     let mut entries = Vec::new();
@@ -77,7 +104,7 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
             let path = layout.manifests_path(&name).join(tag.as_str());
             match read_manifest(&path) {
                 Ok(manifest) => {
-                    entries.extend(manifest.and_then(|manifest| index_entry(&manifest, &name, &tag)));
+                    entries.extend(manifest.and_then(|manifest| Entry::of_tag(&manifest, &name, &tag)));
                 }
                 // One file that somebody put there must not stop all others from pushing.
                 Err(DirError::Malformed { .. }) => {}
@@ -85,24 +112,15 @@ fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
             }
         }
     }
+    place_index(hub, entries)
+}
+
+fn place_index(hub: &Writable, entries: Vec<Entry>) -> Result<(), DirError> {
     let path = hub.root().path().join(INDEX_FILE);
-    let bytes = serde_json::to_vec(&ImageIndex::new(entries))
-        .map_err(|error| DirError::io("encode", &path, error))?;
+    let bytes = ImageIndex::new(entries).encode().map_err(|error| DirError::io("encode", &path, error))?;
     let mut temp = hub.temp_file()?;
     temp.append(&bytes)?;
     temp.place(hub.root(), INDEX_FILE)
-}
-
-/// `None` for a file that is no manifest: whoever pulls it is told.
-fn index_entry(manifest: &RawManifest, name: &Name, tag: &Tag) -> Option<Entry> {
-    let kind = Kind::parse(manifest.bytes()).ok().filter(Kind::is_known)?;
-    Some(Entry {
-        media_type: kind.media_type,
-        digest: manifest.digest(),
-        size: manifest.bytes().len() as u64,
-        artifact_type: kind.artifact_type,
-        annotations: [(REF_NAME.to_owned(), format!("{name}:{tag}"))].into(),
-    })
 }
 
 pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {

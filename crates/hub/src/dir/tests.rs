@@ -271,3 +271,32 @@ async fn tags_pushed_at_once_are_all_in_the_index() {
     }
     assert_eq!(fs::read_dir(folder.path("tmp")).unwrap().count(), 0);
 }
+
+#[tokio::test]
+async fn pages_are_written_whole_into_hubs_only() {
+    let folder = Folder::new();
+    let site = folder.hub.site().unwrap();
+    for page in [Page::Catalog, Page::Html] {
+        let error = site.put_page(page, b"page".to_vec()).await.unwrap_err();
+        assert!(matches!(error, HubError::NotAHub { .. }), "{error}");
+    }
+    assert!(matches!(site.refresh_index().await, Err(HubError::NotAHub { .. })));
+    assert!(!folder.path("").exists(), "a page makes no hub");
+
+    folder.put_manifest("a", "1").await.unwrap();
+    for bytes in ["long", "s"] {
+        site.put_page(Page::Html, bytes.into()).await.unwrap();
+        site.put_page(Page::Catalog, bytes.into()).await.unwrap();
+        for file in ["index.html", "catalog.json"] {
+            assert_eq!(fs::read_to_string(folder.path(file)).unwrap(), bytes);
+            assert_eq!(mode(&folder.path(file)) & 0o111, 0);
+        }
+    }
+    assert_eq!(fs::read_dir(folder.path("tmp")).unwrap().count(), 0);
+    // A tag that somebody removed is in the index until it is derived again.
+    fs::remove_file(folder.path("v2/a/manifests/1")).unwrap();
+    let listed = || fs::read_to_string(folder.path("index.json")).unwrap().contains("a:1");
+    assert!(listed());
+    site.refresh_index().await.unwrap();
+    assert!(!listed());
+}

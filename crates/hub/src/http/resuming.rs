@@ -22,9 +22,17 @@ pub(crate) trait Open: Send + Sync + 'static {
 
 /// The bytes `range` of a blob, less where the blob ends before; `None` if it is not there. The first request has been
 /// answered when this returns. When a connection breaks, the rest is asked for anew.
+///
+/// # Errors
+/// [`HubError::Unsupported`] if the blob comes from its first byte on and another was asked for: whoever wants parts is not to
+/// be given the whole for each. Behind a break what has come already is skipped.
 pub(crate) async fn resuming(open: impl Open, range: Range<u64>) -> Result<Option<BlobReader>, HubError> {
     let Range { start, end } = range;
     let Some(first) = persistently(&open, start..end).await? else { return Ok(None) };
+    if start > 0 && first.status() != StatusCode::PARTIAL_CONTENT {
+        let hub = first.url().host_str().unwrap_or_default().to_owned();
+        return Err(HubError::Unsupported { hub, action: "give a part of a blob".to_owned() });
+    }
     let part = Part::new(first, start)?;
     let state = State { open, at: start, end, part: Some(part), tries: Tries::new() };
     let chunks = stream::try_unfold(state, |mut state| async {

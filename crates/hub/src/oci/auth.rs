@@ -32,20 +32,23 @@ const MARGIN: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(1 << 30);
 
 /// What a request needs to be allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Scope {
     /// `repository` or `registry`; nothing if it is enough to be known.
     pub(super) kind: &'static str,
     /// The whole name of a repository there.
     pub(super) name: String,
     pub(super) actions: &'static str,
+    /// The whole name of another repository, to be read too: a blob is mounted from there.
+    pub(super) source: Option<String>,
 }
 
 impl Scope {
-    /// As token servers read it: `repository:team/numpy:pull,push`.
-    fn text(&self) -> Option<String> {
-        let Self { kind, name, actions } = self;
-        (!kind.is_empty()).then(|| format!("{kind}:{name}:{actions}"))
+    /// As token servers read them: `repository:team/numpy:pull,push`.
+    fn texts(&self) -> Vec<String> {
+        let Self { kind, name, actions, source } = self;
+        let own = (!kind.is_empty()).then(|| format!("{kind}:{name}:{actions}"));
+        own.into_iter().chain(source.iter().map(|source| format!("repository:{source}:pull"))).collect()
     }
 }
 
@@ -233,8 +236,11 @@ impl Auth {
     ) -> Result<TokenAnswer, Failure> {
         let action = "get a token";
         let mut query: Vec<_> = service.map(|service| ("service", service)).into_iter().collect();
-        let scope = scope.text();
-        query.extend(scope.as_deref().map(|scope| ("scope", scope)));
+        let scopes = scope.texts();
+        // A GET has a parameter for each; OAuth2 (RFC 6749, 3.3) has one for all.
+        let joined = scopes.join(" ");
+        let mut with_scopes = query.clone();
+        with_scopes.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
         let with_query = |query: &[(&str, &str)]| {
             let mut url = realm.clone();
             url.query_pairs_mut().extend_pairs(query);
@@ -244,14 +250,15 @@ impl Auth {
             Some(Credential::IdentityToken(token)) => {
                 query.extend([("grant_type", "refresh_token"), ("client_id", "spore")]);
                 query.push(("refresh_token", token.expose()));
+                query.extend((!joined.is_empty()).then_some(("scope", joined.as_str())));
                 let form = with_query(&query).query().unwrap_or_default().to_owned();
                 let post = self.http.client().post(realm.clone());
                 post.header("content-type", "application/x-www-form-urlencoded").body(form)
             }
             Some(Credential::Basic { user, password }) => {
-                self.http.client().get(with_query(&query)).basic_auth(user, Some(password.expose()))
+                self.http.client().get(with_query(&with_scopes)).basic_auth(user, Some(password.expose()))
             }
-            None => self.http.client().get(with_query(&query)),
+            None => self.http.client().get(with_query(&with_scopes)),
         };
         let response = self.http.send(request, action).await?;
         match response.status() {

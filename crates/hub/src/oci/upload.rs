@@ -1,7 +1,8 @@
-//! Sending a blob to a registry: in one request, and where the registry does not take that, in chunks.
+//! Bringing a blob into a registry: taken over from another repository, or in one request, and where the registry does not take
+//! that, in chunks.
 //!
-//! Source: OCI distribution-spec v1.1, "Pushing blobs". Whatever fails, the upload is begun anew with a source opened anew: a
-//! session that broke is the registry's to forget.
+//! Source: OCI distribution-spec v1.1, "Pushing blobs" and "Mounting a blob from another repository". Whatever fails, the upload is
+//! begun anew with a source opened anew: a session that broke is the registry's to forget.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,7 @@ use tokio::io::AsyncReadExt;
 
 use super::OciHub;
 use crate::http::{Failure, Tries};
-use crate::{BlobReader, CHUNK, HubError, Upload};
+use crate::{BlobReader, CHUNK, HubError, Put, Upload};
 
 /// The largest chunk: proxies in front of registries limit what they take.
 const UPLOAD_CHUNK: usize = 4 << 20;
@@ -36,12 +37,25 @@ enum Way {
 }
 
 impl Sending<'_> {
-    pub(super) async fn send(&self) -> Result<(), HubError> {
+    pub(super) async fn send(&self) -> Result<Put, HubError> {
         let mut way = Way::Whole;
         let mut tries = Tries::new();
+        let mut source = self.blob.mount_from.first();
         loop {
-            match self.try_send(way).await {
-                Ok(()) => return Ok(()),
+            let session = match self.begin(source).await {
+                Ok(Begun::Mounted) => return Ok(Put::Mounted),
+                Ok(Begun::Session(session)) => session,
+                // Who may write here may not read there, or the registry knows no mounts.
+                Err(Failure::Final(_)) if source.take().is_some() => continue,
+                Err(failure) => {
+                    tries.again(failure).await?;
+                    continue;
+                }
+            };
+            // It was asked for and not given.
+            source = None;
+            match self.try_send(way, session).await {
+                Ok(()) => return Ok(Put::Sent),
                 Err(Refused::Size) if way == Way::Whole => way = Way::Chunks,
                 Err(Refused::Size) => {
                     let size = self.blob.size.min(UPLOAD_CHUNK as u64);
@@ -57,7 +71,7 @@ impl Sending<'_> {
         format!("send {}", self.blob.digest)
     }
 
-    async fn try_send(&self, way: Way) -> Result<(), Refused> {
+    async fn try_send(&self, way: Way, session: Url) -> Result<(), Refused> {
         let reader = self.blob.source.open().await.map_err(|source| self.broken_source(source))?;
         let wrong = Arc::default();
         let mut source = Checked {
@@ -70,7 +84,6 @@ impl Sending<'_> {
             size: self.blob.size,
             wrong: Arc::clone(&wrong),
         };
-        let session = self.begin().await?;
         let sent = match way {
             Way::Whole => self.whole(session, source).await,
             Way::Chunks => self.chunks(session, &mut source).await,
@@ -85,15 +98,22 @@ impl Sending<'_> {
         }
     }
 
-    /// Begins a session, and gives where to send the blob.
-    async fn begin(&self) -> Result<Url, Failure> {
-        let url = self.hub.url(self.name, "blobs/uploads/")?;
-        let request = self.hub.http.client().post(url.clone()).header(CONTENT_LENGTH, 0);
-        let response = self.hub.send(request, &self.hub.push_scope(self.name), &self.action()).await?;
-        if response.status() != StatusCode::ACCEPTED {
-            return Err(self.hub.refusal(response, &self.action()).await);
+    /// Asks the registry to take it over from another repository, or begins a session.
+    async fn begin(&self, source: Option<&Name>) -> Result<Begun, Failure> {
+        let mut url = self.hub.url(self.name, "blobs/uploads/")?;
+        let mut scope = self.hub.push_scope(self.name);
+        if let Some(source) = source {
+            let (digest, from) = (self.blob.digest.to_string(), self.hub.repository(source));
+            url.query_pairs_mut().extend_pairs([("mount", &digest), ("from", &from)]);
+            scope = self.hub.mount_scope(self.name, source);
         }
-        self.location(&url, &response)
+        let request = self.hub.http.client().post(url.clone()).header(CONTENT_LENGTH, 0);
+        let response = self.hub.send(request, &scope, &self.action()).await?;
+        match response.status() {
+            StatusCode::CREATED if source.is_some() => Ok(Begun::Mounted),
+            StatusCode::ACCEPTED => self.location(&url, &response).map(Begun::Session),
+            _ => Err(self.hub.refusal(response, &self.action()).await),
+        }
     }
 
     fn location(&self, base: &Url, response: &Response) -> Result<Url, Failure> {
@@ -148,6 +168,14 @@ impl Sending<'_> {
     fn broken_source(&self, source: io::Error) -> Failure {
         Failure::Final(HubError::Source { digest: self.blob.digest, source })
     }
+}
+
+/// What a registry does when it is told of a blob.
+enum Begun {
+    /// It has taken it over.
+    Mounted,
+    /// It says where to send it.
+    Session(Url),
 }
 
 /// Why an upload did not end well.

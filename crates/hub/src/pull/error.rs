@@ -2,7 +2,7 @@
 
 use format::config::ConfigError;
 use format::{Digest, ManifestError, MapError, Name, SnapshotError};
-use store::{BlobError, FileError, RefError, SpaceError};
+use store::{BlobError, FileError, LayoutError, RefError, SpaceError};
 
 use crate::{HubError, PlannedBlob, Selector};
 
@@ -143,6 +143,9 @@ pub enum PullError {
     /// It would not fit. Nothing was stored.
     #[error(transparent)]
     Space(#[from] SpaceError),
+    /// The flat files cannot be laid out. All blobs are there.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
     /// The tag cannot be set.
     #[error(transparent)]
     Ref(#[from] RefError),
@@ -154,6 +157,38 @@ pub enum PullError {
 impl From<FileError> for PullError {
     fn from(error: FileError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl PullError {
+    /// Whether a hub is to blame, so that a mirror may do better with the same digest.
+    pub(super) fn is_of_hub(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::Incomplete { .. }
+                | Self::WrongSize { .. }
+                | Self::Corrupt { .. }
+                | Self::BrokeOff { .. }
+                | Self::Hub(_)
+        )
+    }
+
+    /// Whether the hub cannot be reached: who says what a tag means then has to be asked elsewhere.
+    pub(super) fn is_out_of_reach(&self) -> bool {
+        matches!(
+            self,
+            Self::Hub(HubError::Unavailable { .. } | HubError::NotAHub { .. } | HubError::Io { .. })
+        )
+    }
+
+    /// Whether nothing else is to be expected of the hub, either.
+    pub(super) fn is_disconnection(&self) -> bool {
+        self.is_out_of_reach()
+            || matches!(
+                self,
+                Self::BrokeOff { .. } | Self::Hub(HubError::Denied { .. } | HubError::Credential { .. })
+            )
     }
 }
 

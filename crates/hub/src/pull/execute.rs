@@ -1,43 +1,74 @@
 //! Executing the plan of a pull.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use format::{Digest, Maps};
+use futures_util::future::try_join;
 use futures_util::stream::{self, TryStreamExt};
-use store::{BlobError, FileError, Partial, RefError, Started, Store};
-use tokio::io::AsyncReadExt;
+use store::{LayoutError, Lease, RefError, Store};
 
+use super::laying::{Layer, Laying};
+use super::receive::Receiver;
 use super::{Ends, PullError, PullPlan, Pulled, TagAs};
 use crate::blocking::blocking;
-use crate::{CHUNK, Event, PlannedBlob, Progress, TRANSFERS, TransferPlan};
+use crate::{Event, PlannedBlob, Progress, RawManifest, TransferPlan};
+
+/// Blobs that are received at once. Their parts share the requests that a hub may be asked; of small ones it takes many to
+/// keep those busy.
+const BLOBS: usize = 8;
 
 impl PullPlan {
+    /// Has the plan lay out flat files, too, each as soon as its blobs are there: what a fork would do otherwise.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn with_layout(mut self) -> Result<Self, PullError> {
+        let (store, lease, parts) =
+            (self.ends.store.clone(), self.ends.lease.clone(), Arc::clone(&self.ends.parts));
+        let bytes = blocking(move || {
+            let (config, maps) = &*parts;
+            Ok::<_, LayoutError>(store.layout(&lease, config, maps)?.bytes())
+        });
+        self.flat_bytes = Some(bytes.await?);
+        Ok(self)
+    }
+
     /// Fetches what is missing, then sets `tag`, if there is one, with the hub as its origin.
     ///
     /// # Errors
     /// If the tag leads elsewhere and may not move, it would not fit, or a part does not arrive as it should: no tag
     /// is set then, and the next try goes on where this one stopped.
     pub async fn execute(
-        self,
+        mut self,
         tag: Option<&TagAs>,
         progress: Arc<dyn Progress>,
     ) -> Result<Pulled, PullError> {
         self.check(tag.cloned()).await?;
-        let this = &self;
-        let missing = &this.transfer.missing;
-        progress.event(Event::Started { blobs: missing.len(), bytes: this.transfer.missing_bytes() });
-        let is_fetched =
-            |blob: &PlannedBlob| this.ends.fetched.iter().any(|(digest, _)| *digest == blob.digest);
-        let rest: Vec<_> = missing.iter().filter(|blob| !is_fetched(blob)).cloned().collect();
-        stream::iter(rest.into_iter().map(Ok))
-            .try_for_each_concurrent(TRANSFERS, |blob| this.receive(blob, Arc::clone(&progress)))
-            .await?;
-        self.commit(tag.cloned(), progress).await
+        let missing = &self.transfer.missing;
+        progress.event(Event::Started { blobs: missing.len(), bytes: self.transfer.missing_bytes() });
+        self.ends.sources.progress = Arc::clone(&progress);
+        let stored = self.store_fetched(&progress).await?;
+        if self.flat_bytes.is_some() {
+            let Ends { store, lease, parts, .. } = &self.ends;
+            let (store, lease, parts) = (store.clone(), lease.clone(), Arc::clone(parts));
+            let (laying, thread) = Layer { store, lease, parts, progress: Arc::clone(&progress) }.start();
+            let laid_out = async {
+                thread.await.map_err(|error| LayoutError::Io(error.into()))?.map_err(PullError::from)
+            };
+            try_join(self.receive_all(&stored, Some(laying), &progress), laid_out).await?;
+        } else {
+            self.receive_all(&stored, None, &progress).await?;
+        }
+        self.commit(tag.cloned()).await
     }
 
     /// What is better said before anything is transferred.
     async fn check(&self, tag: Option<TagAs>) -> Result<(), PullError> {
-        let TransferPlan { snapshot, ref missing, .. } = self.transfer;
-        let (store, missing) = (self.ends.store.clone(), missing.clone());
+        let snapshot = self.transfer.snapshot;
+        let blobs = self.transfer.missing_bytes().saturating_sub(self.arrived_bytes);
+        let needed = blobs.saturating_add(self.flat_bytes.unwrap_or(0));
+        let store = self.ends.store.clone();
         blocking(move || {
             if let Some(TagAs { name, may_move: false }) = tag
                 && let Some(before) = store.get_ref(&name)?
@@ -45,189 +76,147 @@ impl PullPlan {
             {
                 return Err(RefError::Exists { name, digest: before.digest }.into());
             }
-            Ok(store.ensure_space(bytes_to_come(&store, &missing)?)?)
+            Ok(store.ensure_space(needed)?)
         })
         .await
     }
 
-    /// Maps, config, manifest, tag: each only when all that it leads to is there.
-    async fn commit(self, tag: Option<TagAs>, progress: Arc<dyn Progress>) -> Result<Pulled, PullError> {
-        let Self { transfer: TransferPlan { hub, snapshot, .. }, ends } = self;
+    /// Config and maps, which were read for the plan: a pull that is killed does not fetch them again. Gives what they were.
+    async fn store_fetched(&mut self, progress: &Arc<dyn Progress>) -> Result<HashSet<Digest>, PullError> {
+        let (store, lease, progress) =
+            (self.ends.store.clone(), self.ends.lease.clone(), Arc::clone(progress));
+        let fetched = std::mem::take(&mut self.ends.fetched);
         blocking(move || {
-            let Ends { store, lease, manifest, fetched, .. } = ends;
+            let mut stored = HashSet::new();
             for (digest, bytes) in fetched {
                 store.put_blob(&lease, &bytes)?;
                 progress.event(Event::Moved { digest, bytes: bytes.len() as u64 });
                 progress.event(Event::BlobDone { digest });
+                stored.insert(digest);
             }
-            store.put_blob(&lease, manifest.bytes())?;
-            let mut moved_from = None;
-            if let Some(TagAs { name, may_move }) = tag {
-                if may_move {
-                    let before = store.set_ref(&name, &snapshot, Some(&hub))?;
-                    moved_from = before.map(|before| before.digest).filter(|before| *before != snapshot);
-                } else {
-                    store.create_ref(&name, &snapshot, Some(&hub))?;
-                }
-            }
-            Ok(Pulled { snapshot, moved_from, lease })
+            Ok(stored)
         })
         .await
     }
 
-    async fn receive(&self, blob: PlannedBlob, progress: Arc<dyn Progress>) -> Result<(), PullError> {
-        let digest = blob.digest;
-        match self.try_receive(&blob, &progress).await {
-            // What an earlier try had left may be what is wrong: it is gone now.
-            Err((PullError::Corrupt { .. }, Resumed(true))) => self.try_receive(&blob, &progress).await,
-            result => result,
+    /// Receives what is missing and not `stored`, and says of each blob that it is there.
+    async fn receive_all(
+        &self,
+        stored: &HashSet<Digest>,
+        laying: Option<Laying>,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<(), PullError> {
+        let Ends { store, lease, sources, holders, parts, .. } = &self.ends;
+        let TransferPlan { snapshot, present, missing, .. } = &self.transfer;
+        let receiver =
+            &Receiver { store, lease, sources, snapshot: *snapshot, laying: laying.as_ref(), progress };
+        if let Some(laying) = &laying {
+            present.iter().for_each(|blob| laying.there(blob.digest));
         }
-        .map_err(|(error, _)| error)?;
-        progress.event(Event::BlobDone { digest });
+        let blobs = in_order(missing, &parts.1).into_iter().filter(|blob| !stored.contains(&blob.digest));
+        let received = stream::iter(blobs.map(Ok)).try_for_each_concurrent(BLOBS, |blob| {
+            let start = holders.get(&blob.digest).copied().unwrap_or(0);
+            receiver.receive(blob, start)
+        });
+        received.await?;
+        laying.into_iter().for_each(Laying::all_there);
         Ok(())
     }
 
-    async fn try_receive(
-        &self,
-        blob: &PlannedBlob,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<(), (PullError, Resumed)> {
-        let Some(partial) = self.open(blob, progress).await.map_err(|error| (error, Resumed(false)))? else {
-            return Ok(());
-        };
-        let resumed = Resumed(partial.offset() > 0);
-        self.fill(blob, partial, progress).await.map_err(|error| (error, resumed))
-    }
-
-    /// `None` if the blob is there, perhaps because another process has just received it.
-    async fn open(
-        &self,
-        blob: &PlannedBlob,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Option<Partial>, PullError> {
-        let Ends { store, lease, .. } = &self.ends;
-        let (store, lease, progress) = (store.clone(), lease.clone(), Arc::clone(progress));
-        let PlannedBlob { digest, size, .. } = *blob;
-        let started = blocking(move || {
-            let mut on_wait = || progress.event(Event::Waiting { digest });
-            Partial::open(&store, &lease, &digest, size, &mut on_wait)
-        });
-        match started.await? {
-            Started::Complete => Ok(None),
-            Started::Receive(partial) => Ok(Some(partial)),
-        }
-    }
-
-    async fn fill(
-        &self,
-        blob: &PlannedBlob,
-        mut partial: Partial,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<(), PullError> {
-        let PlannedBlob { digest, size, ref role } = *blob;
-        let offset = partial.offset();
-        progress.event(Event::BlobStarted { digest, role, size, offset });
-        if offset < size {
-            let reader = self.ends.registry.get_blob(&self.transfer.name, &digest, offset..size).await?;
-            let mut reader = reader.ok_or_else(|| self.vanished(blob))?;
-            let mut chunk = Vec::with_capacity(CHUNK);
-            loop {
-                chunk.clear();
-                let read = (&mut reader).take(CHUNK as u64).read_buf(&mut chunk).await;
-                let read = read.map_err(|source| self.broke_off(blob, source))?;
-                if read == 0 {
-                    break;
-                }
-                let appended = blocking(move || partial.append(&chunk).map(|()| (partial, chunk))).await;
-                (partial, chunk) = appended.map_err(|error| self.wrong(blob, error))?;
-                progress.event(Event::Moved { digest, bytes: read as u64 });
-            }
-        }
-        blocking(move || partial.finish()).await.map_err(|error| self.wrong(blob, error))
-    }
-
-    /// The store's complaint about a blob, as one about the hub that it came from.
-    fn wrong(&self, blob: &PlannedBlob, error: BlobError) -> PullError {
-        let (hub, blob) = (self.transfer.hub.clone(), blob.clone());
-        match error {
-            BlobError::Size { found, .. } => {
-                PullError::WrongSize { place: format!("hub {hub}"), blob, found }
-            }
-            BlobError::Unexpected { found, .. } => PullError::Corrupt { hub, blob, found },
-            other => other.into(),
-        }
-    }
-
-    fn broke_off(&self, blob: &PlannedBlob, source: std::io::Error) -> PullError {
-        PullError::BrokeOff { hub: self.transfer.hub.clone(), blob: blob.clone(), source }
-    }
-
-    fn vanished(&self, blob: &PlannedBlob) -> PullError {
-        PullError::Incomplete {
-            hub: self.transfer.hub.clone(),
-            name: self.transfer.name.clone(),
-            snapshot: self.transfer.snapshot,
-            parts: vec![blob.clone()],
-        }
+    /// Manifest, then tag: each only when all that it leads to is there.
+    async fn commit(self, tag: Option<TagAs>) -> Result<Pulled, PullError> {
+        let Self {
+            transfer: TransferPlan { hub, name, snapshot, .. },
+            ends: Ends { store, lease, manifest, .. },
+            ..
+        } = self;
+        blocking(move || {
+            let moved_from = publish(&store, &lease, &manifest, &hub, tag)?;
+            // What a later push can tell the hub. A hint: without it all is as well.
+            store.add_origin(&snapshot, &hub, &name).ok();
+            Ok(Pulled { snapshot, moved_from, lease })
+        })
+        .await
     }
 }
 
-/// Bytes that `missing` still takes on the disk: what broken pulls left is going to be resumed.
-fn bytes_to_come(store: &Store, missing: &[PlannedBlob]) -> Result<u64, FileError> {
-    missing.iter().try_fold(0_u64, |sum, blob| {
-        let to_come = blob.size.saturating_sub(store.partial_bytes(&blob.digest)?);
-        Ok(sum.saturating_add(to_come))
-    })
+/// Stores the manifest and sets the tag; gives where that led before, if elsewhere.
+fn publish(
+    store: &Store,
+    lease: &Lease,
+    manifest: &RawManifest,
+    hub: &str,
+    tag: Option<TagAs>,
+) -> Result<Option<Digest>, PullError> {
+    let snapshot = store.put_blob(lease, manifest.bytes())?;
+    let Some(TagAs { name, may_move }) = tag else { return Ok(None) };
+    if !may_move {
+        store.create_ref(&name, &snapshot, Some(hub))?;
+        return Ok(None);
+    }
+    let before = store.set_ref(&name, &snapshot, Some(hub))?;
+    Ok(before.map(|before| before.digest).filter(|before| *before != snapshot))
 }
 
-/// Whether a transfer went on where an earlier one had stopped.
-struct Resumed(bool);
+/// The order in which blobs are fetched: those first after which there is most to do. A layer is hashed and has to be there
+/// before memory that points into it; what is no frame is needed by nobody.
+fn in_order(missing: &[PlannedBlob], maps: &Maps) -> Vec<PlannedBlob> {
+    let mut ranks = HashMap::new();
+    for map in maps.disks.iter().chain([&maps.memory]) {
+        let rank = u8::from(map.check_layer().is_err());
+        for blob in map.blobs() {
+            ranks.entry(blob.digest).and_modify(|known: &mut u8| *known = rank.min(*known)).or_insert(rank);
+        }
+    }
+    let mut order = missing.to_vec();
+    order.sort_by_key(|blob| ranks.get(&blob.digest).copied().unwrap_or(u8::MAX));
+    order
+}
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
-    use format::Digest;
     use store::SpaceError;
 
     use super::*;
-    use crate::{HubLocation, RawManifest};
+    use crate::testing::{SampleSpec, put_sample};
+    use crate::{HubLocation, Selector};
 
+    /// Neither what is in `partial/` nor what was laid out needs space again.
     #[tokio::test]
-    async fn what_a_broken_pull_left_needs_no_space_again() {
+    async fn what_is_there_needs_no_space_again() {
         let temp = tempfile::tempdir().unwrap();
-        let store = Store::open(&temp.path().join("store")).unwrap();
-        let digest = Digest::of(b"large");
-        let size = store.free_space().unwrap().saturating_mul(2).max(1 << 20);
-        let plan = PullPlan {
-            transfer: TransferPlan {
-                hub: "hub".into(),
-                name: "numpy".parse().unwrap(),
-                snapshot: Digest::of(b"snapshot"),
-                present: Vec::new(),
-                missing: vec![PlannedBlob { role: "frames".into(), digest, size }],
-            },
-            ends: Ends {
-                lease: store.lease().unwrap(),
-                registry: crate::open(
-                    &HubLocation::folder(temp.path()).unwrap(),
-                    &crate::testing::no_access(),
-                )
-                .unwrap(),
-                manifest: RawManifest::new(Vec::new()).unwrap(),
-                fetched: Vec::new(),
-                store,
-            },
+        let (source, store) =
+            ["source", "store"].map(|name| Store::open(&temp.path().join(name)).unwrap()).into();
+        let sample = put_sample(&source, &SampleSpec::default()).unwrap();
+        let hub = HubLocation::folder(&temp.path().join("hub")).unwrap();
+        let hub = crate::open(&hub, &crate::testing::no_access()).unwrap();
+        let (name, which) = ("sample".parse().unwrap(), Selector::Digest(sample.digest));
+        let push = crate::plan_push(&source, &sample.digest, Arc::clone(&hub), &name).await.unwrap();
+        push.execute(None, Arc::new(())).await.unwrap();
+        let plan = async || {
+            let plan = crate::plan_pull(&store, Arc::clone(&hub), &name, &which).await.unwrap();
+            plan.with_layout().await.unwrap()
         };
-        let Err(PullError::Space(SpaceError::TooLittle { needed, .. })) = plan.check(None).await else {
+        let first = plan().await;
+        let flat_bytes = first.flat_bytes.unwrap();
+        assert!(first.arrived_bytes == 0 && flat_bytes > 0);
+        let frames = first.transfer.missing.iter().find(|blob| blob.role == "frames of memory").unwrap();
+        let blob = source.read_blob(&frames.digest, 1 << 20).unwrap();
+        let partial = temp.path().join("store/partial").join(frames.digest.hex());
+        std::fs::write(&partial, &blob[..1000]).unwrap();
+        assert_eq!(plan().await.arrived_bytes, 1000);
+
+        let mut large = plan().await;
+        let size = store.free_space().unwrap().saturating_mul(2);
+        large.transfer.missing[0].size = size;
+        let needed = large.transfer.missing_bytes() - 1000 + flat_bytes;
+        let Err(PullError::Space(SpaceError::TooLittle { needed: found, .. })) = large.check(None).await
+        else {
             panic!("it was to be too large");
         };
-        assert_eq!(needed, size);
-        // A hole takes no space, and counts like what was received.
-        let partial = File::create(temp.path().join("store/partial").join(digest.hex())).unwrap();
-        for (left, fits) in [(1, false), (size - 1, true), (size, true), (size + 1, true)] {
-            partial.set_len(left).unwrap();
-            assert_eq!(plan.check(None).await.is_ok(), fits, "{left} of {size} bytes are there");
-        }
+        assert_eq!(found, needed);
+        first.execute(None, Arc::new(())).await.unwrap();
+        let again = plan().await;
+        assert_eq!((again.transfer.missing_bytes(), again.arrived_bytes, again.flat_bytes), (0, 0, Some(0)));
     }
 }

@@ -1,21 +1,19 @@
 //! From what a person asked for to the manifest of one snapshot.
 
-use std::sync::Arc;
-
-use format::{Digest, Name, limits};
+use format::{Digest, limits};
 use store::{BlobError, Lease, Store};
 
 use super::PullError;
+use super::sources::{Peer, Sources};
 use crate::blocking::blocking;
 use crate::image_index::{ImageIndex, Kind};
-use crate::{HubError, RawManifest, Registry, Selector};
+use crate::{HubError, RawManifest, Selector};
 
 /// Where a manifest is looked for.
 pub(super) struct Finder<'a> {
     pub(super) store: &'a Store,
     pub(super) lease: &'a Lease,
-    pub(super) registry: &'a Arc<dyn Registry>,
-    pub(super) name: &'a Name,
+    pub(super) sources: &'a Sources,
 }
 
 impl Finder<'_> {
@@ -26,7 +24,7 @@ impl Finder<'_> {
             return Ok(raw);
         }
         let index = ImageIndex::parse(raw.bytes()).map_err(|source| PullError::Index {
-            name: self.name.clone(),
+            name: self.sources.hub().name().clone(),
             digest: raw.digest(),
             source,
         })?;
@@ -35,8 +33,8 @@ impl Finder<'_> {
             // What it leads to is read as a manifest, so that indexes of indexes end here.
             [only] => self.get(&Selector::Digest(*only)).await,
             _ => Err(PullError::Variants {
-                hub: self.registry.location().to_owned(),
-                name: self.name.clone(),
+                hub: self.sources.hub().location().to_owned(),
+                name: self.sources.hub().name().clone(),
                 which: which.clone(),
                 variants,
             }),
@@ -50,17 +48,22 @@ impl Finder<'_> {
         {
             return Ok(stored);
         }
-        let Some(raw) = self.registry.get_manifest(self.name, which).await? else {
-            return Err(self.not_found(which).await?);
+        let passes_on = match which {
+            Selector::Digest(_) => PullError::is_of_hub,
+            Selector::Tag(_) => PullError::is_out_of_reach,
         };
-        match which {
-            Selector::Digest(digest) if *digest != raw.digest() => {
-                let reason = format!("the manifest that came has the digest {}", raw.digest());
-                let hub = self.registry.location().to_owned();
-                Err(HubError::Corrupt { hub, digest: *digest, reason }.into())
+        let mut turn = self.sources.turn(0, passes_on);
+        let raw = loop {
+            match get_from(turn.peer(), which).await {
+                Ok(raw) => break raw,
+                Err(error) => turn.pass(error)?,
             }
-            _ => Ok(raw),
+        };
+        if let (Selector::Tag(tag), 1..) = (which, turn.number()) {
+            let (digest, mirror) = (raw.digest(), turn.peer().location());
+            self.sources.warn(&format!("the tag {tag} is {digest} by what the mirror {mirror} says"));
         }
+        Ok(raw)
     }
 
     async fn stored(&self, digest: &Digest) -> Result<Option<RawManifest>, PullError> {
@@ -79,16 +82,29 @@ impl Finder<'_> {
         })
         .await
     }
+}
 
-    async fn not_found(&self, which: &Selector) -> Result<PullError, HubError> {
-        let tags = self.registry.tags(self.name).await?;
-        let hint = if tags.is_empty() {
-            "it has nothing under this name".to_owned()
-        } else {
-            let tags: Vec<_> = tags.iter().map(format::Tag::as_str).collect();
-            format!("its tags are {}", tags.join(", "))
-        };
-        let hub = self.registry.location().to_owned();
-        Ok(PullError::NotFound { hub, name: self.name.clone(), which: which.clone(), hint })
+async fn get_from(peer: &Peer, which: &Selector) -> Result<RawManifest, PullError> {
+    let Some(raw) = peer.get_manifest(which).await? else {
+        return Err(not_found(peer, which).await?);
+    };
+    match which {
+        Selector::Digest(digest) if *digest != raw.digest() => {
+            let reason = format!("the manifest that came has the digest {}", raw.digest());
+            Err(HubError::Corrupt { hub: peer.location().to_owned(), digest: *digest, reason }.into())
+        }
+        _ => Ok(raw),
     }
+}
+
+async fn not_found(peer: &Peer, which: &Selector) -> Result<PullError, HubError> {
+    let tags = peer.registry().tags(peer.name()).await?;
+    let hint = if tags.is_empty() {
+        "it has nothing under this name".to_owned()
+    } else {
+        let tags: Vec<_> = tags.iter().map(format::Tag::as_str).collect();
+        format!("its tags are {}", tags.join(", "))
+    };
+    let (hub, name) = (peer.location().to_owned(), peer.name().clone());
+    Ok(PullError::NotFound { hub, name, which: which.clone(), hint })
 }

@@ -1,68 +1,120 @@
 //! The plan of a pull: what a snapshot consists of, what the store lacks of it, and that the hub has that.
+//!
+//! Config and maps are read while it is asked for the rest: over a slow link round trips are what a plan costs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use format::manifest::media_type;
 use format::map::MapBuilder;
-use format::{Config, Descriptor, Digest, Manifest, Map, Maps, Name, SnapshotError, limits, snapshot};
+use format::{Config, Descriptor, Digest, Manifest, Map, Maps, SnapshotError, limits, snapshot};
+use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use store::{Lease, Store};
-use tokio::io::AsyncReadExt;
 
 use super::manifest::Finder;
+use super::receive::{lacking, wrong_size};
+use super::sources::{Peer, Sources};
 use super::{Ends, PullError, PullPlan};
 use crate::blocking::blocking;
 use crate::plan::Roles;
-use crate::{HubError, PlannedBlob, REQUESTS, Registry, Selector, TRANSFERS, TransferPlan};
+use crate::{HubError, PlannedBlob, REQUESTS, Selector, TRANSFERS, TransferPlan};
 
-/// Maps, then the config, as they came from the hub: verified, and not stored yet.
+/// Config, then maps, as they came from the hub: verified, and not stored yet.
 pub(super) type Fetched = Vec<(Digest, Vec<u8>)>;
 
-pub(super) async fn plan(
-    store: &Store,
-    registry: Arc<dyn Registry>,
-    name: &Name,
-    which: &Selector,
-) -> Result<PullPlan, PullError> {
+pub(super) async fn plan(store: &Store, sources: Sources, which: &Selector) -> Result<PullPlan, PullError> {
     let local = store.clone();
     let lease = blocking(move || local.lease()).await?;
-    let raw = Finder { store, lease: &lease, registry: &registry, name }.find(which).await?;
-    let snapshot = raw.digest();
+    let raw = Finder { store, lease: &lease, sources: &sources }.find(which).await?;
+    let (snapshot, name) = (raw.digest(), sources.hub().name().clone());
     let manifest = Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
         name: name.clone(),
         digest: snapshot,
         source,
     })?;
-    let survey = Survey { store, registry: &registry, name, snapshot, manifest: &manifest };
+    let survey = Survey { store, sources: &sources, snapshot, manifest: &manifest };
     let missing_here = survey.protect_and_test(&lease).await?;
-    let missing_there = match survey.look_up(&missing_here).await {
+    let surveyed =
+        try_join(survey.read(&missing_here, true), survey.look_up(&survey.large(&missing_here))).await;
+    let (read, mut found) = match surveyed {
         Err(PullError::Hub(error @ HubError::NotAHub { .. })) => {
             return Err(survey.no_hub(&missing_here, error).await?);
         }
-        found => found?,
+        surveyed => surveyed?,
     };
-    let (fetched, roles) = survey.read(&missing_here, &missing_there).await?;
-    if !missing_there.is_empty() {
-        return Err(survey.incomplete(survey.planned(&roles, &missing_there)));
+    found.absent.extend(&read.absent);
+    if read.parts.is_none() {
+        // Without a config nobody has read the maps.
+        let maps = manifest.blobs().filter(|blob| is_map(blob) && missing_here.contains(&blob.digest));
+        found.absent.extend(survey.look_up(&maps.cloned().collect::<Vec<_>>()).await?.absent);
     }
+    let Some(parts) = read.parts.filter(|_| found.absent.is_empty()) else {
+        return Err(survey.incomplete(survey.planned(&read.roles, &found.absent)));
+    };
     let (missing, present): (Vec<_>, Vec<_>) = manifest
         .blobs()
-        .map(|descriptor| roles.blob(descriptor))
+        .map(|descriptor| read.roles.blob(descriptor))
         .partition(|blob| missing_here.contains(&blob.digest));
-    let hub = registry.location().to_owned();
+    let arrived_bytes = arrived_bytes(store, &missing).await?;
+    let (hub, store, fetched) = (sources.hub().location().to_owned(), store.clone(), read.fetched);
     Ok(PullPlan {
-        transfer: TransferPlan { hub, name: name.clone(), snapshot, present, missing },
-        ends: Ends { store: store.clone(), registry, lease, manifest: raw, fetched },
+        transfer: TransferPlan { hub, name, snapshot, present, missing, mountable: Vec::new() },
+        arrived_bytes,
+        flat_bytes: None,
+        ends: Ends {
+            store,
+            sources,
+            holders: found.holders,
+            lease,
+            manifest: raw,
+            fetched,
+            parts: Arc::new(parts),
+        },
     })
+}
+
+/// Bytes that broken pulls have left of `missing`.
+async fn arrived_bytes(store: &Store, missing: &[PlannedBlob]) -> Result<u64, PullError> {
+    let (store, missing) = (store.clone(), missing.to_vec());
+    blocking(move || {
+        missing.iter().try_fold(0_u64, |sum, blob| {
+            Ok(sum.saturating_add(store.partial_bytes(&blob.digest, blob.size)?))
+        })
+    })
+    .await
+}
+
+fn is_map(blob: &Descriptor) -> bool {
+    blob.media_type == media_type::MAP
 }
 
 /// Looks at one snapshot on both sides.
 struct Survey<'a> {
     store: &'a Store,
-    registry: &'a Arc<dyn Registry>,
-    name: &'a Name,
+    sources: &'a Sources,
     snapshot: Digest,
     manifest: &'a Manifest,
+}
+
+/// Where blobs are that are missing here.
+#[derive(Default)]
+struct Found {
+    /// By the number of their source, unless that is the first.
+    holders: HashMap<Digest, usize>,
+    /// Those that no source has.
+    absent: HashSet<Digest>,
+}
+
+/// Config and maps.
+struct Read {
+    /// Those that were missing here.
+    fetched: Fetched,
+    roles: Roles,
+    /// If all of them could be had.
+    parts: Option<(Config, Maps)>,
+    /// Those that no source has.
+    absent: HashSet<Digest>,
 }
 
 impl Survey<'_> {
@@ -91,68 +143,104 @@ impl Survey<'_> {
         .await
     }
 
-    /// Which of `wanted` the hub lacks as well.
-    async fn look_up(&self, wanted: &HashSet<Digest>) -> Result<HashSet<Digest>, PullError> {
-        let wanted: Vec<_> =
-            self.manifest.blobs().filter(|blob| wanted.contains(&blob.digest)).cloned().collect();
-        let asked = stream::iter(wanted).map(|descriptor| async move {
-            match self.registry.blob_size(self.name, &descriptor.digest).await? {
-                Some(size) if size != descriptor.size => Err(PullError::WrongSize {
-                    place: self.hub(),
-                    blob: Roles::new(self.manifest, None).blob(&descriptor),
-                    found: size,
-                }),
-                Some(_) => Ok(None),
-                None => Ok(Some(descriptor.digest)),
-            }
-        });
-        asked.buffered(REQUESTS).try_filter_map(async |absent| Ok(absent)).try_collect().await
+    /// What is missing here and is not read for the plan.
+    fn large(&self, missing_here: &HashSet<Digest>) -> Vec<Descriptor> {
+        let is_large = |blob: &&Descriptor| blob.digest != self.manifest.config.digest && !is_map(blob);
+        let missing = self.manifest.blobs().filter(|blob| missing_here.contains(&blob.digest));
+        missing.filter(is_large).cloned().collect()
     }
 
-    /// Reads config and maps wherever they are, and checks all that is known of the snapshot.
-    async fn read(
-        &self,
-        missing_here: &HashSet<Digest>,
-        missing_there: &HashSet<Digest>,
-    ) -> Result<(Fetched, Roles), PullError> {
-        let mut fetched = Fetched::new();
-        let mut roles = Roles::new(self.manifest, None);
-        let descriptor = &self.manifest.config;
-        if missing_there.contains(&descriptor.digest) {
-            return Ok((fetched, roles));
+    /// Who has `wanted`.
+    async fn look_up(&self, wanted: &[Descriptor]) -> Result<Found, PullError> {
+        let roles = Roles::new(self.manifest, None);
+        let blobs: Vec<_> = wanted.iter().map(|descriptor| roles.blob(descriptor)).collect();
+        let asked = stream::iter(blobs).map(|blob| self.find(blob));
+        let mut asked = asked.buffer_unordered(REQUESTS);
+        let mut found = Found::default();
+        while let Some((digest, holder)) = asked.next().await {
+            match holder {
+                Ok(0) => {}
+                Ok(number) => drop(found.holders.insert(digest, number)),
+                Err(PullError::Incomplete { .. }) => drop(found.absent.insert(digest)),
+                Err(error) => return Err(error),
+            }
         }
-        let blob = roles.blob(descriptor);
-        let bytes = self.small(blob.clone(), missing_here, limits::CONFIG_BYTES).await?;
+        Ok(found)
+    }
+
+    /// The number of the first source that has a blob.
+    async fn find(&self, blob: PlannedBlob) -> (Digest, Result<usize, PullError>) {
+        let mut turn = self.sources.turn(0, PullError::is_of_hub);
+        let found = loop {
+            let peer = turn.peer();
+            let failed = match peer.blob_size(&blob.digest).await {
+                Ok(Some(size)) if size == blob.size => break Ok(turn.number()),
+                Ok(Some(size)) => wrong_size(peer, &blob, size),
+                Ok(None) => lacking(peer, self.snapshot, &blob),
+                Err(error) => error.into(),
+            };
+            if let Err(error) = turn.pass(failed) {
+                break Err(error);
+            }
+        };
+        (blob.digest, found)
+    }
+
+    /// Reads config and maps wherever they are, if it `may_ask` the sources, and checks all that is known of the snapshot.
+    async fn read(&self, missing_here: &HashSet<Digest>, may_ask: bool) -> Result<Read, PullError> {
+        let mut read = Read {
+            fetched: Fetched::new(),
+            roles: Roles::new(self.manifest, None),
+            parts: None,
+            absent: HashSet::new(),
+        };
+        let can_be_read = |digest: &Digest| may_ask || !missing_here.contains(digest);
+        let descriptor = &self.manifest.config;
+        let blob = read.roles.blob(descriptor);
+        if !can_be_read(&descriptor.digest) {
+            return Ok(read);
+        }
+        let Some(bytes) = self.small(blob.clone(), missing_here, limits::CONFIG_BYTES).await? else {
+            read.absent.insert(descriptor.digest);
+            return Ok(read);
+        };
         let config = Config::parse(&bytes).map_err(|source| PullError::Config { blob, source })?;
+        if missing_here.contains(&descriptor.digest) {
+            read.fetched.push((descriptor.digest, bytes));
+        }
 
         let mut maps = HashMap::new();
         let layers: HashSet<Digest> = config.layers().map(|disk| disk.map).collect();
         let wanted = self.declared_maps(&config)?;
-        let wanted = wanted.into_iter().filter(|blob| !missing_there.contains(&blob.digest));
+        let wanted = wanted.into_iter().filter(|blob| can_be_read(&blob.digest));
         let mut arriving = stream::iter(wanted)
             .map(|blob| (layers.contains(&blob.digest), blob))
             .map(|(is_layer, blob)| self.map(blob, is_layer, missing_here))
             .buffered(TRANSFERS);
-        while let Some((digest, map, bytes)) = arriving.try_next().await? {
-            fetched.extend(bytes.map(|bytes| (digest, bytes)));
-            maps.insert(digest, map);
+        while let Some((digest, map)) = arriving.try_next().await? {
+            match map {
+                Some((map, bytes)) => {
+                    read.fetched.extend(bytes.map(|bytes| (digest, bytes)));
+                    maps.insert(digest, map);
+                }
+                None => drop(read.absent.insert(digest)),
+            }
         }
-        if missing_here.contains(&descriptor.digest) {
-            fetched.push((descriptor.digest, bytes));
-        }
-        let maps = self.known_maps(&config, &maps)?;
-        roles = Roles::new(self.manifest, Some((&config, &maps)));
-        if missing_there.is_empty() {
+        let is_whole = may_ask && read.absent.is_empty();
+        let maps = self.known_maps(&config, maps)?;
+        read.roles = Roles::new(self.manifest, Some((&config, &maps)));
+        if is_whole {
             snapshot::check(self.manifest, &config, &maps).map_err(|source| self.inconsistent(source))?;
+            read.parts = Some((config, maps));
         }
-        Ok((fetched, roles))
+        Ok(read)
     }
 
     /// The maps that the config names, each once, with the sizes that the manifest declares.
     fn declared_maps(&self, config: &Config) -> Result<Vec<PlannedBlob>, PullError> {
         let mut seen = HashSet::new();
         let parts = snapshot::named_by_config(config);
-        let maps = parts.into_iter().filter(|part| part.media_type == format::manifest::media_type::MAP);
+        let maps = parts.into_iter().filter(|part| part.media_type == media_type::MAP);
         let declared = maps.filter(|part| seen.insert(part.digest)).map(|part| {
             let declared = self.manifest.find(&part.digest);
             let declared =
@@ -165,14 +253,17 @@ impl Survey<'_> {
         declared.collect()
     }
 
+    /// A map, and its bytes if it was missing here; `None` if no source has it.
     async fn map(
         &self,
         blob: PlannedBlob,
         is_layer: bool,
         missing_here: &HashSet<Digest>,
-    ) -> Result<(Digest, Map, Option<Vec<u8>>), PullError> {
+    ) -> Result<(Digest, Option<(Map, Option<Vec<u8>>)>), PullError> {
         let digest = blob.digest;
-        let bytes = self.small(blob.clone(), missing_here, limits::MAP_BYTES).await?;
+        let Some(bytes) = self.small(blob.clone(), missing_here, limits::MAP_BYTES).await? else {
+            return Ok((digest, None));
+        };
         let is_new = missing_here.contains(&digest);
         blocking(move || {
             let map = Map::parse(&bytes).and_then(|map| {
@@ -180,46 +271,46 @@ impl Survey<'_> {
                 if is_layer { map.check_layer().map(|()| map) } else { Ok(map) }
             });
             let map = map.map_err(|source| PullError::Map { blob, source })?;
-            Ok((digest, map, is_new.then_some(bytes)))
+            Ok((digest, Some((map, is_new.then_some(bytes)))))
         })
         .await
     }
 
     /// The maps in the config's order; one that is missing counts as empty, for the names of what the others need.
-    fn known_maps(&self, config: &Config, maps: &HashMap<Digest, Map>) -> Result<Maps, PullError> {
+    fn known_maps(&self, config: &Config, mut maps: HashMap<Digest, Map>) -> Result<Maps, PullError> {
         let empty = MapBuilder::new(1).finish();
         let empty = empty.map_err(|error| self.inconsistent(SnapshotError::Closure(error.to_string())))?;
         let map = |digest: &Digest| maps.get(digest).unwrap_or(&empty).clone();
         let disks = config.disks.iter().map(|disk| map(&disk.map)).collect();
-        Ok(Maps { memory: map(&config.memory.map), disks })
+        // The largest of them, which is not to be there twice.
+        let memory = maps.remove(&config.memory.map).unwrap_or(empty);
+        Ok(Maps { memory, disks })
     }
 
-    /// All of a small blob, verified: from the hub if it is missing here.
+    /// All of a small blob, verified: from a source if it is missing here, `None` if none has it.
     async fn small(
         &self,
         blob: PlannedBlob,
         missing_here: &HashSet<Digest>,
         limit: usize,
-    ) -> Result<Vec<u8>, PullError> {
+    ) -> Result<Option<Vec<u8>>, PullError> {
         if !missing_here.contains(&blob.digest) {
             let (store, digest) = (self.store.clone(), blob.digest);
-            return Ok(blocking(move || store.read_blob(&digest, limit)).await?);
+            return Ok(Some(blocking(move || store.read_blob(&digest, limit)).await?));
         }
-        let reader = self.registry.get_blob(self.name, &blob.digest, 0..blob.size).await?;
-        let Some(reader) = reader else {
-            return Err(self.incomplete(vec![blob]));
-        };
-        let mut bytes = Vec::new();
-        let read = reader.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).await;
-        read.map_err(|source| PullError::BrokeOff { hub: self.hub(), blob: blob.clone(), source })?;
-        if bytes.len() as u64 != blob.size {
-            return Err(PullError::WrongSize { place: self.hub(), blob, found: bytes.len() as u64 });
+        let mut turn = self.sources.turn(0, PullError::is_of_hub);
+        loop {
+            match self.small_from(turn.peer(), &blob).await.map_err(|error| turn.pass(error)) {
+                Ok(bytes) => return Ok(Some(bytes)),
+                Err(Ok(())) => {}
+                Err(Err(PullError::Incomplete { .. })) => return Ok(None),
+                Err(Err(error)) => return Err(error),
+            }
         }
-        let (found, bytes) = blocking(move || (Digest::of(&bytes), bytes)).await;
-        if found != blob.digest {
-            return Err(PullError::Corrupt { hub: self.hub(), blob, found });
-        }
-        Ok(bytes)
+    }
+
+    async fn small_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<Vec<u8>, PullError> {
+        peer.small(blob).await?.ok_or_else(|| lacking(peer, self.snapshot, blob))
     }
 
     fn planned(&self, roles: &Roles, digests: &HashSet<Digest>) -> Vec<PlannedBlob> {
@@ -229,21 +320,18 @@ impl Survey<'_> {
 
     /// The manifest was here, the hub is not there: what is missing is named by what else is here.
     async fn no_hub(&self, missing_here: &HashSet<Digest>, source: HubError) -> Result<PullError, PullError> {
-        let (_, roles) = self.read(missing_here, missing_here).await?;
-        let (name, snapshot, source) = (self.name.clone(), self.snapshot, Box::new(source));
+        let roles = self.read(missing_here, false).await?.roles;
+        let (name, snapshot, source) = (self.sources.hub().name().clone(), self.snapshot, Box::new(source));
         Ok(PullError::NoHub { name, snapshot, parts: self.planned(&roles, missing_here), source })
     }
 
     fn incomplete(&self, parts: Vec<PlannedBlob>) -> PullError {
-        let (hub, name, snapshot) = (self.hub(), self.name.clone(), self.snapshot);
+        let (hub, name, snapshot) = (self.sources.all(), self.sources.hub().name().clone(), self.snapshot);
         PullError::Incomplete { hub, name, snapshot, parts }
     }
 
     fn inconsistent(&self, source: SnapshotError) -> PullError {
-        PullError::Inconsistent { name: self.name.clone(), snapshot: self.snapshot, source }
-    }
-
-    fn hub(&self) -> String {
-        self.registry.location().to_owned()
+        let name = self.sources.hub().name().clone();
+        PullError::Inconsistent { name, snapshot: self.snapshot, source }
     }
 }

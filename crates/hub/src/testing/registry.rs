@@ -5,30 +5,25 @@
 //! port is ever guessed. It keeps no cache: what a test does to its files is what it serves.
 
 mod config;
-mod process;
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use format::Digest;
 use tempfile::TempDir;
 
-use self::process::Process;
+use super::process::{End, Process};
 use super::token::{TokenOptions, TokenServer};
+use super::{POLL, START, answers, is_installed, run};
 
 /// The only user that registries and token servers know.
 pub const USER: &str = "spore";
 /// The user's password.
 pub const PASSWORD: &str = "correct horse";
-
-/// How long a registry may take to answer.
-const START: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(5);
 
 /// What a registry is to be like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +45,8 @@ pub enum Auth {
     Basic,
     /// Bearers of a token of the server that is started too: [`RealRegistry::tokens`].
     Token(TokenOptions),
+    /// Who shows a certificate of the registry's own authority: [`RealRegistry::client_certificate`]. Only with TLS.
+    Certificate,
 }
 
 /// Which manifests a collection leaves.
@@ -88,11 +85,13 @@ impl RealRegistry {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let tokens = match options.auth {
             Auth::Token(options) => Some(TokenServer::start(options)),
-            Auth::Open | Auth::Basic => None,
+            Auth::Open | Auth::Basic | Auth::Certificate => None,
         };
         config::write_config(folder.path(), options, tokens.as_ref());
         let log = folder.path().join("log");
-        let process = Process::start(&folder.path().join("config.yml"), &log);
+        let mut command = Process::command("docker-registry", End::Kill);
+        command.arg("serve").arg(folder.path().join("config.yml"));
+        let process = Process::start(command, &log, End::Kill);
         let addr = wait_until_it_answers(&process, &log);
         Some(Self { process: Some(process), tokens, folder, addr, tls: options.tls })
     }
@@ -119,6 +118,12 @@ impl RealRegistry {
     #[must_use]
     pub fn ca(&self) -> Option<PathBuf> {
         self.tls.then(|| self.folder.path().join("ca.pem"))
+    }
+
+    /// A certificate that it lets in, and its key, as PEM files; none without TLS.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<(PathBuf, PathBuf)> {
+        self.tls.then(|| (self.folder.path().join("client.pem"), self.folder.path().join("client-key.pem")))
     }
 
     /// Its token server, with [`Auth::Token`].
@@ -193,20 +198,6 @@ fn entries(folder: &Path) -> Vec<String> {
     listed.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-/// What a command prints.
-fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().expect("an installed program can be started");
-    let (printed, errors) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{errors}", output.status);
-    printed.into_owned()
-}
-
 fn wait_until_it_answers(process: &Process, log: &Path) -> SocketAddr {
     let deadline = Instant::now() + START;
     loop {
@@ -225,16 +216,4 @@ fn listening_on(log: &str) -> Option<SocketAddr> {
     let (_, behind) = log.split_once("msg=\"listening on ")?;
     let (addr, _) = behind.split_once(['"', ','])?;
     addr.parse().ok()
-}
-
-/// Whether an HTTP server is there: one with TLS answers plain HTTP, too, if only to refuse it.
-fn answers(addr: SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = TcpStream::connect(addr)?;
-        stream.set_read_timeout(Some(START))?;
-        stream.write_all(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
-        let mut start = [0; 5];
-        stream.read_exact(&mut start).map(|()| start)
-    };
-    ask().is_ok_and(|start: [u8; 5]| start == *b"HTTP/")
 }

@@ -6,7 +6,7 @@ async fn a_folder() {
     let location = hub::HubLocation::folder(&temp.path().join("hub")).unwrap();
     let registry = hub::open(&location, &hub::testing::no_access()).unwrap();
     let scope = "conformance".parse().unwrap();
-    let report = hub::conformance::run(registry, &scope).await.unwrap();
+    let report = hub::conformance::run(registry, &scope, "a folder").await.unwrap();
     println!("{report}");
     assert!(report.unsupported.is_empty());
     assert_eq!(

@@ -92,10 +92,11 @@ async fn wrong_lengths_are_errors() {
 
 #[tokio::test]
 async fn a_hub_that_sends_more_or_less_than_it_says_is_not_believed() {
-    let world = World::pushed(&SampleSpec::default()).await;
+    let mut world = World::pushed(&SampleSpec::default()).await;
     for role in ["frames of memory", "memory map"] {
         let digest = world.digest_of(role);
         for fault in [Fault::Short(digest, 100), Fault::Endless(digest)] {
+            world = world.with_new_target();
             let error = world.pull_from(Broken::new(world.hub(), fault)).await.unwrap_err();
             let PullError::WrongSize { blob, .. } = &error else { panic!("{error}") };
             assert_eq!(blob.digest, digest);

@@ -19,15 +19,16 @@ fn location(registry: &RealRegistry) -> HubLocation {
 
 /// As somebody who has logged in as the user, or as `password` would have it.
 fn access(registry: &RealRegistry, password: &str) -> (tempfile::TempDir, Access) {
-    let (folder, credentials) = credentials(&registry.host(), password);
-    let mut access = Access { credentials, authorities: Vec::new() };
+    let (folder, credentials) = auth_file(&registry.host(), password);
+    let mut access = Access::of(credentials);
     if let Some(ca) = registry.ca() {
         access.trust(&ca).unwrap();
     }
     (folder, access)
 }
 
-fn credentials(host: &str, password: &str) -> (tempfile::TempDir, Credentials) {
+/// What somebody has who has logged in at `host` as the user with this password.
+pub(crate) fn auth_file(host: &str, password: &str) -> (tempfile::TempDir, Credentials) {
     let folder = tempfile::tempdir().unwrap();
     let auth = serde_json::json!({ "auths": { host: { "auth": encode(&format!("{USER}:{password}")) } } });
     let file = folder.path().join("auth.json");
@@ -42,9 +43,9 @@ fn encode(text: &str) -> String {
 
 /// The hub at `host`, to somebody whose password for it is `password`.
 pub(crate) fn open_at(host: &str, password: &str) -> (tempfile::TempDir, Arc<dyn Registry>) {
-    let (folder, credentials) = credentials(host, password);
+    let (folder, credentials) = auth_file(host, password);
     let location = HubLocation::parse(&format!("oci://{host}")).unwrap();
-    let hub = hub::open(&location, &Access { credentials, authorities: Vec::new() }).unwrap();
+    let hub = hub::open(&location, &Access::of(credentials)).unwrap();
     (folder, hub)
 }
 
@@ -60,8 +61,9 @@ fn start(test: &str, auth: Entry, tls: bool) -> Option<RealRegistry> {
 async fn conforms(test: &str, access: Entry, tls: bool) {
     let Some(registry) = start(test, access, tls) else { return };
     let (_folder, hub) = open(&registry, PASSWORD);
-    let report = hub::conformance::run(hub, &"conformance".parse().unwrap()).await.unwrap();
-    println!("{report}\non {}", registry.version());
+    let scope = "conformance".parse().unwrap();
+    let report = hub::conformance::run(hub, &scope, &registry.version()).await.unwrap();
+    println!("{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,4 +148,39 @@ async fn skopeo_carries_it_byte_for_byte() {
     let plan = hub::plan_pull(&world.target, hub, &carried, &Selector::Tag(tag())).await.unwrap();
     plan.execute(None, Arc::new(())).await.unwrap();
     world.target.load_snapshot(&world.sample.digest).unwrap();
+}
+
+/// As podman and docker have it: `certs.d/HOST:PORT/` with the authority, a certificate and its key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_are_found_where_container_tools_keep_them() {
+    let test = "certificates_are_found_where_container_tools_keep_them";
+    let Some(registry) = start(test, Entry::Certificate, true) else { return };
+    let folders = tempfile::tempdir().unwrap();
+    let (empty, folder) = (folders.path().join("empty"), folders.path().join("certs.d"));
+    let of_host = folder.join(registry.host());
+    fs::create_dir_all(&of_host).unwrap();
+    let mut access = no_access();
+    access.certificate_folders = vec![empty, folder];
+    let ask = async || {
+        let hub = hub::open(&location(&registry), &access)?;
+        hub.tags(&name()).await
+    };
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "{error}");
+    fs::copy(registry.ca().unwrap(), of_host.join("ca.crt")).unwrap();
+    let begun = std::time::Instant::now();
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("alert") && begun.elapsed() < Duration::from_secs(20), "{error}");
+    let (cert, key) = registry.client_certificate().unwrap();
+    fs::copy(cert, of_host.join("client.cert")).unwrap();
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("client.key"), "{error}");
+    fs::write(of_host.join("client.key"), "SECRET").unwrap();
+    let error = ask().await.unwrap_err().to_string();
+    assert!(error.contains("client.cert") && !error.contains("SECRET"), "{error}");
+    fs::copy(key, of_host.join("client.key")).unwrap();
+    assert_eq!(ask().await.unwrap(), []);
+    // Those of another port are another registry's.
+    fs::rename(&of_host, of_host.with_file_name("localhost:1")).unwrap();
+    ask().await.unwrap_err();
 }

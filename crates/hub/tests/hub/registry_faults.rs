@@ -13,25 +13,25 @@ use crate::registries;
 use crate::world::{World, assert_nothing_pulled, assert_pulled, pull, tag};
 
 /// An open registry behind a proxy.
-struct Behind {
-    registry: RealRegistry,
-    proxy: FaultProxy,
+pub(crate) struct Behind {
+    pub(crate) registry: RealRegistry,
+    pub(crate) proxy: FaultProxy,
 }
 
 impl Behind {
-    fn start(test: &str, rules: impl IntoIterator<Item = Rule>) -> Option<Self> {
+    pub(crate) fn start(test: &str, rules: impl IntoIterator<Item = Rule>) -> Option<Self> {
         let registry = RealRegistry::start(&format!("registry_faults::{test}"), &RegistryOptions::default())?;
         let proxy = FaultProxy::start(registry.addr(), rules);
         Some(Self { registry, proxy })
     }
 
-    fn hub(&self) -> Arc<dyn Registry> {
+    pub(crate) fn hub(&self) -> Arc<dyn Registry> {
         let location = HubLocation::parse(&format!("oci://{}", self.proxy.addr())).unwrap();
         hub::open(&location, &no_access()).unwrap()
     }
 
     /// Without faults.
-    fn good_hub(&self) -> Arc<dyn Registry> {
+    pub(crate) fn good_hub(&self) -> Arc<dyn Registry> {
         let location = HubLocation::parse(&format!("oci://{}", self.registry.addr())).unwrap();
         hub::open(&location, &no_access()).unwrap()
     }
@@ -41,7 +41,7 @@ fn busy(status: u16) -> Fault {
     Fault::answer(status, &[("Retry-After", "0")])
 }
 
-const LARGE: SampleSpec<'static> = crate::damage::LARGE;
+pub(crate) const LARGE: SampleSpec<'static> = crate::damage::LARGE;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storms_pass() {
@@ -201,4 +201,52 @@ async fn tokens_that_end_during_a_push_are_fetched_anew() {
     let (_folder, good) = registries::open(&registry, hub::testing::registry::PASSWORD);
     pull(&world.target, good, &Selector::Tag(tag())).await.unwrap();
     assert_pulled(&world);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pushers_at_once_leave_a_whole_snapshot_under_the_tag() {
+    let test = "pushers_at_once_leave_a_whole_snapshot_under_the_tag";
+    let Some(behind) = Behind::start(test, []) else { return };
+    let world = World::new(&LARGE);
+    let mut digests = vec![world.sample.digest];
+    let mut leases = Vec::new();
+    for seed in ["second", "third"] {
+        let sample = hub::testing::put_sample(&world.source, &SampleSpec { seed, ..LARGE }).unwrap();
+        digests.push(sample.digest);
+        leases.push(sample.lease);
+    }
+    // Two of each: equal blobs, equal manifests, one tag.
+    let pushes = digests.iter().chain(&digests).map(|digest| {
+        let (store, hub, digest) = (world.source.clone(), behind.hub(), *digest);
+        tokio::spawn(async move {
+            let plan = hub::plan_push(&store, &digest, hub, &crate::world::name()).await?;
+            plan.execute(Some(&tag()), Arc::new(())).await
+        })
+    });
+    for push in pushes.collect::<Vec<_>>() {
+        push.await.unwrap().unwrap();
+    }
+    let tagged = pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
+    assert!(digests.contains(&tagged.snapshot));
+    for digest in &digests {
+        pull(&world.target, behind.good_hub(), &Selector::Digest(*digest)).await.unwrap();
+        world.target.load_snapshot(digest).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_registry_is_named_and_moves_no_tag() {
+    for (status, said) in [(507, "no space"), (500, "500"), (413, "at once")] {
+        let full = Rule::always(busy(status)).on("PUT", "/v2/team/sample/blobs/");
+        let Some(behind) = Behind::start("a_full_registry_is_named_and_moves_no_tag", [full.clone()]) else {
+            return;
+        };
+        // A proxy before a registry may refuse pieces, too.
+        behind.proxy.add(Rule::always(busy(status)).on("PATCH", "/v2/team/sample/blobs/"));
+        let world = World::new(&SampleSpec::default());
+        let error = world.push_to(behind.hub()).await.unwrap_err();
+        assert!(matches!(error, PushError::Hub(_)) && error.to_string().contains(said), "{error}");
+        let tags = behind.good_hub().tags(&crate::world::name()).await.unwrap();
+        assert_eq!((tags, behind.registry.blobs()), (Vec::new(), Vec::new()));
+    }
 }

@@ -73,7 +73,7 @@ impl World {
 
     pub(crate) async fn push_to(&self, hub: Arc<dyn Registry>) -> Result<(), hub::PushError> {
         let plan = hub::plan_push(&self.source, &self.sample.digest, hub, &name()).await?;
-        plan.execute(Some(&tag()), Arc::new(())).await
+        plan.execute(Some(&tag()), Arc::new(())).await.map(drop)
     }
 
     pub(crate) async fn pull(&self) -> Result<Pulled, PullError> {

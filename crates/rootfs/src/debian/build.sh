@@ -25,6 +25,8 @@ for folder in dev proc sys run tmp; do mkdir -p "$folder"; done
 chmod 1777 tmp
 rm -f etc/passwd- etc/group- etc/shadow- etc/gshadow- etc/subuid- etc/subgid- var/lib/dpkg/*-old \
     var/cache/debconf/*-old var/lib/dbus/machine-id var/lib/systemd/random-seed etc/ssh/ssh_host_*
+# Everybody would have the private key that ssl-cert makes.
+[ ! -d etc/ssl ] || find etc/ssl \( -name 'ssl-cert-snakeoil.*' -o -lname 'ssl-cert-snakeoil.*' \) -delete
 [ ! -d var/log ] || find var/log -xdev -type f -exec truncate -s 0 {} +
 rm -f etc/hostname etc/resolv.conf etc/machine-id
 echo localhost >etc/hostname

@@ -17,10 +17,11 @@ use crate::{context, output};
 
 The file is $SPORE_CONFIG, else $XDG_CONFIG_HOME/spore/config.toml, else ~/.config/spore/config.toml:
 
-  default_hub = \"acme\"       an alias, an absolute path, or file://…
+  default_hub = \"acme\"       an alias, an absolute path, s3://… or oci://…
 
   [hubs]
   acme = \"/srv/hub\"
+  team = [\"oci://hub.example/team\", \"/mnt/mirror\"]      a hub, then its mirrors
 
 Variables override the file: SPORE_DEFAULT_HUB, SPORE_ROOT, SPORE_FORMAT, SPORE_QEMU, SPORE_QEMU_DATA, SPORE_ACCEL,
 SPORE_LOG. Flags override both.")]
@@ -41,9 +42,10 @@ pub(crate) fn run(options: &Options, _: &ConfigArgs) -> Result<ExitCode, CliErro
         None => (None, Source::Default),
     };
     settings.push(Setting { name: "default_hub".into(), value: hub, source });
-    for (alias, location) in &config.hubs {
+    for (alias, locations) in &config.hubs {
         let name = format!("hubs.{}", String::from(alias.clone()));
-        settings.push(Setting { name, value: Some(location.clone()), source: Source::File });
+        let value = locations.all().map(String::as_str).collect::<Vec<_>>().join(", ");
+        settings.push(Setting { name, value: Some(value), source: Source::File });
     }
     settings.extend(["SPORE_QEMU", "SPORE_QEMU_DATA", "SPORE_ACCEL", "SPORE_LOG"].map(variable));
     let file = config.path.as_ref().map(|path| path.display().to_string());

@@ -13,17 +13,35 @@ use crate::cli::Options;
 use crate::error::CliError;
 use crate::{context, output, problems};
 
+mod remote;
+
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore images
   spore images --format json
+  spore images --hub oci://hub.example                what a hub offers
+  spore images --hub acme team/numpy team/report      under these names: some hubs do not tell which they have
 
 SIZE is what a snapshot's blobs take; OWN the part that removing it would free, SHARED the part that other snapshots
 have too. FLAT is what the files take that were laid out for engines: a cache, of which `prune --all` removes what no
 sandbox uses.")]
-pub(crate) struct ImagesArgs {}
+pub(crate) struct ImagesArgs {
+    /// List what a hub offers instead: a folder, a URL (oci://HOST) or an alias
+    #[arg(long, value_name = "HUB")]
+    hub: Option<String>,
+    /// Names in the hub [default: all]
+    #[arg(requires = "hub", value_name = "NAME")]
+    names: Vec<String>,
+}
 
-pub(crate) fn run(options: &Options, _: &ImagesArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(options: &Options, args: &ImagesArgs) -> Result<ExitCode, CliError> {
+    match &args.hub {
+        Some(hub) => remote::run(options, hub, &args.names),
+        None => local(options),
+    }
+}
+
+fn local(options: &Options) -> Result<ExitCode, CliError> {
     let store = context::store(options)?;
     let Usage { snapshots, problems, .. } = store.usage()?;
     let usage: HashMap<Digest, SnapshotUsage> = snapshots.into_iter().map(|one| (one.digest, one)).collect();

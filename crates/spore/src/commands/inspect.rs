@@ -11,25 +11,47 @@ use store::{FlatKey, LoadError, ResolveError, Resolved, SandboxError, Store};
 
 use super::ps;
 use crate::cli::Options;
-use crate::error::CliError;
+use crate::error::{CliError, Doing};
 use crate::{context, output};
+
+mod referrers;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore inspect python-numpy
   spore inspect python-numpy --format json | jq .config.machine
+  spore inspect python-numpy --manifest > manifest.json
   spore inspect ID
+  spore inspect --referrers hub.example/team/numpy:1
 
 A name is looked for among snapshots first, then among sandboxes. What a running sandbox has attached is looked at: a file
 that is not the one its snapshot declares is named, and the exit code is 5.")]
 pub(crate) struct InspectArgs {
     /// A snapshot, or a sandbox's id or how it begins
     target: String,
+    /// Only the snapshot's manifest, byte for byte, on standard output
+    #[arg(long)]
+    manifest: bool,
+    /// List what a hub has about a snapshot of its own, such as signatures, instead of what is here
+    #[arg(long, conflicts_with = "manifest")]
+    referrers: bool,
+    /// The hub: a folder, a URL or an alias [default: the name's own hub, else the default hub]
+    #[arg(long, value_name = "HUB", requires = "referrers")]
+    hub: Option<String>,
 }
 
 pub(crate) fn run(options: &Options, args: &InspectArgs) -> Result<ExitCode, CliError> {
+    if args.referrers {
+        return referrers::run(options, &args.target, args.hub.as_deref());
+    }
     let store = context::store(options)?;
     match context::resolve(&store, &args.target) {
+        Ok(resolved) if args.manifest => {
+            let (_, bytes) = store.read_manifest(&resolved.digest)?;
+            output::copy(&mut bytes.as_slice()).doing("read the manifest")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) if args.manifest => Err(error),
         Ok(resolved) => {
             show_snapshot(options, &store, &resolved)?;
             Ok(ExitCode::SUCCESS)

@@ -4,8 +4,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use clap::Args;
-use hub::HubError;
-use hub::credentials::{Credential, CredentialError, Credentials, Secret};
+use hub::credentials::{Credential, Credentials, Secret};
 use hub::oci::OciLocation;
 use serde_json::json;
 
@@ -45,15 +44,15 @@ pub(crate) fn run(options: &Options, args: &LoginArgs) -> Result<ExitCode, CliEr
     let registry = location.host().as_str();
     let credentials = Credentials::from_environment();
     // Before anybody is asked for a password in vain.
-    credentials.file().map_err(explain)?;
+    credentials.file()?;
     let (user, password) = identify(args)?;
     let credential = Credential::Basic { user: user.clone(), password };
-    let authorities = hubs::access()?.authorities;
+    let access = hubs::access()?;
     interrupt::block_on(async {
-        let checked = hub::oci::check_login(&location, &credential, &authorities).await;
-        checked.map_err(|error| refusal(error, registry, &user))
+        let checked = hub::oci::check_login(&location, &credential, &access).await;
+        checked.map_err(|error| CliError::of_login(error, registry, &user))
     })?;
-    let file = credentials.store(registry, &credential).map_err(explain)?;
+    let file = credentials.store(registry, &credential)?;
     let document = json!({ "registry": registry, "username": user, "file": file });
     output::result(options.format, &document, || {
         format!("logged in to {registry} as {user}: kept in {}, or the helper that it names", file.display())
@@ -109,27 +108,6 @@ fn password_from(input: impl Read) -> Result<Secret, CliError> {
 /// `text` without its last newline.
 fn line(text: &str) -> &str {
     text.strip_suffix('\n').map_or(text, |text| text.strip_suffix('\r').unwrap_or(text))
-}
-
-fn refusal(error: HubError, registry: &str, user: &str) -> CliError {
-    match error {
-        HubError::Denied { .. } => CliError::Failed(format!(
-            "{registry} does not let {user} in with this password; nothing was kept: try again, or ask for an access token \
-             there"
-        )),
-        HubError::NotAHub { .. } => CliError::NotFound(error.to_string()),
-        error => CliError::Failed(error.to_string()),
-    }
-}
-
-/// A failure of where credentials are kept, as this program tells it.
-pub(super) fn explain(error: CredentialError) -> CliError {
-    match error {
-        CredentialError::Registry | CredentialError::User { .. } | CredentialError::NoFile => {
-            CliError::Usage(error.to_string())
-        }
-        error => CliError::Failed(error.to_string()),
-    }
 }
 
 #[cfg(test)]

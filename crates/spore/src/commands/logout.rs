@@ -6,7 +6,7 @@ use clap::Args;
 use hub::credentials::Credentials;
 use serde_json::json;
 
-use super::login::{explain, registry};
+use super::login::registry;
 use crate::cli::Options;
 use crate::error::CliError;
 use crate::output;
@@ -27,8 +27,8 @@ pub(crate) fn run(options: &Options, args: &LogoutArgs) -> Result<ExitCode, CliE
     let location = registry(&args.registry)?;
     let registry = location.host().as_str();
     let credentials = Credentials::from_environment();
-    let file = credentials.file().map_err(explain)?;
-    if !credentials.remove(registry).map_err(explain)? {
+    let file = credentials.file()?;
+    if !credentials.remove(registry)? {
         return Err(CliError::NotFound(format!(
             "no login to {registry} is kept in {}, or a helper that it names: one that another tool keeps elsewhere is \
              ended with that tool",

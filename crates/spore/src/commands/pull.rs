@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use format::{Digest, FullName, Reference};
-use hub::{PullError, PullPlan, Pulled, Selector, TagAs, plan_pull};
+use hub::{PullError, PullPlan, Pulled, Selector, TagAs, plan_pull_from};
 use serde_json::json;
 use store::{RefError, Store};
 
@@ -13,7 +13,7 @@ use crate::cli::Options;
 use crate::config::{Config, Hub};
 use crate::error::CliError;
 use crate::progress::{self, Transfer};
-use crate::{context, hubs, interrupt, output};
+use crate::{context, hubs, interrupt, output, variants};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -22,16 +22,20 @@ use crate::{context, hubs, interrupt, output};
   spore pull python-numpy --dry-run                   from the default hub: what would be fetched
   spore pull --hub /srv/hub numpy@sha256:…            by digest; this sets no tag unless one is given too
 
-A pull that was interrupted goes on where it stopped when it is repeated.")]
+Of a tag with variants it takes the one that this host can restore. A pull that was interrupted goes on where it stopped
+when it is repeated. It ends with flat files laid out, as the first fork needs them; --no-layout leaves that to the fork.")]
 pub(crate) struct PullArgs {
     /// What to fetch: [HUB/]NAME[:TAG][@DIGEST]
     reference: String,
-    /// The hub: a folder, file://… or an alias [default: the name's own hub, else the default hub]
+    /// The hub: a folder, s3://…, oci://… or an alias [default: the name's own hub, else the default hub]
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// Only show what would be fetched
     #[arg(long)]
     dry_run: bool,
+    /// Leave the laying out of flat files to the first fork
+    #[arg(long)]
+    no_layout: bool,
     /// Move the local tag even if it leads to something that came from elsewhere
     #[arg(long)]
     force: bool,
@@ -42,7 +46,7 @@ pub(crate) fn run(options: &Options, args: &PullArgs) -> Result<ExitCode, CliErr
     let reference = config.reference(&args.reference)?;
     let store = context::store(options)?;
     let hub = hubs::choose(&config, &store, args.hub.as_deref(), &reference)?;
-    let plan = plan(&store, &hub, &reference)?;
+    let plan = plan(options, &store, &hub, &reference, !args.no_layout)?;
     if args.dry_run {
         output::result(options.format, &plan, || output::transfer(&head(&plan), &plan.transfer));
         return Ok(ExitCode::SUCCESS);
@@ -62,14 +66,43 @@ pub(crate) struct Fetched {
 }
 
 /// Finds out what is missing here of what `reference` means in `hub`.
-pub(crate) fn plan(store: &Store, hub: &Hub, reference: &Reference) -> Result<PullPlan, CliError> {
+pub(crate) fn plan(
+    options: &Options,
+    store: &Store,
+    hub: &Hub,
+    reference: &Reference,
+    with_layout: bool,
+) -> Result<PullPlan, CliError> {
     let which = reference.digest.map_or_else(|| Selector::Tag(reference.tag_or_default()), Selector::Digest);
-    let registry = hub::open(&hub.location, &hubs::access()?)?;
-    interrupt::block_on(plan_pull(store, registry, &reference.name, &which))
+    let (source, mirrors) = hubs::sources(hub, &reference.name)?;
+    let registry = Arc::clone(&source.registry);
+    let plan = |which: &Selector| {
+        let (source, mirrors) = (source.clone(), mirrors.clone());
+        let progress = Arc::new(Transfer::new(options, "planning"));
+        interrupt::block_on(async {
+            let plan = plan_pull_from(store, source, mirrors, which, progress).await?;
+            if with_layout { plan.with_layout().await } else { Ok(plan) }
+        })
+    };
+    plan(&which).or_else(|error| {
+        let (digest, key) = variants::choose(store, &registry, &reference.name, error)?;
+        progress::note(options, &format!("the variant for this host: {key}"));
+        plan(&Selector::Digest(digest))
+    })
 }
 
 fn head(plan: &PullPlan) -> String {
-    output::transfer_head(&plan.transfer, "from", "to fetch")
+    let mut head = output::transfer_head(&plan.transfer, "from", "to fetch");
+    if plan.arrived_bytes > 0 {
+        head.push_str(&format!(
+            ", {} of them here from an interrupted pull",
+            output::size(plan.arrived_bytes)
+        ));
+    }
+    match plan.flat_bytes {
+        Some(bytes @ 1..) => format!("{head}; flat files of up to {}", output::size(bytes)),
+        _ => head,
+    }
 }
 
 /// Fetches it and sets its local tag.
@@ -88,18 +121,12 @@ pub(crate) fn fetch(
         None => None,
     };
     let transfer = &plan.transfer;
-    let (place, total) = (transfer.hub.clone(), transfer.missing_bytes() + transfer.present_bytes());
+    let (place, present) = (transfer.hub.clone(), transfer.present_bytes() + plan.arrived_bytes);
     let progress = Arc::new(Transfer::new(options, "pulling"));
     let pulled = interrupt::block_on(plan.execute(tag.as_ref(), progress.clone()));
     progress.finish();
     let moved = progress.moved();
-    Ok(Fetched {
-        hub: place,
-        name,
-        pulled: pulled.map_err(explain)?,
-        moved,
-        present: total.saturating_sub(moved),
-    })
+    Ok(Fetched { hub: place, name, pulled: pulled.map_err(explain)?, moved, present })
 }
 
 /// Adds what this verb offers.

@@ -29,7 +29,7 @@ failed, 126 when it cannot be executed, 127 when it is not found, 128 + N when s
 pub(crate) struct RunArgs {
     /// A snapshot: [HUB/]NAME[:TAG][@DIGEST]
     reference: String,
-    /// The hub to pull it from: a folder, file://… or an alias [default: the name's own hub, else the default hub]
+    /// The hub to pull it from: a folder, s3://…, oci://… or an alias [default: the name's own hub, else the default hub]
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// End it after this long: 30s, 10m, 2h, 1d
@@ -85,7 +85,7 @@ fn here_or_pulled(
             error => error,
         })?,
     };
-    let plan = pull::plan(store, &hub, &named)?;
+    let plan = pull::plan(options, store, &hub, &named, true)?;
     let fetched = pull::fetch(options, store, &hub, &named, plan, false)?;
     // Before the pull's own lease goes.
     lease.protect(&fetched.pulled.snapshot)?;

@@ -85,10 +85,16 @@ fn a_pull_on_a_full_disk() {
     }
     let shared = Shared::of(&recipes::shipped("tiny"));
     let Some(disk) = SmallDisk::new(TEST, "size=256m,mode=700") else { return };
-    let pull = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
-    let plan = disk.json([&pull[..], &["--dry-run"]].concat());
+    let laid_out = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
+    let pull = [&laid_out[..], &["--no-layout"]].concat();
+    let plan = disk.json([&laid_out[..], &["--dry-run"]].concat());
     let missing = plan["missing"].as_array().unwrap();
     let needed: u64 = missing.iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    let with_flat_files = needed + plan["flat_bytes"].as_u64().unwrap();
+    disk.fill(with_flat_files - 4096);
+    disk.run(laid_out).exits_with(1).says(&["bytes are needed", &with_flat_files.to_string()]);
+    disk.assert_nothing_left();
+    disk.empty();
     // Known before anything is fetched; found out by what is written, the names of files included.
     for (free, says) in [
         (needed / 2, ["bytes are needed", &needed.to_string()]),
@@ -96,7 +102,7 @@ fn a_pull_on_a_full_disk() {
         (needed + 8192, ["no space left", disk.root().to_str().unwrap()]),
     ] {
         disk.fill(free);
-        disk.run(pull).exits_with(1).says(&says);
+        disk.run(&pull).exits_with(1).says(&says);
         disk.assert_nothing_left();
         // Room is made on a disk that is full.
         disk.run(["prune"]).succeeds();
@@ -107,13 +113,15 @@ fn a_pull_on_a_full_disk() {
     let stat = rustix::fs::statvfs(&disk.mount).unwrap();
     for more in [2, 5, 9] {
         disk.remount(&format!("nr_inodes={}", stat.f_files - stat.f_ffree + more));
-        disk.run(pull).exits_with(1).says(&["no space left"]);
+        disk.run(&pull).exits_with(1).says(&["no space left"]);
         disk.assert_nothing_left();
         disk.remount("nr_inodes=100000");
         disk.run(["prune"]).succeeds();
         disk.fsck();
     }
-    disk.run(pull).succeeds();
+    disk.run(&pull).succeeds();
+    disk.fsck();
+    disk.run(laid_out).succeeds();
     disk.fsck();
 }
 

@@ -66,7 +66,7 @@ impl Folder {
     /// Whether a store writes entries of this name in the folder.
     fn can_hold(self, name: &str) -> bool {
         match self {
-            Self::Blobs | Self::Partial | Self::Framings => Digest::from_hex(name).is_ok(),
+            Self::Blobs | Self::Partial | Self::Framings | Self::Origins => Digest::from_hex(name).is_ok(),
             Self::Refs => refs::full_name(name).is_some(),
             Self::Flat => FlatKey::parse(name).is_some(),
             Self::Sandboxes => name.parse::<SandboxId>().is_ok(),

@@ -8,16 +8,17 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use format::PAGE_SIZE;
 use format::frame::{FrameError, Index, Reader};
 use format::map::{Extent, MapBlob};
 
 use super::{LayoutError, bytes, read_index};
-use crate::Store;
 
-/// Pieces in memory at a time: 4 MiB of them. Tests have small maps, and are to see more than one batch.
-const BATCH_PIECES: usize = if cfg!(test) { 50 } else { 1 << 18 };
+/// Pages that are written at a time, 64 MiB of them: each piece has one at least. Tests have small maps, and are to see
+/// more than one batch.
+const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 14 };
 
 /// Part of an extent that lies in one frame. A map, a blob and a frame have fewer than 2^32 pages each.
 #[derive(Debug, Clone, Copy)]
@@ -30,25 +31,35 @@ struct Piece {
     start: u32,
 }
 
-/// Writes all pages that `extents`, sorted by page, want from `blob`.
+/// Writes all pages that `extents`, sorted by page, want from `blob`, which is open as `file`. Of extents that are sorted by where they lie in the
+/// address space, too, as those of a layer, `on_written` is told the page up to which they are written.
 pub(super) fn write_blob<'a>(
-    store: &Store,
+    file: &File,
     blob: &MapBlob,
     extents: impl Iterator<Item = &'a Extent>,
     out: &File,
+    on_written: &mut dyn FnMut(u64),
 ) -> Result<(), LayoutError> {
-    let file = store.open_blob(&blob.digest)?;
-    let index = read_index(&file, blob)?;
+    let index = read_index(file, blob)?;
     let at_blob = |source| LayoutError::Frame { blob: blob.digest, source };
     let mut pieces = extents.flat_map(|extent| cut(&index, extent));
     loop {
-        let mut batch = pieces.by_ref().take(BATCH_PIECES).collect::<Result<Vec<_>, _>>().map_err(at_blob)?;
-        if batch.is_empty() {
-            return Ok(());
+        let (mut batch, mut pages) = (Vec::new(), 0);
+        while pages < BATCH_PAGES
+            && let Some(piece) = pieces.next().transpose().map_err(at_blob)?
+        {
+            pages += piece.pages;
+            batch.push(piece);
         }
+        let Some(last) = batch.last().copied() else { break };
         batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
-        write_batch(blob, &file, &index, &batch, out)?;
+        write_batch(blob, file, &index, &batch, out)?;
+        on_written(u64::from(last.start) + u64::from(last.pages));
     }
+    // What is laid out is not read again: its memory is of more use to what is being written. That it is not taken back is no
+    // harm.
+    rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
+    Ok(())
 }
 
 /// Writes pieces, sorted by frame, on many cores.
@@ -61,6 +72,8 @@ fn write_batch(
 ) -> Result<(), LayoutError> {
     let groups = group(pieces);
     let next = AtomicUsize::new(0);
+    // The kernel lets one write to a file at a time, and who waits for that burns a core: the others decode meanwhile.
+    let writing = Mutex::new(());
     let work = || -> Result<(), LayoutError> {
         let (mut reader, mut compressed, mut plain) = (Reader::new()?, Vec::new(), Vec::new());
         while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -72,6 +85,7 @@ fn write_batch(
             reader
                 .decode(index, frame, &compressed, &mut plain)
                 .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
+            let _held = writing.lock().unwrap_or_else(PoisonError::into_inner);
             for piece in pieces {
                 let from = bytes(piece.page.into());
                 let to = from + bytes(piece.pages.into());

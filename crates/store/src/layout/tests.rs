@@ -8,8 +8,8 @@ use format::map::MapBuilder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::Framing;
 use crate::testing::{Home, home, put_snapshot};
+use crate::{FlatKey, Framing};
 
 /// A sparse file of `pages` pages in which the listed ones are filled with bytes of their own.
 fn sparse(pages: u64, filled: &[u64]) -> File {
@@ -161,4 +161,66 @@ fn flat_files_are_laid_out_once_and_shared() {
     assert_eq!(home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap(), flats);
     assert_eq!(before, flats.disks.iter().map(|key| inode(*key)).collect::<Vec<_>>());
     assert_eq!(home.store.flat_files().unwrap().len(), 4);
+}
+
+#[test]
+fn blobs_are_laid_out_as_they_come_in_any_order() {
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    let digest = put_snapshot(&home.store, &lease, &["a", "b"], "x");
+    let snapshot = home.store.load_snapshot(&digest).unwrap();
+    let mut blobs: Vec<_> = snapshot.manifest.blobs().map(|blob| blob.digest).collect();
+    blobs.reverse();
+    let mut layout = home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
+    assert!(layout.bytes() > 0);
+    for blob in &blobs {
+        layout.add(blob, &home.store.open_blob(blob).unwrap()).unwrap();
+    }
+    // Everything has been read: what is left needs no blob.
+    for blob in &blobs {
+        fs::remove_file(home.store.root().join("blobs/sha256").join(blob.hex())).unwrap();
+    }
+    let flats = layout.finish(&mut || ()).unwrap();
+    assert_eq!(home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap().bytes(), 0);
+    for key in flats.disks.iter().filter(|key| matches!(key, FlatKey::Layer(_))) {
+        let file = home.store.open_flat(*key).unwrap().unwrap();
+        assert_eq!(hash_file(&file).unwrap(), *key.digest());
+    }
+}
+
+#[test]
+fn a_layout_that_is_given_up_leaves_what_is_whole() {
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    let digest = put_snapshot(&home.store, &lease, &["a", "b"], "x");
+    let snapshot = home.store.load_snapshot(&digest).unwrap();
+    let mut layout = home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
+    for map in [&snapshot.maps.disks[0], &snapshot.maps.memory] {
+        let blob = map.blobs()[0].digest;
+        layout.add(&blob, &home.store.open_blob(&blob).unwrap()).unwrap();
+    }
+    drop(layout);
+    let content = snapshot.config.disks[0].content.unwrap();
+    let flats: Vec<_> = home.store.flat_files().unwrap().iter().map(|file| file.key).collect();
+    assert_eq!(flats, [FlatKey::Layer(content)]);
+    assert_eq!(crate::file::names(&home.store.folder(crate::Folder::Tmp)).unwrap(), [""; 0]);
+    home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
+}
+
+#[test]
+fn what_another_command_lays_out_is_waited_for() {
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    let digest = put_snapshot(&home.store, &lease, &["a"], "x");
+    let snapshot = home.store.load_snapshot(&digest).unwrap();
+    let key = FlatKey::Map(snapshot.config.memory.map);
+    let held = std::cell::RefCell::new(Some(home.store.lock(crate::LockKey::Flat(key), &mut || ()).unwrap()));
+    let mut layout = home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
+    for blob in snapshot.manifest.blobs() {
+        layout.add(&blob.digest, &home.store.open_blob(&blob.digest).unwrap()).unwrap();
+    }
+    assert!(home.store.open_flat(key).unwrap().is_none());
+    // It gives up: then the one who waited does it.
+    let flats = layout.finish(&mut || drop(held.borrow_mut().take())).unwrap();
+    assert!(held.borrow().is_none() && home.store.open_flat(flats.memory).unwrap().is_some());
 }

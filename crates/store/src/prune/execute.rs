@@ -66,6 +66,7 @@ impl Store {
         let mut report = PruneReport::default();
         let reached = self.settle_trash(lock, plan.keep_caches, &mut report.stuck, step)?;
         self.forget_framings(&|map| reached.blobs.contains(map))?;
+        self.forget_origins(&|snapshot| reached.blobs.contains(snapshot))?;
         for candidate in &plan.candidates {
             if self.place_of(&candidate.item).exists() {
                 report.kept += 1;

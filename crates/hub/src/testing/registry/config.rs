@@ -1,13 +1,12 @@
-//! What docker-registry is told: its configuration file, users and certificates.
+//! What docker-registry is told: its configuration file and users.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-
 use super::{Auth, RegistryOptions};
+use crate::testing::certificates::write_certificates;
 use crate::testing::token::{ISSUER, SERVICE, TokenServer};
+use crate::testing::write;
 
 /// The user and the password that this module's parent names, as htpasswd writes them, at bcrypt's lowest cost.
 const HTPASSWD: &str = "spore:$2b$04$GG4d3Ik0SOaRoDSJhHkGlezd/LLmrvlj7HDVFHDzL/AF29M1aVAOu\n";
@@ -23,10 +22,15 @@ pub(super) fn write_config(folder: &Path, options: &RegistryOptions, tokens: Opt
     );
     if options.tls {
         write_certificates(folder);
-        let _ = writeln!(config, "  tls: {{certificate: {}, key: {}}}", path("cert.pem"), path("key.pem"));
+        let clients = match options.auth {
+            Auth::Certificate => format!(", clientcas: [{}]", path("ca.pem")),
+            _ => String::new(),
+        };
+        let (cert, key) = (path("cert.pem"), path("key.pem"));
+        let _ = writeln!(config, "  tls: {{certificate: {cert}, key: {key}{clients}}}");
     }
     match options.auth {
-        Auth::Open => {}
+        Auth::Open | Auth::Certificate => {}
         Auth::Basic => {
             write(&folder.join("htpasswd"), HTPASSWD);
             let _ = writeln!(config, "auth:\n  htpasswd: {{realm: spore-test, path: {}}}", path("htpasswd"));
@@ -43,25 +47,4 @@ pub(super) fn write_config(folder: &Path, options: &RegistryOptions, tokens: Opt
         }
     }
     write(&folder.join("config.yml"), &config);
-}
-
-/// Makes an authority and a certificate of it for this host.
-fn write_certificates(folder: &Path) {
-    let key = || KeyPair::generate().expect("a P-256 key can be made");
-    let mut authority = CertificateParams::new(Vec::new()).expect("no names are valid names");
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = key();
-    let ca = authority.self_signed(&authority_key).expect("a certificate can be signed");
-    let names = ["localhost", "127.0.0.1"].map(str::to_owned);
-    let params = CertificateParams::new(names).expect("both are valid names");
-    let own_key = key();
-    let issuer = Issuer::new(authority, authority_key);
-    let own = params.signed_by(&own_key, &issuer).expect("a certificate can be signed");
-    write(&folder.join("ca.pem"), &ca.pem());
-    write(&folder.join("cert.pem"), &own.pem());
-    write(&folder.join("key.pem"), &own_key.serialize_pem());
-}
-
-fn write(path: &Path, text: &str) {
-    fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }

@@ -1,0 +1,103 @@
+//! A bucket behind a network that fails.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hub::testing::SampleSpec;
+use hub::testing::garage::Bucket;
+use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
+use hub::{PullError, PushError, Registry, Selector};
+
+use crate::buckets::bucket;
+use crate::damage::LARGE;
+use crate::world::{World, assert_pulled, pull, tag};
+
+fn behind(bucket: &Bucket, proxy: &FaultProxy) -> Arc<dyn Registry> {
+    hub::open(&bucket.location_at("", proxy.addr()), &bucket.access()).unwrap()
+}
+
+fn direct(bucket: &Bucket) -> Arc<dyn Registry> {
+    hub::open(&bucket.location(""), &bucket.access()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_store_is_asked_again() {
+    let Some(bucket) = bucket("bucket_faults", "a_busy_store_is_asked_again") else { return };
+    let slow_down = Fault::Answer {
+        status: 503,
+        headers: vec![("Retry-After".to_owned(), "1".to_owned())],
+        body: "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+            .to_owned(),
+    };
+    let proxy = FaultProxy::start(
+        bucket.addr(),
+        [Rule::times(3, slow_down), Rule::times(3, Fault::answer(429, &[])).on("PUT", "")],
+    );
+    let world = World::new(&SampleSpec::default());
+    let start = Instant::now();
+    world.push_to(behind(&bucket, &proxy)).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(1), "the store's Retry-After was not heeded");
+    pull(&world.target, behind(&bucket, &proxy), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_breaks_off_goes_on() {
+    let Some(bucket) = bucket("bucket_faults", "what_breaks_off_goes_on") else { return };
+    let proxy = FaultProxy::start(bucket.addr(), []);
+    let world = World::new(&LARGE);
+    for after in [300, 40_000, 1_000_000] {
+        proxy.cut(Direction::ToServer, after);
+    }
+    proxy.add(Rule::once(Fault::CutRequest { after: 1000 }).on("PUT", ""));
+    proxy.add(Rule::once(Fault::LoseAnswer).on("PUT", "").after(3));
+    world.push_to(behind(&bucket, &proxy)).await.unwrap();
+    let sent = proxy.bytes(Direction::ToClient);
+    let blobs = format!("/{}/blobs/", bucket.name());
+    proxy.set_script([
+        Rule::times(3, Fault::TruncateAnswer { after: 100_000 }).on("GET", &blobs),
+        Rule::times(2, Fault::TruncateAnswer { after: 0 }).on("GET", &blobs).after(2),
+    ]);
+    pull(&world.target, behind(&bucket, &proxy), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+    let received = proxy.bytes(Direction::ToClient) - sent;
+    let size = world.sample.manifest.total_size();
+    assert!(
+        received < size + size / 10,
+        "{received} bytes came for {size}: what had come was asked for again"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_corrupted_is_found() {
+    let Some(bucket) = bucket("bucket_faults", "what_is_corrupted_is_found") else { return };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(direct(&bucket)).await.unwrap();
+    let frames = format!("/{}/blobs/sha256/{}", bucket.name(), world.digest_of("frames of memory").hex());
+    let proxy =
+        FaultProxy::start(bucket.addr(), [Rule::always(Fault::CorruptAnswer { at: 5 }).on("GET", &frames)]);
+    let error = pull(&world.target, behind(&bucket, &proxy), &Selector::Tag(tag())).await.unwrap_err();
+    assert!(matches!(error, PullError::Corrupt { .. }), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_error_shows_a_url_or_a_key() {
+    let Some(bucket) = bucket("bucket_faults", "no_error_shows_a_url_or_a_key") else { return };
+    let world = World::new(&SampleSpec::default());
+    for (status, body, said) in [
+        (400, "<Error><Code>InvalidRequest</Code><Message>no</Message></Error>", "write oci-layout"),
+        (403, "", "permission denied to write oci-layout"),
+        (301, "<Error><Code>PermanentRedirect</Code></Error>", "set region="),
+        (200, "<Error><Code>Strange</Code></Error>", "200 Strange"),
+    ] {
+        let answer = Fault::Answer { status, headers: Vec::new(), body: body.to_owned() };
+        let proxy = FaultProxy::start(bucket.addr(), [Rule::always(answer).on("PUT", "")]);
+        let hub = behind(&bucket, &proxy);
+        let pushed = tokio::time::timeout(Duration::from_secs(100), world.push_to(hub)).await.unwrap();
+        let PushError::Hub(error) = pushed.unwrap_err() else { panic!("{status}: not the hub's error") };
+        let text = error.to_string();
+        assert!(text.contains(said), "{text}");
+        assert!(!text.contains("/oci-layout?") && !text.contains("X-Amz"), "{text}");
+        assert!(!text.contains(&bucket.key().secret) && !text.contains(&bucket.key().id), "{text}");
+    }
+}

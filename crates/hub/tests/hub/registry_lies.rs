@@ -1,0 +1,116 @@
+//! A registry that lies about lengths, types, digests and ranges, or falls silent: nothing of it is believed, and no tag is set.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hub::testing::SampleSpec;
+use hub::testing::proxy::{Fault, Rule};
+use hub::testing::put_sample;
+use hub::{HubError, PullError, Selector};
+
+use crate::registry_faults::{Behind, LARGE};
+use crate::world::{World, assert_nothing_pulled, assert_pulled, full_name, name, pull, tag};
+
+const BLOBS: &str = "/v2/team/sample/blobs/";
+const MANIFESTS: &str = "/v2/team/sample/manifests/";
+
+fn says(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    Fault::Answer { status, headers: headers.iter().map(owned).collect(), body: body.to_owned() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lies_are_named_and_nothing_is_stored() {
+    let Some(behind) = Behind::start("lies_are_named_and_nothing_is_stored", []) else { return };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(behind.good_hub()).await.unwrap();
+    let other = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json"}"#;
+    let digest = world.sample.digest;
+    let by_digest = Selector::Digest(digest);
+    let by_tag = Selector::Tag(tag());
+    type Expected = fn(&PullError) -> bool;
+    let lies: [(&str, Rule, &Selector, Expected); 6] = [
+        (
+            "a size that the manifest does not say",
+            Rule::always(says(200, &[], "short")).on("HEAD", BLOBS),
+            &by_tag,
+            |error| matches!(error, PullError::WrongSize { .. }),
+        ),
+        (
+            "another range than was asked for",
+            Rule::always(says(206, &[("Content-Range", "bytes 7-11/12")], "range")).on("GET", BLOBS),
+            &by_tag,
+            |error| matches!(error, PullError::Hub(HubError::Malformed { .. })),
+        ),
+        (
+            "less than it said, with an end that looks good",
+            Rule::always(says(200, &[], "few")).on("GET", BLOBS),
+            &by_tag,
+            |error| matches!(error, PullError::WrongSize { .. } | PullError::Corrupt { .. }),
+        ),
+        (
+            "a page instead of a manifest",
+            Rule::always(says(200, &[("Content-Type", "text/html")], "<html>log in</html>"))
+                .on("GET", MANIFESTS),
+            &by_tag,
+            |error| matches!(error, PullError::Manifest { .. }),
+        ),
+        (
+            "another manifest under a digest, with the digest as its header",
+            Rule::always(says(200, &[("Docker-Content-Digest", &digest.to_string())], other))
+                .on("GET", MANIFESTS),
+            &by_digest,
+            |error| matches!(error, PullError::Hub(HubError::Corrupt { .. })),
+        ),
+        (
+            "more than a manifest may have",
+            Rule::always(says(200, &[], &"x".repeat((4 << 20) + 1))).on("GET", MANIFESTS),
+            &by_tag,
+            |error| matches!(error, PullError::Hub(HubError::Malformed { .. })),
+        ),
+    ];
+    for (lie, rule, which, is_expected) in lies {
+        behind.proxy.set_script([rule]);
+        let error = pull(&world.target, behind.hub(), which).await.unwrap_err();
+        assert!(is_expected(&error), "{lie}: {error}");
+        assert_nothing_pulled(&world);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tag_that_moves_during_a_pull_changes_nothing_of_it() {
+    let test = "a_tag_that_moves_during_a_pull_changes_nothing_of_it";
+    let Some(behind) = Behind::start(test, []) else { return };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(behind.good_hub()).await.unwrap();
+    let which = Selector::Tag(tag());
+    let plan = hub::plan_pull(&world.target, behind.hub(), &name(), &which).await.unwrap();
+    let newer = put_sample(&world.source, &SampleSpec { seed: "newer", ..SampleSpec::default() }).unwrap();
+    let push = hub::plan_push(&world.source, &newer.digest, behind.good_hub(), &name()).await.unwrap();
+    push.execute(Some(&tag()), Arc::new(())).await.unwrap();
+    let as_named = hub::TagAs { name: full_name(), may_move: true };
+    let pulled = plan.execute(Some(&as_named), Arc::new(())).await.unwrap();
+    assert_eq!(pulled.snapshot, world.sample.digest);
+    assert_pulled(&world);
+}
+
+/// The connection stays open, and nothing more comes: it is given up on after half a minute, and the rest is asked for anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silence_ends_and_what_is_left_is_asked_for_anew() {
+    let test = "silence_ends_and_what_is_left_is_asked_for_anew";
+    let (Some(pulled), Some(pushed)) = (Behind::start(test, []), Behind::start(test, [])) else { return };
+    let world = World::new(&LARGE);
+    world.push_to(pulled.good_hub()).await.unwrap();
+    pulled.proxy.set_script([Rule::once(Fault::StallAnswer { after: 300_000 }).on("GET", BLOBS).after(6)]);
+    pushed.proxy.set_script([Rule::once(Fault::StallAnswer { after: 0 }).on("PUT", MANIFESTS)]);
+    let begun = Instant::now();
+    let which = Selector::Tag(tag());
+    let (pull, push) = tokio::join!(pull(&world.target, pulled.hub(), &which), world.push_to(pushed.hub()),);
+    pull.unwrap();
+    push.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
+    assert_pulled(&world);
+    let target = world.with_new_target();
+    crate::world::pull(&target.target, pushed.good_hub(), &which).await.unwrap();
+    assert_pulled(&target);
+}

@@ -1,0 +1,154 @@
+//! Pushes by somebody without credentials: what a ticket lets its holder do, and nothing else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::bucket::{SignedPut, Ticket, TicketError, TicketPush, presign};
+use hub::testing::garage::{self, Bucket};
+use hub::testing::{SampleSpec, put_sample};
+use hub::{HubLocation, RawManifest, Selector};
+
+use crate::buckets::{self, bucket};
+use crate::world::{World, assert_pulled, name, pull, tag};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn ticket(world: &World, bucket: &Bucket, lifetime: Duration) -> Ticket {
+    let HubLocation::Bucket(location) = bucket.location("team/hub") else { panic!("no bucket") };
+    let bytes = world.source.read_manifest(&world.sample.digest).unwrap().1;
+    let manifest = RawManifest::new(bytes).unwrap();
+    let ticket =
+        presign(&location, &bucket.access(), &name(), Some(&tag()), &manifest, lifetime).await.unwrap();
+    // As it goes over the wire.
+    Ticket::parse(&serde_json::to_vec(&ticket).unwrap()).unwrap()
+}
+
+async fn push(world: &World, ticket: Ticket) -> Result<(), TicketError> {
+    let push = TicketPush::new(&world.source, &world.sample.digest, ticket, &garage::access(None)).await?;
+    push.execute(Arc::new(())).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_is_enough_to_push() {
+    let Some(bucket) = bucket("tickets", "a_ticket_is_enough_to_push") else { return };
+    let world = World::new(&SampleSpec::default());
+    let ticket_of_all = ticket(&world, &bucket, HOUR).await;
+    assert_eq!(ticket_of_all.blobs.len(), world.sample.manifest.blobs().count());
+    push(&world, ticket_of_all).await.unwrap();
+    pull(&world.target, buckets::open(&bucket), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+    // What is there is left out.
+    let again = ticket(&world, &bucket, HOUR).await;
+    assert_eq!((again.blobs.len(), again.manifests.len(), again.tagged.is_some()), (0, 2, true));
+    push(&world, again).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_is_for_one_snapshot_and_ends() {
+    let Some(bucket) = bucket("tickets", "a_ticket_is_for_one_snapshot_and_ends") else { return };
+    let world = World::new(&SampleSpec::default());
+    let good = ticket(&world, &bucket, HOUR).await;
+    let other = put_sample(&world.source, &SampleSpec { seed: "other", ..SampleSpec::default() }).unwrap();
+    let error =
+        TicketPush::new(&world.source, &other.digest, good.clone(), &garage::access(None)).await.err();
+    assert!(matches!(error, Some(TicketError::Other { .. })));
+    let mut foreign = good.clone();
+    foreign.blobs[0].digest = format::Digest::of(b"x");
+    assert!(matches!(push(&world, foreign).await, Err(TicketError::Malformed { .. })));
+    let mut ended = good;
+    ended.expires = jiff::Timestamp::now();
+    assert!(matches!(push(&world, ended).await, Err(TicketError::Expired { .. })));
+}
+
+/// What a request of somebody who does as he likes is answered with.
+async fn send(put: &SignedPut, change: impl FnOnce(&mut SignedPut), body: Vec<u8>) -> u16 {
+    let mut put = put.clone();
+    change(&mut put);
+    let request = reqwest::Client::new().put(&put.url).body(body);
+    let request = put.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+    // A store may close the connection on what it refuses.
+    request.send().await.map_or(0, |answer| answer.status().as_u16())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_refuses_all_that_was_not_signed() {
+    let Some(bucket) = bucket("tickets", "the_store_refuses_all_that_was_not_signed") else { return };
+    let world = World::new(&SampleSpec::default());
+    let short = ticket(&world, &bucket, Duration::from_secs(1)).await;
+    let signed = std::time::Instant::now();
+    let good = ticket(&world, &bucket, HOUR).await;
+    let hub = buckets::open(&bucket);
+    let (put, other) = (&good.blobs[0], &good.blobs[1]);
+    let bytes = world.source.read_blob(&put.digest, 64 << 20).unwrap();
+    let mut wrong = bytes.clone();
+    wrong[0] ^= 1;
+    let longer = [bytes.as_slice(), b"x"].concat();
+    let shorter = bytes[1..].to_vec();
+    let length = |put: &mut SignedPut, bytes: &[u8]| {
+        put.headers.insert("content-length".into(), bytes.len().to_string());
+    };
+    let refused = |status: u16| matches!(status, 0 | 400..500);
+    let cases = [
+        ("other bytes", send(put, |_| (), wrong.clone()).await),
+        ("more bytes", send(put, |put| length(put, &longer), longer.clone()).await),
+        ("fewer bytes", send(put, |put| length(put, &shorter), shorter.clone()).await),
+        (
+            "another checksum",
+            send(
+                put,
+                |put| drop(put.headers.insert("x-amz-checksum-sha256".into(), "A".repeat(43) + "=")),
+                wrong.clone(),
+            )
+            .await,
+        ),
+        (
+            "no checksum",
+            send(put, |put| drop(put.headers.remove("x-amz-checksum-sha256")), wrong.clone()).await,
+        ),
+        (
+            "another type",
+            send(
+                put,
+                |put| drop(put.headers.insert("content-type".into(), "text/html".into())),
+                bytes.clone(),
+            )
+            .await,
+        ),
+        (
+            "another object",
+            send(put, |put| put.url = put.url.replace(&put.digest.hex(), &other.digest.hex()), bytes.clone())
+                .await,
+        ),
+        (
+            "another lifetime",
+            send(put, |put| put.url = put.url.replace("Expires=3600", "Expires=7200"), bytes.clone()).await,
+        ),
+    ];
+    for (what, status) in cases {
+        assert!(refused(status), "{what}: {status}");
+        for digest in [&put.digest, &other.digest] {
+            assert_eq!(hub.blob_size(&name(), digest).await.unwrap(), None, "{what}");
+        }
+    }
+    let signed_long_ago = || signed.elapsed() > Duration::from_secs(3);
+    while !signed_long_ago() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(refused(send(&short.blobs[0], |_| (), bytes.clone()).await), "an ended signature was taken");
+    assert_eq!(send(put, |_| (), bytes).await, 200);
+    assert_eq!(hub.blob_size(&name(), &put.digest).await.unwrap(), Some(put.size));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_error_shows_where_to() {
+    let Some(bucket) = bucket("tickets", "no_error_shows_where_to") else { return };
+    let world = World::new(&SampleSpec::default());
+    let mut changed = ticket(&world, &bucket, HOUR).await;
+    for put in &mut changed.blobs {
+        put.url = put.url.replace("Expires=3600", "Expires=7200");
+    }
+    let error = push(&world, changed.clone()).await.unwrap_err();
+    let text = format!("{error} {error:?} {changed:?}");
+    assert!(matches!(error, TicketError::Refused { status: 403, .. }), "{text}");
+    assert!(!text.contains("X-Amz-Signature"), "{text}");
+}
