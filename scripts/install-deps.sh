@@ -3,7 +3,8 @@
 #
 #   scripts/install-deps.sh           QEMU, EROFS, mmdebstrap, a C compiler, Rust
 #   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and a client of it, a web
-#                                     server, an S3 store, what the runners run on, and QEMU 7.2 beside a newer one, for restores across releases
+#                                     server, an S3 store, Node.js and a Jupyter kernel, and QEMU 7.2 beside a newer one,
+#                                     for restores across releases
 #
 # Where all is present, apt is not called and no privileges are needed. What is asked for is what is used (a
 # command, a header), not a package's name: QEMU or Rust from elsewhere do as well.

@@ -2,7 +2,7 @@
  * Runner for Node.js 18 and later: evaluates code for the agent in one global scope.
  *
  * Usage: node --no-force-async-hooks-checks node.js [WARMUP_FILE], with SPORE_RUNNER_FD naming a connected socket and
- * reseed.node beside this file. The protocol is in docs/agent-protocol.md, "Runners".
+ * node-*.js and reseed.node beside this file. The protocol is in docs/agent-protocol.md, "Runners".
  *
  *   main thread                               attendant, a worker thread
  *   evaluates, writes to the socket  ◀─────── reads the socket: evaluations, seeds, interruptions
@@ -18,104 +18,22 @@ const { Console } = require("console");
 const crypto = require("crypto");
 const fs = require("fs");
 const inspector = require("inspector");
-const { builtinModules, createRequire, syncBuiltinESMExports } = require("module");
-const net = require("net");
+const { builtinModules, createRequire } = require("module");
 const path = require("path");
 const { Writable } = require("stream");
 const { StringDecoder } = require("string_decoder");
 const { pathToFileURL } = require("url");
 const { inspect } = require("util");
-const vm = require("vm");
-const { Worker, isMainThread, parentPort, workerData } = require("worker_threads");
+const { Worker, isMainThread, workerData } = require("worker_threads");
+
+const { attend, LOOK, phases } = require("./node-attendant.js");
+const { reseed, takeOver } = require("./node-random.js");
+const { NAME, asEvaluated, place, withoutOwnFrames } = require("./node-source.js");
+
+const { IDLE, RUNNING, SENDING, STRUCK, ENDING } = phases;
 
 /// The agent takes messages of 256 KiB; a byte takes at most six of JSON.
 const CHUNK = 32 * 1024;
-/// How long code may take to come to a rest by itself once it is interrupted, in milliseconds.
-const GRACE = 50;
-/// How often what waits for the other thread looks again, in milliseconds.
-const LOOK = 20;
-
-/// What the main thread is doing, the one number that both threads share. The attendant strikes only what is RUNNING: the
-/// main thread leaves that before it does anything that must not be cut in two.
-///
-///   IDLE ──▶ RUNNING ◀──▶ SENDING
-///    ▲ ▲───────┘ │ a blow is on its way
-///    │           ▼
-///    └─ STRUCK ◀─ ENDING      STRUCK: it has hit. The main thread is told until it says so, and struck again.
-const IDLE = 0;
-const RUNNING = 1;
-const SENDING = 2;
-const ENDING = 3;
-const STRUCK = 4;
-
-// --- the attendant -----------------------------------------------------------------------------------------------------
-
-/** Reads the socket, and strikes what does not heed an interruption. */
-function attend({ fd, phase }) {
-  const session = new inspector.Session();
-  session.connectToMainThread();
-  let current = null;
-  let timer = null;
-
-  /** Until the main thread has heard that it was struck. What is in its way is struck, too. */
-  function tell(times) {
-    if (Atomics.load(phase, 0) !== STRUCK) return;
-    parentPort.postMessage({ type: "struck" });
-    timer = times > 0 ? setTimeout(tell, LOOK, times - 1) : setTimeout(strike, LOOK, STRUCK);
-  }
-
-  function strike(from) {
-    const found = Atomics.compareExchange(phase, 0, from, ENDING);
-    if (found === from) {
-      session.post("Runtime.terminateExecution", () => {
-        Atomics.store(phase, 0, STRUCK);
-        tell(GRACE);
-      });
-    } else if (found === SENDING) {
-      timer = setTimeout(strike, 1, from);
-    }
-  }
-
-  const handlers = {
-    eval(message) {
-      clearTimeout(timer);
-      current = message.id;
-      // From here on: code that others have left behind may keep this one from its turn.
-      Atomics.store(phase, 0, RUNNING);
-      parentPort.postMessage(message);
-    },
-    interrupt(message) {
-      // One that comes late concerns nobody.
-      if (message.id !== current) return;
-      parentPort.postMessage(message);
-      clearTimeout(timer);
-      timer = setTimeout(strike, GRACE, RUNNING);
-    },
-    reseed(message) {
-      parentPort.postMessage(message);
-    },
-  };
-
-  let input = Buffer.alloc(0);
-  const socket = new net.Socket({ fd, readable: true, writable: false });
-  socket.on("data", (bytes) => {
-    input = Buffer.concat([input, bytes]);
-    while (input.length >= 4 && input.length >= 4 + input.readUInt32LE(0)) {
-      const end = 4 + input.readUInt32LE(0);
-      const message = JSON.parse(input.toString("utf8", 4, end));
-      input = input.subarray(end);
-      handlers[message.type]?.(message);
-    }
-  });
-  const gone = () => {
-    session.disconnect();
-    parentPort.postMessage({ type: "gone" });
-  };
-  socket.on("end", gone);
-  socket.on("error", gone);
-}
-
-// --- the main thread ---------------------------------------------------------------------------------------------------
 
 function main(warmup) {
   const fd = Number(process.env.SPORE_RUNNER_FD);
@@ -126,6 +44,7 @@ function main(warmup) {
   const interpreter = new Interpreter(channel, outputs);
   replaceStreams(outputs);
   provide();
+  takeOver();
   // A signal is not how a runner like this is interrupted, and no signal may end it.
   process.on("SIGINT", () => {});
 
@@ -133,7 +52,7 @@ function main(warmup) {
   const handlers = {
     eval: (message) => interpreter.evaluate(message.id, message.code),
     interrupt: (message) => interpreter.interrupt(message.id),
-    struck: () => interpreter.struck(),
+    struck: (message) => interpreter.struck(message.id),
     reseed(message) {
       reseed(Buffer.from(message.seed, "hex"));
       channel.send({ type: "reseeded" });
@@ -149,7 +68,7 @@ function main(warmup) {
   interpreter.warm(warmup, () => {
     // What each fork does first is done once before, so that its code and data are in the memory that is frozen.
     reseed(crypto.randomBytes(32));
-    interpreter.run("[0.0]", "<eval>", ({ value }) => {
+    interpreter.run("[0.0]", NAME, ({ value }) => {
       inspect(value);
       channel.send({ type: "ready" });
     });
@@ -284,14 +203,18 @@ class Interpreter {
   }
 
   evaluate(id, code) {
-    this.current = id;
-    for (const output of this.outputs) output.begin(id);
+    this.begin(id);
     // Struck before it began: that this has happened is about to be heard.
     if (Atomics.load(this.channel.phase, 0) !== RUNNING) return;
-    this.run(code, "<eval>", (outcome) => {
+    this.run(code, NAME, (outcome) => {
       // One that was given up may still come to an end.
       if (this.current === id) this.complete(outcome);
     });
+  }
+
+  begin(id) {
+    this.current = id;
+    for (const output of this.outputs) output.begin(id);
   }
 
   complete(outcome) {
@@ -310,10 +233,11 @@ class Interpreter {
     if (this.current === id && this.channel.leaveRunning(IDLE)) this.giveUp();
   }
 
-  /** What ran was ended. */
-  struck() {
+  /** What ran was ended, and be it what should have begun. */
+  struck(id) {
     if (Atomics.compareExchange(this.channel.phase, 0, STRUCK, IDLE) !== STRUCK) return;
-    if (this.current !== null) this.giveUp();
+    if (this.current !== id) this.begin(id);
+    this.giveUp();
     setImmediate(() => {
       throw SETTLE;
     });
@@ -343,7 +267,7 @@ class Interpreter {
 
   /** Evaluates, and hands over what came of it: a value, or what was thrown. */
   run(code, name, done) {
-    const expression = `${withImports(asExpression(code))}\n//# sourceURL=${name}`;
+    const expression = `${asEvaluated(code)}\n//# sourceURL=${name}`;
     this.session.post("Runtime.evaluate", { expression, replMode: true, awaitPromise: true }, (error, answer) => {
       if (!error) {
         const { result, exceptionDetails } = answer;
@@ -383,49 +307,6 @@ class Interpreter {
   }
 }
 
-/** Where code cannot be understood; nothing for an error that code has met when it ran. */
-function place(error, { lineNumber, columnNumber }, code, name) {
-  if (lineNumber === undefined || String(error.stack).includes(`${name}:`)) return "";
-  const lines = code.split("\n");
-  const line = lines[lineNumber] ?? lines[lines.length - 1];
-  return `${name}:${Math.min(lineNumber + 1, lines.length)}\n${line}\n${" ".repeat(Math.min(columnNumber, line.length))}^\n`;
-}
-
-/** Stack traces end where the code does. What an error has besides follows its last frame, in braces. */
-function withoutOwnFrames(text) {
-  const frames = /(?:\n +at .*)+/g;
-  return text.replace(frames, (trace) => {
-    const lines = trace.split("\n");
-    const own = lines.findIndex((line) => line.includes("node:inspector") || line.includes(__filename));
-    return own < 0 ? trace : lines.slice(0, own).join("\n") + (trace.endsWith(" {") ? " {" : "");
-  });
-}
-
-/** An object literal is meant as one, and not as a block with a label. */
-function asExpression(code) {
-  return /^\s*\{/.test(code) && parses(`(${code}\n)`) ? `(${code}\n)` : code;
-}
-
-/** The inspector's code cannot `import()`: it calls `$import` instead. The parser says where the word is a call: in a
- * string or a comment nothing that is put before it matters, and a method of that name cannot be put in parentheses. */
-function withImports(code) {
-  const words = /(?<![\w$#])(?<!\.\s*)import(?=\s*\()/g;
-  if (code.search(words) < 0 || !parses(code)) return code;
-  return code.replace(words, (word, at) => {
-    const [before, after] = [code.slice(0, at), code.slice(at + word.length)];
-    const isCall = !parses(`${before}@${word}${after}`) && parses(`${before}($import)${after}`);
-    return isCall ? "$import" : word;
-  });
-}
-
-function parses(code) {
-  try {
-    return Boolean(new vm.Script(`async () => {${code}\n}`));
-  } catch {
-    return false;
-  }
-}
-
 /** Gives evaluated code what a file of a program has: `require` and `import`, from the working directory. */
 function provide() {
   const require = createRequire(path.join(process.cwd(), "eval.js"));
@@ -438,8 +319,6 @@ function provide() {
   for (const [name, value] of Object.entries({ require, $import })) {
     Object.defineProperty(globalThis, name, { value, writable: true, configurable: true });
   }
-  watchStocks();
-  Object.defineProperty(Math, "random", { value: random, writable: true, configurable: true });
 }
 
 function replaceStreams([stdout, stderr]) {
@@ -448,63 +327,6 @@ function replaceStreams([stdout, stderr]) {
   }
   globalThis.console = new Console({ stdout, stderr });
 }
-
-// --- random numbers ----------------------------------------------------------------------------------------------------
-
-/// The state of `Math.random`: xoshiro128** by Blackman and Vigna (prng.di.unimi.it). V8's own generator can be given
-/// no seed once it runs.
-const state = new Uint32Array(4);
-
-function next() {
-  const rotated = (value, by) => (value << by) | (value >>> (32 - by));
-  const result = Math.imul(rotated(Math.imul(state[1], 5), 7), 9) >>> 0;
-  const shifted = state[1] << 9;
-  state[2] ^= state[0];
-  state[3] ^= state[1];
-  state[1] ^= state[2];
-  state[0] ^= state[3];
-  state[2] ^= shifted;
-  state[3] = rotated(state[3], 11);
-  return result;
-}
-
-/// Functions that keep random numbers ready, and how many calls use up all that can be there and fetch new ones.
-const STOCKS = [
-  { owners: [crypto, Object.getPrototypeOf(crypto.webcrypto)], name: "randomUUID", calls: 128, used: false },
-  { owners: [crypto], name: "randomInt", calls: 1024, used: false },
-];
-
-/** From here on it is known which of the stocks have been opened: to use one up takes its time. */
-function watchStocks() {
-  for (const stock of STOCKS) {
-    for (const owner of stock.owners) {
-      const original = owner[stock.name];
-      owner[stock.name] = function (...args) {
-        stock.used = true;
-        return original.apply(this, args);
-      };
-    }
-  }
-  syncBuiltinESMExports();
-}
-
-/** Seeds `Math.random`, and lets all that OpenSSL and `crypto` have drawn in advance be forgotten. */
-function reseed(seed) {
-  for (let n = 0; n < state.length; n++) state[n] = seed.readUInt32LE(4 * n);
-  // OpenSSL would take up to an hour to draw on the kernel again. Loading this tells it to, each time.
-  process.dlopen({ exports: {} }, path.join(__dirname, "reseed.node"));
-  for (const stock of STOCKS.filter(({ used }) => used)) {
-    // What is drawn here is nobody's; a bound is what `randomInt` wants.
-    for (let n = 0; n < stock.calls; n++) crypto[stock.name](stock.name === "randomInt" ? 2 : undefined);
-    stock.used = false;
-  }
-}
-
-function random() {
-  return ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53;
-}
-
-// -----------------------------------------------------------------------------------------------------------------------
 
 if (isMainThread) {
   main(process.argv[2]);

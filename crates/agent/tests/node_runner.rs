@@ -46,7 +46,9 @@ fn runner_file() -> PathBuf {
             .args([folder.join("reseed.node"), sources.join("reseed.rs")])
             .status();
         assert!(built.is_ok_and(|status| status.success()), "the module can be built");
-        fs::copy(sources.join("node.js"), folder.join("node.js")).expect("the runner can be copied");
+        for name in ["node.js", "node-attendant.js", "node-random.js", "node-source.js"] {
+            fs::copy(sources.join(name), folder.join(name)).expect("the runner can be copied");
+        }
         folder
     };
     FOLDER.get_or_init(make).join("node.js")

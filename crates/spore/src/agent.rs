@@ -8,6 +8,9 @@ pub(crate) const RUNNERS: &[(&str, &[u8])] = &[
     ("python.py", include_bytes!("../../agent/runners/python.py")),
     ("jupyter.py", include_bytes!("../../agent/runners/jupyter.py")),
     ("node.js", include_bytes!("../../agent/runners/node.js")),
+    ("node-attendant.js", include_bytes!("../../agent/runners/node-attendant.js")),
+    ("node-random.js", include_bytes!("../../agent/runners/node-random.js")),
+    ("node-source.js", include_bytes!("../../agent/runners/node-source.js")),
     ("reseed.node", include_bytes!(concat!(env!("OUT_DIR"), "/reseed.node"))),
 ];
 
