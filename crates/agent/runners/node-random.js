@@ -28,10 +28,11 @@ function random() {
   return ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53;
 }
 
-/// Functions that keep random numbers ready, and how many calls use up all that can be there and fetch new ones.
+/// Functions that keep random numbers ready, and how many calls use up all that can be there and fetch new ones. A stock
+/// that was opened is never empty again.
 const STOCKS = [
-  { owners: [crypto, Object.getPrototypeOf(crypto.webcrypto)], name: "randomUUID", calls: 128, with: [], used: false },
-  { owners: [crypto], name: "randomInt", calls: 1024, with: [2], used: false },
+  { owners: [crypto, Object.getPrototypeOf(crypto.webcrypto)], name: "randomUUID", calls: 128, with: [], isOpen: false },
+  { owners: [crypto], name: "randomInt", calls: 1024, with: [2], isOpen: false },
 ];
 
 /** Replaces `Math.random`; from here on it is known, too, which of the stocks have been opened: to use one up takes its time. */
@@ -41,7 +42,7 @@ function takeOver() {
     for (const owner of stock.owners) {
       const original = owner[stock.name];
       owner[stock.name] = function (...args) {
-        stock.used = true;
+        stock.isOpen = true;
         return original.apply(this, args);
       };
     }
@@ -54,9 +55,8 @@ function reseed(seed) {
   for (let n = 0; n < state.length; n++) state[n] = seed.readUInt32LE(4 * n);
   // OpenSSL would take up to an hour to draw on the kernel again. Loading this tells it to, each time.
   process.dlopen({ exports: {} }, path.join(__dirname, "reseed.node"));
-  for (const stock of STOCKS.filter(({ used }) => used)) {
+  for (const stock of STOCKS.filter(({ isOpen }) => isOpen)) {
     for (let n = 0; n < stock.calls; n++) crypto[stock.name](...stock.with);
-    stock.used = false;
   }
 }
 
