@@ -103,6 +103,8 @@ pub(crate) enum Command {
     Login(commands::login::LoginArgs),
     /// Forget the login to a registry
     Logout(commands::logout::LogoutArgs),
+    /// Act on hubs
+    Hub(commands::hub::HubArgs),
     /// Check every byte of the store
     Fsck(commands::fsck::FsckArgs),
     /// Say whether this host has what is needed

@@ -9,6 +9,7 @@ pub(crate) mod eval;
 pub(crate) mod exec;
 pub(crate) mod fork;
 pub(crate) mod fsck;
+pub(crate) mod hub;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod kill;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Kill(args) => kill::run(&options, &args),
         Command::Login(args) => login::run(&options, &args),
         Command::Logout(args) => logout::run(&options, &args),
+        Command::Hub(args) => hub::run(&options, &args),
         Command::Fsck(args) => fsck::run(&options, &args),
         Command::Doctor(args) => doctor::run(&options, &args),
         Command::Config(args) => config::run(&options, &args),

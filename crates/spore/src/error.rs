@@ -71,6 +71,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Hub(Box<hub::HubError>),
     #[error(transparent)]
+    Serve(#[from] hub_server::ServeError),
+    #[error(transparent)]
+    Token(#[from] hub_server::TokenError),
+    #[error(transparent)]
     Push(Box<hub::PushError>),
     #[error(transparent)]
     Pull(Box<hub::PullError>),
@@ -130,6 +134,8 @@ impl CliError {
             Self::Sandbox(error) => sandbox_kind(error),
             Self::Engine(error) => cause_kind(error),
             Self::Hub(error) => hub_kind(error),
+            Self::Serve(error) => serve_kind(error),
+            Self::Token(_) => Kind::Usage,
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
             _ => Kind::Failed,
@@ -186,6 +192,14 @@ fn hub_kind(error: &hub::HubError) -> Kind {
     match error {
         hub::HubError::NotAHub { .. } => Kind::NotFound,
         hub::HubError::Corrupt { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+fn serve_kind(error: &hub_server::ServeError) -> Kind {
+    match error {
+        hub_server::ServeError::Hub(error) => hub_kind(error),
+        hub_server::ServeError::Location(_) | hub_server::ServeError::Exposed { .. } => Kind::Usage,
         _ => Kind::Failed,
     }
 }

@@ -18,9 +18,24 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("rootfs", &["format", "host"]),
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
+    ("hub-server", &["format", "hub", "store"]),
     ("agent", &["agent-protocol"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),
-    ("spore", &["agent-protocol", "engine", "format", "host", "hub", "memory", "rootfs", "sandbox", "store"]),
+    (
+        "spore",
+        &[
+            "agent-protocol",
+            "engine",
+            "format",
+            "host",
+            "hub",
+            "hub-server",
+            "memory",
+            "rootfs",
+            "sandbox",
+            "store",
+        ],
+    ),
 ];
 
 /// Crates from outside that decide what a crate is, and the only ones of ours that may use them: the terminal is
@@ -31,9 +46,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ctrlc", &["spore"]),
     ("indicatif", &["spore"]),
     ("tracing-subscriber", &["spore"]),
-    ("tokio", &["hub", "sandbox", "spore"]),
+    ("tokio", &["hub", "hub-server", "sandbox", "spore"]),
+    ("hyper", &["hub-server"]),
     ("async-trait", &["hub", "sandbox", "spore"]),
-    ("futures-util", &["hub", "sandbox", "spore"]),
+    ("futures-util", &["hub", "hub-server", "sandbox", "spore"]),
 ];
 
 /// The crates that may hold `unsafe` code.
