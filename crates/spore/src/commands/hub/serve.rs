@@ -65,7 +65,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(options: &Options, args: &ServeArgs) -> Result<ExitCode, CliError> {
     context::start_logging(LOG);
     let told = told(args)?;
-    let is_readable = told.policy.tokens.is_some() && told.tls.is_none() && !args.listen.ip().is_loopback();
+    let shows_tokens = told.policy.tokens.is_some() && told.tls.is_none() && !args.listen.ip().is_loopback();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.doing("start the threads of a server")?;
     let (stop, mut stopping) = tokio::sync::watch::channel(false);
@@ -79,7 +79,7 @@ pub(crate) fn run(options: &Options, args: &ServeArgs) -> Result<ExitCode, CliEr
     })?;
     runtime.block_on(async {
         let server = Server::bind(told).await?;
-        if is_readable {
+        if shows_tokens {
             output::say("spore: tokens cross the network readably: --tls-cert and --tls-key prevent that");
         }
         let document = json!({ "url": server.url(), "folder": args.folder });
