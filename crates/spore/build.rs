@@ -1,5 +1,5 @@
-//! Builds the guest's agent for embedding, and leaves it at `$OUT_DIR/agent`:
-//! `include_bytes!(concat!(env!("OUT_DIR"), "/agent"))`.
+//! Builds what guests run for embedding: the agent, left at `$OUT_DIR/agent`, and the module by which the Node runner
+//! reseeds OpenSSL, at `$OUT_DIR/reseed.node`.
 //!
 //! The agent runs in guests that hold nothing it could be linked with, so it is static; the C library is the
 //! host's gnu one with `crt-static`, because that target needs nothing beyond an ordinary toolchain. It is the
@@ -44,6 +44,27 @@ fn main() -> Result<()> {
     let target = target()?;
     build(&workspace, &out.join("agent-target"), &target)?;
     fs::copy(out.join("agent-target").join(&target).join("release/agent"), out.join("agent"))?;
+    build_module(&workspace.join(MODULE), &out.join("reseed.node"))
+}
+
+/// The module's only source file.
+const MODULE: &str = "crates/agent/runners/reseed.rs";
+
+/// Builds a module that needs no library and no loader but the process that loads it. It is not cargo's to build: cargo
+/// would link it with what every other part of the workspace has.
+fn build_module(source: &Path, out: &Path) -> Result<()> {
+    let mut command = Command::new(variable("RUSTC")?);
+    command.args(["--edition=2024", "--crate-type=cdylib", "--crate-name=reseed", "--target"]).arg(target()?);
+    command.args([
+        "-Copt-level=s",
+        "-Cpanic=abort",
+        "-Cstrip=symbols",
+        "-Clink-args=-nostdlib -nostartfiles",
+    ]);
+    let status = command.arg("-o").arg(out).arg(source).status()?;
+    if !status.success() {
+        return Err(format!("building {} failed ({status}); see above", source.display()).into());
+    }
     Ok(())
 }
 

@@ -190,6 +190,10 @@ def reseed(seed):
     import random
 
     random.seed(seed)
+    ssl = sys.modules.get("_ssl")
+    if ssl is not None:
+        # OpenSSL would take up to an hour to draw on the kernel again: all forks would draw the same keys until then.
+        ssl.RAND_add(seed, 0.0)
     numpy_random = sys.modules.get("numpy.random")
     if numpy_random is not None:
         numpy_random.seed([int.from_bytes(seed[at : at + 4], "little") for at in range(0, len(seed), 4)])

@@ -16,6 +16,7 @@ const MESSAGE_MAX: usize = 256 * 1024;
 #[serde(tag = "type", rename_all = "snake_case")]
 enum ToRunner<'a> {
     Eval { id: u64, code: &'a str },
+    Interrupt { id: u64 },
     Reseed { seed: &'a str },
 }
 
@@ -56,6 +57,8 @@ pub(crate) struct Runner {
     next_id: u64,
     /// The runner owes an answer to a request.
     busy: bool,
+    /// The evaluation that it owes the end of.
+    running: Option<u64>,
 }
 
 /// Why a runner is of no more use.
@@ -72,7 +75,7 @@ pub(crate) enum Broken {
 
 impl Runner {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Runner { socket, input: Vec::new(), output: VecDeque::new(), next_id: 1, busy: false }
+        Runner { socket, input: Vec::new(), output: VecDeque::new(), next_id: 1, busy: false, running: None }
     }
 
     pub(crate) fn socket(&self) -> BorrowedFd<'_> {
@@ -92,12 +95,24 @@ impl Runner {
         let id = self.next_id;
         self.next_id += 1;
         self.send(&ToRunner::Eval { id, code });
+        self.busy = true;
+        self.running = Some(id);
         id
+    }
+
+    /// Asks it to end the evaluation that runs. That is no request: nothing is owed for it.
+    pub(crate) fn interrupt(&mut self) {
+        if let Some(id) = self.running {
+            self.send(&ToRunner::Interrupt { id });
+            // It is not to wait for anybody to listen. That the runner is gone is found out when it is read.
+            let _ = self.flush();
+        }
     }
 
     /// Asks for new seeds. The runner must not be busy.
     pub(crate) fn reseed(&mut self, seed: &str) {
         self.send(&ToRunner::Reseed { seed });
+        self.busy = true;
     }
 
     fn send(&mut self, message: &ToRunner<'_>) {
@@ -106,7 +121,6 @@ impl Runner {
         let length = u32::try_from(json.len()).unwrap_or(u32::MAX);
         self.output.extend(length.to_le_bytes());
         self.output.extend(json);
-        self.busy = true;
     }
 
     /// Writes what the socket takes.
@@ -148,6 +162,7 @@ impl Runner {
         self.input.drain(..4 + length);
         if matches!(message, FromRunner::Done { .. } | FromRunner::Reseeded) {
             self.busy = false;
+            self.running = None;
         }
         Ok(Some(message))
     }
@@ -181,6 +196,29 @@ mod tests {
             &*messages,
             [FromRunner::Output { id: 3, stream: OutputStream::Stderr, data }, FromRunner::Reseeded] if data == "x"
         ));
+    }
+
+    #[test]
+    fn only_what_runs_is_interrupted() {
+        let (mut runner, theirs) = pair();
+        let sent = || {
+            let mut bytes = [0; 200];
+            let length = crate::spawn::read(theirs.as_fd(), &mut bytes).unwrap_or(0);
+            String::from_utf8_lossy(&bytes[..length]).into_owned()
+        };
+        runner.interrupt();
+        assert_eq!(sent(), "");
+        let id = runner.eval("1");
+        runner.flush().unwrap();
+        sent();
+        runner.interrupt();
+        assert!(sent().ends_with(&format!(r#"{{"type":"interrupt","id":{id}}}"#)));
+        let done = format!(r#"{{"type":"done","id":{id},"ok":true}}"#);
+        let length = u32::try_from(done.len()).unwrap().to_le_bytes();
+        rustix::io::write(&theirs, &[&length, done.as_bytes()].concat()).unwrap();
+        runner.receive(&mut [0; 256]).unwrap();
+        runner.interrupt();
+        assert_eq!(sent(), "");
     }
 
     #[test]

@@ -162,9 +162,13 @@ impl Warm {
         self.reseed
     }
 
-    /// Signals the warm process.
-    pub(crate) fn signal(&self, number: i32) {
-        if let State::Running(running) = &self.state {
+    /// Signals the warm process. SIGINT is told to a runner by a message too: one that runs code in the thread that would
+    /// have to handle signals could not hear it.
+    pub(crate) fn signal(&mut self, number: i32) {
+        if let State::Running(running) = &mut self.state {
+            if let (SIGINT, Some(runner)) = (number, &mut running.runner) {
+                runner.interrupt();
+            }
             // The number may be none: that concerns only the sender.
             let _ = sys::kill(Some(running.pid), number);
         }

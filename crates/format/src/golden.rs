@@ -83,7 +83,7 @@ fn configs_and_manifests() {
     let bytes = golden(
         "config.json",
         &config.encode().unwrap(),
-        "e052e4e160181043c0f6d5fcbfc3ec1391e230bfca3d685604f2fe1864cd9d4e",
+        "28298a4d13e27f8e89b11dd857348bd21ecb1d2058ef1d69cecf3ea49e8ea8d0",
     );
     assert_eq!(Config::parse(&bytes).unwrap(), config);
     let descriptor = |media_type: &str, content: &[u8]| Descriptor {
@@ -100,7 +100,7 @@ fn configs_and_manifests() {
     let bytes = golden(
         "manifest.json",
         &manifest.encode().unwrap(),
-        "bac4cf3d12cbf715e8a73ba32ad0c2166a954c1b993355257922bc466399c09b",
+        "4f65433de2ae78757b4db2c532c95f3249cc9a17401eca66ca126d30279578e0",
     );
     assert_eq!(Manifest::parse(&bytes).unwrap(), manifest);
 }

@@ -154,6 +154,7 @@ pub fn config(layers: u8, layer_size: u64) -> Config {
                 version: "1".into(),
                 licences: vec!["MIT".into()],
                 source: "a".into(),
+                source_version: "1".into(),
             }],
             tools: BTreeMap::from([("mkfs.erofs".into(), "1.5".into())]),
             kernel_version: "6.1.0".into(),

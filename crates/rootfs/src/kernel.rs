@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::base::json_digest;
 use crate::command::Run;
-use crate::debian::KEYRING;
+use crate::debian::{KEYRING, licenses_of};
 use crate::error::IoContext;
 use crate::recipe::{Component, Mirror, Recipe, Suite};
 use crate::tools::Tool;
@@ -20,6 +20,9 @@ use crate::{Base, Error, Mirrors, Package, Progress};
 
 /// The package that depends on the newest kernel of its suite.
 const META_PACKAGE: &str = "linux-image-cloud-amd64";
+/// What Debian builds its kernels from. Those that it has signed come from a source of their own, which holds signatures
+/// only.
+const KERNEL_SOURCE: &str = "linux";
 /// Raised whenever another kernel is fetched for the same suite and archive.
 const KERNEL_VERSION: u32 = 1;
 /// Where a boot image has its signature and the place of its version, from which 0x200 is left out
@@ -192,7 +195,13 @@ fn image_of_meta(paragraph: &str) -> Option<Package> {
     let dependency = depends.split(',').map(str::trim).find(|name| name.starts_with("linux-image-"))?;
     let (name, version) = dependency.split_once(" (= ")?;
     let version = version.strip_suffix(')')?;
-    Some(Package { name: name.to_owned(), version: version.to_owned(), source: None, licenses: Vec::new() })
+    Some(Package {
+        name: name.to_owned(),
+        version: version.to_owned(),
+        source: KERNEL_SOURCE.to_owned(),
+        source_version: version.to_owned(),
+        licenses: Vec::new(),
+    })
 }
 
 /// The one package file in a folder.
@@ -211,7 +220,7 @@ fn only_deb(folder: &Path) -> Result<PathBuf, Error> {
 
 fn publish(tree: &Path, out: &Path, mut package: Package) -> Result<Kernel, Error> {
     let version = package.name.trim_start_matches("linux-image-").trim_end_matches("-unsigned").to_owned();
-    package.source = Some("linux".to_owned());
+    package.licenses = licenses_of(&package.name, tree)?;
     let image = tree.join(format!("boot/vmlinuz-{version}"));
     let found = Kernel::from_files(&image, None)?;
     // From Debian 13 on it is below usr.

@@ -48,10 +48,11 @@ fn an_unpacked_base_is_the_same_twice() {
     assert_eq!(digests(&first), digests(&second));
     assert_eq!(first.layers.len(), 2);
     assert_eq!(fs::read_dir(out.path()).unwrap().count(), 2, "only layers are left");
-    let [Package { name, source, licenses, .. }] = first.packages.as_slice() else {
+    let [Package { name, version, source, source_version, licenses }] = first.packages.as_slice() else {
         panic!("{:?}", first.packages)
     };
-    assert_eq!((name.as_str(), source.as_deref()), ("busybox-static", Some("busybox")));
+    assert_eq!((name.as_str(), source.as_str()), ("busybox-static", "busybox"));
+    assert!(version.starts_with(source_version), "{version} is of {source_version}");
     assert!(licenses.iter().any(|license| license.starts_with("GPL-2")), "{licenses:?}");
 
     let unpacked = out.path().join("unpacked");

@@ -10,13 +10,19 @@
 
 #[path = "recipes/browser.rs"]
 mod browser;
+#[path = "recipes/code_interpreter.rs"]
+mod code_interpreter;
 #[path = "recipes/coding_agent.rs"]
 mod coding_agent;
 mod harness;
 #[path = "recipes/journey.rs"]
 mod journey;
+#[path = "recipes/jupyter_kernel.rs"]
+mod jupyter_kernel;
 #[path = "recipes/measure.rs"]
 mod measure;
+#[path = "recipes/nodejs.rs"]
+mod nodejs;
 #[path = "recipes/postgres.rs"]
 mod postgres;
 #[path = "recipes/python_numpy.rs"]

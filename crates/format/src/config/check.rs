@@ -120,7 +120,7 @@ fn provenance(config: &Config) -> Result {
         text(&recipe.version, "provenance.recipe.version")?;
     }
     for package in &provenance.packages {
-        let texts = [&package.name, &package.version, &package.source];
+        let texts = [&package.name, &package.version, &package.source, &package.source_version];
         for value in texts.into_iter().chain(&package.licences) {
             text(value, "provenance.packages")?;
         }

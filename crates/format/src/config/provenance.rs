@@ -77,4 +77,6 @@ pub struct Package {
     pub licences: Vec<String>,
     /// Its source package.
     pub source: String,
+    /// That source's version, which is not always the package's own.
+    pub source_version: String,
 }

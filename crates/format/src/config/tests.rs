@@ -13,7 +13,7 @@ fn golden_bytes() {
     let text = String::from_utf8_lossy(&bytes);
     assert_eq!(
         Digest::of(&bytes).to_string(),
-        "sha256:e052e4e160181043c0f6d5fcbfc3ec1391e230bfca3d685604f2fe1864cd9d4e",
+        "sha256:28298a4d13e27f8e89b11dd857348bd21ecb1d2058ef1d69cecf3ea49e8ea8d0",
         "{text}"
     );
     assert_eq!(Config::parse(&bytes).unwrap(), sample(2, 8192));
@@ -119,12 +119,18 @@ fn digests() -> impl Strategy<Value = Digest> {
 prop_compose! {
     fn provenances()(
         recipe in proptest::option::of((TEXT, TEXT, digests())),
-        packages in proptest::collection::vec((TEXT, TEXT, proptest::collection::vec(TEXT, 0..3), TEXT), 0..4),
+        packages in proptest::collection::vec((TEXT, TEXT, proptest::collection::vec(TEXT, 0..3), TEXT, TEXT), 0..4),
         tools in proptest::collection::btree_map(TEXT, TEXT, 0..4),
         kernel_version in TEXT,
         created_at in TEXT,
     ) -> Provenance {
-        let package = |(name, version, licences, source)| Package { name, version, licences, source };
+        let package = |(name, version, licences, source, source_version)| Package {
+            name,
+            version,
+            licences,
+            source,
+            source_version,
+        };
         Provenance {
             recipe: recipe.map(|(name, version, digest)| RecipeOrigin { name, version, digest }),
             packages: packages.into_iter().map(package).collect(),

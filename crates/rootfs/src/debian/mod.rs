@@ -9,6 +9,7 @@ use std::path::Path;
 pub(crate) use mirrors::KEYRING;
 pub use mirrors::Mirrors;
 pub use packages::Package;
+pub(crate) use packages::licenses_of;
 
 use crate::error::IoContext;
 use crate::recipe::{DebianBase, PackageName, Variant};

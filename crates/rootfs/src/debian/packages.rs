@@ -5,6 +5,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
 use crate::Error;
 use crate::error::IoContext;
 
@@ -23,13 +25,16 @@ pub struct Package {
     pub name: String,
     /// Its version.
     pub version: String,
-    /// The source package's name, where it differs from the binary's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-    /// Short names of licences, as far as the package's copyright file tells them; sorted.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// The source package's name.
+    pub source: String,
+    /// The source package's version: a rebuilt binary package has another.
+    pub source_version: String,
+    /// Short names of licences, sorted, if the package's copyright file tells them; else [`SEE_COPYRIGHT`].
     pub licenses: Vec<String>,
 }
+
+/// Stands for licences that only people can read out of the package's copyright file.
+const SEE_COPYRIGHT: &str = "see copyright";
 
 /// The packages that `list` (paragraphs as in dpkg's status file) names, sorted, with the licences that
 /// `tree` documents.
@@ -39,8 +44,7 @@ pub(super) fn read(list: &Path, tree: &Path) -> Result<Vec<Package>, Error> {
     file.take(MAX_LIST).read_to_string(&mut text).io("read", list)?;
     let mut packages: Vec<_> = text.split("\n\n").filter_map(parse).collect();
     for package in &mut packages {
-        let copyright = tree.join("usr/share/doc").join(&package.name).join("copyright");
-        package.licenses = read_start(&copyright).map(|text| licenses(&text)).unwrap_or_default();
+        package.licenses = licenses_of(&package.name, tree)?;
     }
     packages.sort();
     packages.dedup();
@@ -54,23 +58,35 @@ fn parse(paragraph: &str) -> Option<Package> {
     }
     let name =
         field("Package").filter(|name| !name.is_empty() && !name.contains('/') && !name.starts_with('.'))?;
-    // "Source: glibc (2.36-9)" has a version where it differs from the binary's.
-    let source = field("Source").and_then(|source| source.split_whitespace().next()).map(str::to_owned);
-    Some(Package {
-        name: name.to_owned(),
-        version: field("Version")?.to_owned(),
-        source,
-        licenses: Vec::new(),
-    })
+    let version = field("Version")?.to_owned();
+    // "Source: glibc (2.36-9)" has a version where it differs from the binary's; there is none where all is alike.
+    let (source, source_version) = match field("Source").map(|source| source.split_once(" (")) {
+        Some(Some((source, rest))) => (source.to_owned(), rest.trim_end_matches(')').to_owned()),
+        Some(None) => (field("Source")?.to_owned(), version.clone()),
+        None => (name.to_owned(), version.clone()),
+    };
+    Some(Package { name: name.to_owned(), version, source, source_version, licenses: Vec::new() })
 }
 
-/// Regular files only: a tree may hold links, which would be followed on the host.
-fn read_start(path: &Path) -> Option<String> {
-    if !path.symlink_metadata().ok()?.is_file() {
+/// The licences of the package `name`, as `tree` documents them.
+pub(crate) fn licenses_of(name: &str, tree: &Path) -> Result<Vec<String>, Error> {
+    let root = File::open(tree).io("open", tree)?;
+    let told = read_start(&root, &format!("usr/share/doc/{name}/copyright"));
+    let told = told.map(|text| licenses(&text)).unwrap_or_default();
+    Ok(if told.is_empty() { vec![SEE_COPYRIGHT.to_owned()] } else { told })
+}
+
+/// The start of a regular file of a tree. Links are followed as they would be if the tree were the root: packages share
+/// documentation by them, and none leads to what is the host's.
+fn read_start(root: &File, path: &str) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT).ok()?;
+    let file = File::from(file);
+    if !file.metadata().ok()?.is_file() {
         return None;
     }
     let mut bytes = Vec::new();
-    File::open(path).ok()?.take(MAX_COPYRIGHT).read_to_end(&mut bytes).ok()?;
+    file.take(MAX_COPYRIGHT).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -92,6 +108,8 @@ fn licenses(copyright: &str) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
     use super::*;
 
     #[test]
@@ -99,6 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let list = folder.path().join("status");
         let status = "Package: zlib1g\nStatus: install ok installed\nSource: zlib (1:1)\nVersion: 1:1+b1\n\n\
+                      Package: grep\nSource: grep (3)\nVersion: 3+b1\n\n\
                       Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
                       Package: ../x\nVersion: 1\n\nPackage: bash\nVersion: 5\n Version: 6\n";
         std::fs::write(&list, status).unwrap();
@@ -106,11 +125,21 @@ mod tests {
         std::fs::create_dir_all(&doc).unwrap();
         std::fs::write(doc.join("copyright"), "Format: https://x\nLicense: MIT\n text\nLicense: GPL-3+\n")
             .unwrap();
+        // Documentation of another package, by a link that is right in the tree only; and one that leads out of it.
+        symlink("/usr/share/doc/bash", folder.path().join("usr/share/doc/zlib1g")).unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("copyright"), "Format: https://x\nLicense: Foreign\n").unwrap();
+        symlink(outside.path(), folder.path().join("usr/share/doc/grep")).unwrap();
         let found = read(&list, folder.path()).unwrap();
-        let found: Vec<_> =
-            found.iter().map(|p| (p.name.as_str(), p.version.as_str(), p.source.as_deref())).collect();
-        assert_eq!(found, [("bash", "5", None), ("zlib1g", "1:1+b1", Some("zlib"))]);
-        assert_eq!(read(&list, folder.path()).unwrap()[0].licenses, ["GPL-3+", "MIT"]);
+        let texts: Vec<_> = found
+            .iter()
+            .map(|p| [p.name.as_str(), p.version.as_str(), p.source.as_str(), p.source_version.as_str()])
+            .collect();
+        let expected =
+            [["bash", "5", "bash", "5"], ["grep", "3+b1", "grep", "3"], ["zlib1g", "1:1+b1", "zlib", "1:1"]];
+        assert_eq!(texts, expected);
+        let licenses: Vec<_> = found.iter().map(|package| package.licenses.join(" ")).collect();
+        assert_eq!(licenses, ["GPL-3+ MIT", "see copyright", "GPL-3+ MIT"]);
     }
 
     #[test]

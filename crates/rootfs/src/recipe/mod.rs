@@ -161,8 +161,12 @@ pub enum WarmStart {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Runner {
-    /// `python3 /run/spore/python.py /run/spore/warm.py`
+    /// Python 3.9 or later, the `python3` of the base.
     Python,
+    /// Node.js 18 or later, the `node` of the base.
+    Node,
+    /// An IPython kernel, with the `python3`, ipykernel and jupyter_client of the base.
+    Jupyter,
 }
 
 /// What tells that the warm process is warm.

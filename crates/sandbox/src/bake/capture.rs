@@ -179,7 +179,8 @@ impl Capture<'_> {
                     name: package.name.clone(),
                     version: package.version.clone(),
                     licences: package.licenses.clone(),
-                    source: package.source.clone().unwrap_or_else(|| package.name.clone()),
+                    source: package.source.clone(),
+                    source_version: package.source_version.clone(),
                 })
                 .collect(),
             tools: self.base.tools.iter().cloned().collect(),

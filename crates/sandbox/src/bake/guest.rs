@@ -17,8 +17,6 @@ pub(super) const KERNEL_FILE: &str = "kernel";
 pub(super) const INITRD_FILE: &str = "initrd";
 pub(super) const WRITABLE_FILE: &str = "writable";
 
-/// The warm-up script's name beside the runner.
-const WARM_SCRIPT: &str = "warm.py";
 /// As long as a sandbox's id, which replaces it: a file that keeps its length costs a fork the least.
 const BAKE_HOSTNAME: &str = "spore-baking";
 /// Milliseconds between two tries of a readiness command.
@@ -43,7 +41,7 @@ impl GuestFiles {
         let guest_config = serde_json::to_vec(&config).at("write the guest's configuration in", work)?;
         let script = read_script(recipe)?;
         let mut files = options.runners.to_vec();
-        files.extend(script.as_deref().map(|script| (WARM_SCRIPT, script)));
+        files.extend(script.as_ref().map(|(runner, script)| (warm_script(*runner), &**script)));
         let content = InitrdContent { agent: options.agent, guest_config: &guest_config, files: &files };
         let initrd = work.join(INITRD_FILE);
         fs::write(&initrd, drivers.build(&content)?).at("write", &initrd)?;
@@ -63,13 +61,33 @@ fn command_line(recipe: &Recipe) -> String {
     line
 }
 
-fn read_script(recipe: &Recipe) -> Result<Option<Vec<u8>>, Error> {
+fn read_script(recipe: &Recipe) -> Result<Option<(Runner, Vec<u8>)>, Error> {
     match recipe.warm.as_ref().map(|warm| &warm.start) {
-        Some(WarmStart::Runner { script, .. }) => {
-            Ok(Some(fs::read(script.absolute()).at("read", script.absolute())?))
+        Some(WarmStart::Runner { runner, script }) => {
+            Ok(Some((*runner, fs::read(script.absolute()).at("read", script.absolute())?)))
         }
         _ => Ok(None),
     }
+}
+
+/// The warm-up script's name beside the runner.
+fn warm_script(runner: Runner) -> &'static str {
+    match runner {
+        Runner::Python | Runner::Jupyter => "warm.py",
+        Runner::Node => "warm.js",
+    }
+}
+
+/// How a runner is started; what it takes besides is written at its head.
+fn runner_command(runner: Runner) -> Vec<String> {
+    let file = |name: &str| format!("{RUN_DIR}/{name}");
+    let mut command = match runner {
+        Runner::Python => vec!["python3".to_owned(), file("python.py")],
+        Runner::Jupyter => vec!["python3".to_owned(), file("jupyter.py")],
+        Runner::Node => vec!["node".to_owned(), "--no-force-async-hooks-checks".to_owned(), file("node.js")],
+    };
+    command.push(file(warm_script(runner)));
+    command
 }
 
 fn guest_config(recipe: &Recipe, modules: Vec<String>, layers: usize) -> Result<GuestConfig, Error> {
@@ -112,10 +130,7 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
 fn warm(warm: &rootfs::Warm) -> Warm {
     let (argv, eval) = match &warm.start {
         WarmStart::Command(argv) => (argv.clone(), false),
-        WarmStart::Runner { runner: Runner::Python, .. } => (
-            vec!["python3".to_owned(), format!("{RUN_DIR}/python.py"), format!("{RUN_DIR}/{WARM_SCRIPT}")],
-            true,
-        ),
+        WarmStart::Runner { runner, .. } => (runner_command(*runner), true),
     };
     let ready = match &warm.ready {
         rootfs::Ready::Runner => Ready::Runner,

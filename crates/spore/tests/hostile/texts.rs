@@ -33,8 +33,9 @@ fn texts_are_neither_paths_nor_terminal_commands() {
     }
     let recipe = json!({ "name": above, "version": escape, "digest": draft.config["engine"]["state"] });
     draft.config["provenance"]["recipe"] = recipe;
-    draft.config["provenance"]["packages"] =
-        json!([{ "name": above, "version": escape, "licences": [absolute], "source": escape }]);
+    draft.config["provenance"]["packages"] = json!([{
+        "name": above, "version": escape, "licences": [absolute], "source": escape, "source_version": above,
+    }]);
     draft.config["provenance"]["tools"] = json!({ above.clone(): escape });
     draft.config["provenance"]["kernel_version"] = json!(escape);
     draft.config["provenance"]["created_at"] = json!(absolute);

@@ -117,7 +117,8 @@ fn assert_packages(user: &Spore, snapshot: &str) {
     assert!(!packages.is_empty(), "no packages are listed");
     for package in packages {
         let says = |field: &str| package[field].as_str().is_some_and(|text| !text.is_empty());
-        assert!(["name", "version", "source"].into_iter().all(says), "{package}");
+        assert!(["name", "version", "source", "source_version"].into_iter().all(says), "{package}");
+        assert!(package["licences"].as_array().is_some_and(|licences| !licences.is_empty()), "{package}");
     }
 }
 
