@@ -1,6 +1,7 @@
 //! Tests of the public API: one executable, since linking costs more than running.
 
 #![allow(
+    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "what a test cannot set up fails the test, and reports name the real server"
