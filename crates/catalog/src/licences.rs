@@ -182,6 +182,7 @@ mod tests {
             version: "1".into(),
             licences: vec![licence.into()],
             source: "a".into(),
+            source_version: "1".into(),
         };
         let packages = [package("MIT"), package("GPL-3+"), package("ISC")];
         let licences = Licences::new(Some("Apache-2.0"), &packages);

@@ -172,6 +172,7 @@ fn snapshot(description: &Description) -> Snapshot {
         version: Text::new(&package.version),
         licences: package.licences.iter().filter_map(|licence| Text::some(licence)).collect(),
         source: Text::new(&package.source),
+        source_version: Text::new(&package.source_version),
     };
     let tool =
         |(name, version): (&String, &String)| Tool { name: Text::new(name), version: Text::new(version) };
@@ -221,7 +222,7 @@ fn word(item: &impl Serialize) -> Text {
 /// Roughly what the lists of a snapshot take.
 fn bytes(snapshot: &Snapshot) -> usize {
     let package = |package: &Package| {
-        let texts = [&package.name, &package.version, &package.source];
+        let texts = [&package.name, &package.version, &package.source, &package.source_version];
         let licences = package.licences.iter().map(|licence| licence.escaped_len() + ITEM_BYTES / 2);
         ITEM_BYTES + texts.iter().map(|text| text.escaped_len()).sum::<usize>() + licences.sum::<usize>()
     };

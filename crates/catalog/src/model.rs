@@ -188,6 +188,8 @@ pub struct Package {
     pub licences: Vec<Text>,
     /// Where its source is: a source package's name, or a URL.
     pub source: Text,
+    /// Its version there, which may differ from the package's.
+    pub source_version: Text,
 }
 
 /// A tool.
