@@ -16,9 +16,9 @@ use format::map::{Extent, MapBlob};
 
 use super::{LayoutError, bytes, read_index};
 
-/// Pages that are written at a time, 64 MiB of them: each piece has one at least. Tests have small maps, and are to see
+/// Pages that are written at a time, 16 MiB of them: each piece has one at least. Tests have small maps, and are to see
 /// more than one batch.
-const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 14 };
+const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 12 };
 
 /// Part of an extent that lies in one frame. A map, a blob and a frame have fewer than 2^32 pages each.
 #[derive(Debug, Clone, Copy)]
