@@ -202,7 +202,9 @@ fn a_layout_that_is_given_up_leaves_what_is_whole() {
     drop(layout);
     let content = snapshot.config.disks[0].content.unwrap();
     let flats: Vec<_> = home.store.flat_files().unwrap().iter().map(|file| file.key).collect();
-    assert_eq!(flats, [FlatKey::Layer(content)]);
+    // The memory was still without the pages of its layers, unless that has settled, too.
+    assert!(flats.contains(&FlatKey::Layer(content)) && flats.len() < 4, "{flats:?}");
+    assert_eq!(home.store.fsck(&|_| ()).unwrap().problems.len(), 0);
     assert_eq!(crate::file::names(&home.store.folder(crate::Folder::Tmp)).unwrap(), [""; 0]);
     home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
 }
