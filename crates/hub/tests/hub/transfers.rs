@@ -77,7 +77,7 @@ async fn parts_of_a_blob_come_at_once_and_each_byte_once() {
         .collect();
     ranges.sort();
     ranges.dedup();
-    assert_eq!(ranges.len(), 7, "{ranges:?}");
+    assert_eq!(ranges.len(), 4, "{ranges:?}");
     // What is read for the plan anyway is not asked for apart.
     let asked = |role: &str| {
         let path = format!("{BLOBS}{}", far.world.digest_of(role));
