@@ -188,7 +188,7 @@ pub struct Package {
     pub licences: Vec<Text>,
     /// Where its source is: a source package's name, or a URL.
     pub source: Text,
-    /// The source's version.
+    /// Its version there, which may differ from the package's.
     pub source_version: Text,
 }
 

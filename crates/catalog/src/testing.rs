@@ -278,12 +278,6 @@ fn package(line: &str) -> Package {
     let mut fields = line.split('|').map(str::to_owned);
     let mut field = || fields.next().unwrap_or_default();
     let (name, version, licences, source) = (field(), field(), field(), field());
-    let source_version = version.clone();
-    Package {
-        name,
-        version,
-        licences: licences.split(',').map(str::to_owned).collect(),
-        source,
-        source_version,
-    }
+    let licences = licences.split(',').map(str::to_owned).collect();
+    Package { name, source_version: version.clone(), version, licences, source }
 }

@@ -4,9 +4,9 @@
 //! An [`Index`] is checked in whole when it is parsed: its lengths are in bounds, are whole pages, and add up to
 //! where it lies. [`Reader`] decodes a frame only after its compressed bytes had the digest that the index says.
 
+use crate::Digest;
 use crate::limits::{BLOB_BYTES, BLOB_FRAMES, FRAME_COMPRESSED_BYTES, FRAME_PLAIN_BYTES, PAGE_SIZE};
 use crate::zstd_frame::{Decoder, ZstdError};
-use crate::{Digest, Hasher};
 
 const SKIPPABLE_MAGIC: u32 = 0x184D_2A5E;
 const INDEX_MAGIC: &[u8; 8] = b"SPOREIX0";
@@ -247,19 +247,33 @@ impl Reader {
         compressed: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<(), FrameError> {
-        let entry = index
-            .frames
-            .get(number)
-            .ok_or(FrameError::OutOfRange { page: index.plain_pages(), pages: index.plain_pages() })?;
-        let mut hasher = Hasher::new();
-        hasher.update(compressed);
-        let found = hasher.finish();
+        let entry = entry(index, number)?;
+        let found = Digest::of(compressed);
         if found != entry.digest {
             return Err(FrameError::Digest { frame: number, found, expected: entry.digest });
         }
-        plain.resize(entry.plain as usize, 0);
+        self.decode_hashed(index, number, compressed, plain)
+    }
+
+    /// As [`Reader::decode`], of bytes that cannot be others than the index says: the whole blob had its digest.
+    ///
+    /// # Errors
+    /// If the bytes do not decode to what the index says.
+    pub fn decode_hashed(
+        &mut self,
+        index: &Index,
+        number: usize,
+        compressed: &[u8],
+        plain: &mut Vec<u8>,
+    ) -> Result<(), FrameError> {
+        plain.resize(entry(index, number)?.plain as usize, 0);
         self.0.decode_exactly(compressed, plain).map_err(|source| FrameError::Zstd { frame: number, source })
     }
+}
+
+fn entry(index: &Index, number: usize) -> Result<&FrameEntry, FrameError> {
+    let pages = index.plain_pages();
+    index.frames.get(number).ok_or(FrameError::OutOfRange { page: pages, pages })
 }
 
 #[cfg(test)]

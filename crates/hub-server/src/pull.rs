@@ -137,6 +137,7 @@ impl Reading<'_> {
 }
 
 /// What is in the hub and cannot be read is the server's affair, wrong digests too.
+#[allow(clippy::needless_pass_by_value, reason = "what map_err calls")]
 fn unreadable(error: HubError) -> Refusal {
     Refusal::internal(&error.to_string())
 }

@@ -108,12 +108,12 @@ impl Survey {
 
 /// Blobs and a manifest on their way to a name of a hub.
 pub(crate) struct Delivery<'a, S> {
-    pub(crate) registry: &'a Arc<dyn Registry>,
-    pub(crate) transfer: &'a TransferPlan,
-    pub(crate) origins: &'a Origins,
+    registry: &'a Arc<dyn Registry>,
+    transfer: &'a TransferPlan,
+    origins: &'a Origins,
     /// Where the bytes of a blob come from.
-    pub(crate) source: S,
-    pub(crate) progress: &'a Arc<dyn Progress>,
+    source: S,
+    progress: &'a Arc<dyn Progress>,
     /// How each blob came there that was brought; the last way counts.
     put: Mutex<HashMap<Digest, Put>>,
 }
@@ -149,7 +149,7 @@ where
         manifest: &RawManifest,
         listed: &HashSet<Digest>,
     ) -> Result<(), SendError> {
-        let TransferPlan { name, present, missing, mountable, .. } = self.transfer;
+        let TransferPlan { name, present, mountable, .. } = self.transfer;
         let is_listed = |blob: &&PlannedBlob| listed.contains(&blob.digest);
         let mut unsent: Vec<_> = present.iter().chain(mountable).filter(is_listed).cloned().collect();
         let mut refusal = None;
@@ -159,7 +159,7 @@ where
                 Ok(()) => self.gone(&unsent).await,
                 // A registry refuses a manifest when it has not all that this lists.
                 Err(HubError::Malformed { .. }) => {
-                    let all: Vec<_> = unsent.iter().chain(missing).filter(is_listed).cloned().collect();
+                    let all: Vec<_> = self.transfer.blobs().filter(is_listed).cloned().collect();
                     self.gone(&all).await
                 }
                 Err(_) => Ok(Vec::new()),

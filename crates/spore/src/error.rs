@@ -73,6 +73,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Hub(Box<hub::HubError>),
     #[error(transparent)]
+    Serve(#[from] hub_server::ServeError),
+    #[error(transparent)]
+    Token(#[from] hub_server::TokenError),
+    #[error(transparent)]
     Push(Box<hub::PushError>),
     #[error(transparent)]
     Pull(Box<hub::PullError>),
@@ -176,6 +180,8 @@ impl CliError {
             Self::Engine(error) => cause_kind(error),
             Self::Credential(error) => credential_kind(error),
             Self::Hub(error) => hub_kind(error),
+            Self::Serve(error) => serve_kind(error),
+            Self::Token(_) => Kind::Usage,
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
             Self::Catalog(error) => catalog_kind(error),
@@ -244,6 +250,14 @@ fn hub_kind(error: &hub::HubError) -> Kind {
     match error {
         hub::HubError::NotAHub { .. } => Kind::NotFound,
         hub::HubError::Corrupt { .. } => Kind::Verification,
+        _ => Kind::Failed,
+    }
+}
+
+fn serve_kind(error: &hub_server::ServeError) -> Kind {
+    match error {
+        hub_server::ServeError::Hub(error) => hub_kind(error),
+        hub_server::ServeError::Location(_) | hub_server::ServeError::Exposed { .. } => Kind::Usage,
         _ => Kind::Failed,
     }
 }

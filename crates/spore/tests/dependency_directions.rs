@@ -19,6 +19,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),
+    ("hub-server", &["format", "hub", "store"]),
     ("agent", &["agent-protocol"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),
     (
@@ -30,6 +31,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "format",
             "host",
             "hub",
+            "hub-server",
             "memory",
             "rootfs",
             "sandbox",
@@ -46,9 +48,10 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ctrlc", &["spore"]),
     ("indicatif", &["spore"]),
     ("tracing-subscriber", &["spore"]),
-    ("tokio", &["catalog", "hub", "sandbox", "spore"]),
+    ("tokio", &["catalog", "hub", "hub-server", "sandbox", "spore"]),
+    ("hyper", &["hub-server"]),
     ("async-trait", &["hub", "sandbox", "spore"]),
-    ("futures-util", &["catalog", "hub", "sandbox", "spore"]),
+    ("futures-util", &["catalog", "hub", "hub-server", "sandbox", "spore"]),
 ];
 
 /// The crates that may hold `unsafe` code.

@@ -1,6 +1,13 @@
 //! A registry as its users meet it: log in, push, list, pull on another machine, copy, log out. With passwords and with TLS,
 //! on a real docker-registry, by the real `spore`. No VM is started.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
 mod harness;
 
 use std::fs;

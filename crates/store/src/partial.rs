@@ -27,8 +27,8 @@ use crate::{BlobError, Folder, Lease, Store, lock};
 pub(crate) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes of a slot; the last one of a blob may have fewer. Small enough that a blob of the largest size keeps many
-/// connections busy, large enough that a request for each costs nothing.
-pub const SLOT_BYTES: u64 = 4 << 20;
+/// connections busy, large enough that what a request costs is lost in it: docker-registry allocates 4 MiB for each.
+pub const SLOT_BYTES: u64 = 8 << 20;
 
 /// Bytes that are read at once, to be hashed or to be searched.
 const BUFFER: usize = 256 << 10;

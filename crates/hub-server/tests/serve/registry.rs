@@ -1,10 +1,12 @@
 //! It is a registry: our clients, the suite of the trait, and the API as the specification has it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use format::{Digest, FullName};
 use hub::testing::{SampleSpec, put_sample};
 use hub::{Registry, Selector, TagAs};
+use hub_server::Limits;
 use reqwest::StatusCode;
 use store::Store;
 
@@ -15,8 +17,11 @@ const SERVER: &str = concat!("spore hub serve ", env!("CARGO_PKG_VERSION"));
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_conforms() {
     let (all, entry) = token("all", &["*"], true, false);
-    let tls = Setup { policy: tokens(&[&entry]), tls: true, ..Setup::default() };
-    for (world, token) in [(World::open().await, None), (World::new(tls).await, Some(all.as_str()))] {
+    // What a client has begun and given up is over soon.
+    let limits = Limits { upload: Duration::from_secs(5), ..Limits::default() };
+    let plain = Setup { limits, ..Setup::default() };
+    let tls = Setup { policy: tokens(&[&entry]), limits, tls: true };
+    for (world, token) in [(World::new(plain).await, None), (World::new(tls).await, Some(all.as_str()))] {
         let registry = world.registry(token);
         let scope = "conformance".parse().unwrap();
         let report = hub::conformance::run(Arc::clone(&registry), &scope, SERVER).await.unwrap();

@@ -80,11 +80,11 @@ impl Layer {
         for step in steps {
             match step {
                 Step::Whole(digest, file) => {
-                    layout.add(&digest, &file)?;
+                    layout.add_hashed(&digest, &file)?;
                     drop(file);
                     open.fetch_sub(1, Ordering::Relaxed);
                 }
-                Step::There(digest) => layout.add(&digest, &self.store.open_blob(&digest)?)?,
+                Step::There(digest) => layout.add(&digest)?,
                 Step::AllThere => {
                     self.progress.event(Event::LayingOut);
                     return layout.finish(&mut || ()).map(drop);

@@ -1,11 +1,15 @@
 //! Receiving one blob: the slots that it lacks, at once, from the first source that gives it.
 
+use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use format::Digest;
 use futures_util::future::join_all;
 use store::{BlobError, Lease, Partial, Started, Store, WholeBlob};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::PullError;
@@ -20,6 +24,8 @@ pub(super) struct Receiver<'a> {
     pub(super) lease: &'a Lease,
     pub(super) sources: &'a Sources,
     pub(super) snapshot: Digest,
+    /// Held by whoever has yet to make the requests for its blob: they are answered in the order in which they are made.
+    pub(super) start: Arc<Mutex<()>>,
     /// Told of each blob that is there.
     pub(super) laying: Option<&'a Laying>,
     pub(super) progress: &'a Arc<dyn Progress>,
@@ -63,14 +69,13 @@ impl Receiver<'_> {
         peer: &Peer,
         blob: &PlannedBlob,
     ) -> Result<Option<WholeBlob>, (PullError, Resumed)> {
-        let Some(partial) = self.open(blob).await.map_err(|error| (error, Resumed(false)))? else {
-            return Ok(None);
-        };
+        let opened = self.open(blob).await.map_err(|error| (error, Resumed(false)))?;
+        let Some((partial, turn)) = opened else { return Ok(None) };
         let offset = partial.arrived();
         let PlannedBlob { digest, size, ref role } = *blob;
         self.progress.event(Event::BlobStarted { digest, role, size, offset });
         let partial = Arc::new(partial);
-        let filled = self.fill(peer, blob, &partial).await;
+        let filled = self.fill_in_turn(peer, blob, &partial, turn).await;
         let finished = match filled {
             Ok(()) => self.finish(peer, blob, partial).await,
             Err(error) => Err(error),
@@ -78,17 +83,40 @@ impl Receiver<'_> {
         finished.map(Some).map_err(|error| (error, Resumed(offset > 0)))
     }
 
-    /// `None` if the blob is there, perhaps because another process has just received it.
-    async fn open(&self, blob: &PlannedBlob) -> Result<Option<Partial>, PullError> {
+    /// The blob's file, and the turn to make requests for it; `None` if the blob is there, perhaps because another process has
+    /// just received it. Nobody waits for a turn while another process is waited for.
+    async fn open(&self, blob: &PlannedBlob) -> Result<Option<(Partial, Option<Turn>)>, PullError> {
         let (store, lease, progress) = (self.store.clone(), self.lease.clone(), Arc::clone(self.progress));
         let PlannedBlob { digest, size, .. } = *blob;
-        let started = blocking(move || {
-            let mut on_wait = || progress.event(Event::Waiting { digest });
-            Partial::open(&store, &lease, &digest, size, &mut on_wait)
+        let mut turn = Some(Arc::clone(&self.start).lock_owned().await);
+        let opened = blocking(move || {
+            let mut on_wait = || {
+                turn = None;
+                progress.event(Event::Waiting { digest });
+            };
+            Partial::open(&store, &lease, &digest, size, &mut on_wait).map(|started| (started, turn))
         });
-        match started.await? {
-            Started::Complete => Ok(None),
-            Started::Receive(partial) => Ok(Some(partial)),
+        match opened.await? {
+            (Started::Complete, _) => Ok(None),
+            (Started::Receive(partial), turn) => Ok(Some((partial, turn))),
+        }
+    }
+
+    /// Fills all gaps, and lets the next one make its requests when those of this blob are made.
+    async fn fill_in_turn(
+        &self,
+        peer: &Peer,
+        blob: &PlannedBlob,
+        partial: &Arc<Partial>,
+        turn: Option<Turn>,
+    ) -> Result<(), PullError> {
+        let mut filling = pin!(self.fill(peer, blob, partial));
+        // Polled once, it waits in line for each of them.
+        let first = poll_fn(|context| Poll::Ready(filling.as_mut().poll(context))).await;
+        drop(turn);
+        match first {
+            Poll::Ready(filled) => filled,
+            Poll::Pending => filling.await,
         }
     }
 
@@ -159,6 +187,9 @@ impl Receiver<'_> {
         blocking(move || partial.finish()).await.map_err(|error| wrong(peer, blob, error))
     }
 }
+
+/// The turn to make requests.
+type Turn = OwnedMutexGuard<()>;
 
 /// Whether a transfer went on where an earlier one had stopped.
 struct Resumed(bool);

@@ -36,8 +36,13 @@ pub struct NginxOptions {
 pub enum Behind<'a> {
     /// The files of a hub's folder.
     Folder(&'a Path),
-    /// The objects of a bucket, at this URL, which ends in no slash.
-    Bucket(&'a str),
+    /// The objects of a bucket.
+    Bucket {
+        /// The name that its web address has, and its requests.
+        host: &'a str,
+        /// Where that is.
+        addr: SocketAddr,
+    },
 }
 
 /// A running web server.
@@ -161,10 +166,18 @@ fn configuration(folder: &Path, addr: SocketAddr, behind: Behind<'_>, options: N
         Behind::Folder(root) => {
             writeln!(config, "        root {};\n        include {RULES}/spore-hub.conf;", root.display())
         }
-        Behind::Bucket(url) => {
-            writeln!(config, "        set $spore_bucket {url};\n        include {RULES}/spore-bucket.conf;")
+        Behind::Bucket { host, .. } => {
+            writeln!(
+                config,
+                "        set $spore_bucket http://{host};\n        include {RULES}/spore-bucket.conf;"
+            )
         }
     };
-    config.push_str("    }\n}\n");
+    config.push_str("    }\n");
+    if let Behind::Bucket { host, addr } = behind {
+        // In place of a name server.
+        let _ = writeln!(config, "    upstream {host} {{ server {addr}; }}");
+    }
+    config.push_str("}\n");
     config
 }

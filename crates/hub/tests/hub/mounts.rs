@@ -136,7 +136,11 @@ async fn wrong_hints_cost_requests_and_nothing_else() {
     assert_eq!((plan.transfer.mountable.len(), plan.transfer.present.len()), (0, 0));
     // The registry says that it has them, when asked; asked to mount them it has not.
     let lies = shared.world.sample.manifest.blobs().map(|blob| {
-        let answer = Fault::Answer { status: 200, headers: Vec::new(), body: "x".repeat(blob.size as usize) };
+        let answer = Fault::Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: "x".repeat(usize::try_from(blob.size).unwrap()),
+        };
         Rule::once(answer).on("HEAD", &format!("/v2/team/sample/blobs/{}", blob.digest))
     });
     shared.proxy.set_script(lies);

@@ -170,7 +170,9 @@ async fn certificates_are_found_where_container_tools_keep_them() {
     fs::copy(registry.ca().unwrap(), of_host.join("ca.crt")).unwrap();
     let begun = std::time::Instant::now();
     let error = ask().await.unwrap_err().to_string();
-    assert!(error.contains("alert") && begun.elapsed() < Duration::from_secs(20), "{error}");
+    // The alert may come before the end of the connection is seen, or not.
+    let is_end = error.contains("alert") || error.contains("closed");
+    assert!(is_end && begun.elapsed() < Duration::from_secs(20), "{error}");
     let (cert, key) = registry.client_certificate().unwrap();
     fs::copy(cert, of_host.join("client.cert")).unwrap();
     let error = ask().await.unwrap_err().to_string();

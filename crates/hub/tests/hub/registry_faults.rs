@@ -250,3 +250,23 @@ async fn a_full_registry_is_named_and_moves_no_tag() {
         assert_eq!((tags, behind.registry.blobs()), (Vec::new(), Vec::new()));
     }
 }
+
+/// As docker-registry does when another pusher writes the same manifest at this moment.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_registry_that_reads_a_digest_wrong_is_asked_again() {
+    let wrong = Fault::Answer {
+        status: 400,
+        headers: Vec::new(),
+        body: r#"{"errors":[{"code":"DIGEST_INVALID","message":"provided digest did not match"}]}"#
+            .to_owned(),
+    };
+    let rules = ["/v2/team/sample/manifests/", "/v2/team/sample/blobs/"]
+        .map(|path| Rule::times(2, wrong.clone()).on("PUT", path));
+    let Some(behind) = Behind::start("a_registry_that_reads_a_digest_wrong_is_asked_again", rules) else {
+        return;
+    };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(behind.hub()).await.unwrap();
+    pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+}

@@ -20,6 +20,8 @@ const BLOBS: &str = "/v2/team/sample/blobs/";
 /// Fast enough for a test, slow enough that little is under way when something breaks.
 const LINK: Link = Link { delay: Duration::from_millis(5), rate: Some(25_000_000) };
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Most bytes that the sockets between a proxy and a pull hold.
+const IN_FLIGHT: u64 = 8 << 20;
 
 /// A registry that has the sample, behind a proxy.
 struct Far {
@@ -77,7 +79,7 @@ async fn parts_of_a_blob_come_at_once_and_each_byte_once() {
         .collect();
     ranges.sort();
     ranges.dedup();
-    assert_eq!(ranges.len(), 7, "{ranges:?}");
+    assert_eq!(ranges.len(), 4, "{ranges:?}");
     // What is read for the plan anyway is not asked for apart.
     let asked = |role: &str| {
         let path = format!("{BLOBS}{}", far.world.digest_of(role));
@@ -191,7 +193,10 @@ async fn a_killed_pull_transfers_only_the_rest_when_it_is_started_again() {
         assert_pulled(&world);
         let all = far.proxy.bytes(Direction::ToClient) - before;
         println!("killed after {first} of {} bytes: {rest} were left, {} came", far.size, all - first);
-        far.assert_once(all);
+        // What was on its way when the process died has passed the proxy and never arrived.
+        let (again, lost) = (all - first, (rest + first).saturating_sub(far.size));
+        assert!(again * 100 <= rest * 102, "{again} bytes came for the {rest} that were left");
+        assert!(lost <= IN_FLIGHT, "{lost} bytes of the first try are lost");
         // What a kill leaves beside is swept at the next start.
         let store = Store::open(world.target.root()).unwrap();
         assert_eq!(store.fsck(&|_| ()).unwrap().problems.len(), 0);

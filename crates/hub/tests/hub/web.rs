@@ -224,7 +224,7 @@ async fn a_bucket_behind_nginx_is_read_too() {
     let test = "a_bucket_behind_nginx_is_read_too";
     let world = World::pushed(&SampleSpec::default()).await;
     let Some(bucket) = over(test, &world.hub_path(), &PLAIN) else { return };
-    let behind = Behind::Bucket(&bucket.url());
+    let behind = Behind::Bucket { host: "snapshots.s3.example", addr: bucket.addr() };
     let Some(nginx) = RealNginx::start(test, behind, &TLS) else { return };
     world.pull_from(open(&nginx)).await.unwrap();
     assert_pulled(&world);

@@ -29,7 +29,7 @@ pub struct Package {
     pub source: String,
     /// The source package's version: a rebuilt binary package has another.
     pub source_version: String,
-    /// Short names of licences, sorted, if the package's copyright file tells them; else [`SEE_COPYRIGHT`].
+    /// Short names of licences, sorted, if the package's copyright file tells them; else `see copyright`.
     pub licenses: Vec<String>,
 }
 

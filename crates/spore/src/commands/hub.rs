@@ -3,6 +3,8 @@
 pub(crate) mod copy;
 pub(crate) mod index;
 pub(crate) mod prune;
+pub(crate) mod serve;
+pub(crate) mod token;
 
 use std::process::ExitCode;
 
@@ -15,7 +17,9 @@ use crate::error::CliError;
 #[command(after_help = "Examples:
   spore hub copy hub.example/team/numpy:1 acme/numpy:1       from one hub to another
   spore hub index /srv/hub --url https://hub.example         what it offers, for browsers and programs
-  spore hub prune s3://snapshots --dry-run                   what no tag there leads to")]
+  spore hub prune s3://snapshots --dry-run                   what no tag there leads to
+  spore hub serve /srv/hub                                   a folder as a registry for this machine
+  spore hub token new --name alice --push alice/ >> tokens.toml")]
 pub(crate) struct HubArgs {
     #[command(subcommand)]
     verb: HubVerb,
@@ -29,6 +33,10 @@ enum HubVerb {
     Index(index::IndexArgs),
     /// Remove what no tag of a folder or bucket leads to any more
     Prune(prune::PruneArgs),
+    /// Serve a folder as a small registry
+    Serve(serve::ServeArgs),
+    /// Make tokens for a served hub
+    Token(token::TokenArgs),
 }
 
 pub(crate) fn run(options: &Options, args: &HubArgs) -> Result<ExitCode, CliError> {
@@ -36,5 +44,7 @@ pub(crate) fn run(options: &Options, args: &HubArgs) -> Result<ExitCode, CliErro
         HubVerb::Copy(args) => copy::run(options, args),
         HubVerb::Index(args) => index::run(options, args),
         HubVerb::Prune(args) => prune::run(options, args),
+        HubVerb::Serve(args) => serve::run(options, args),
+        HubVerb::Token(args) => token::run(options, args),
     }
 }

@@ -174,7 +174,7 @@ fn blobs_are_laid_out_as_they_come_in_any_order() {
     let mut layout = home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
     assert!(layout.bytes() > 0);
     for blob in &blobs {
-        layout.add(blob, &home.store.open_blob(blob).unwrap()).unwrap();
+        layout.add_hashed(blob, &home.store.open_blob(blob).unwrap()).unwrap();
     }
     // Everything has been read: what is left needs no blob.
     for blob in &blobs {
@@ -196,13 +196,14 @@ fn a_layout_that_is_given_up_leaves_what_is_whole() {
     let snapshot = home.store.load_snapshot(&digest).unwrap();
     let mut layout = home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
     for map in [&snapshot.maps.disks[0], &snapshot.maps.memory] {
-        let blob = map.blobs()[0].digest;
-        layout.add(&blob, &home.store.open_blob(&blob).unwrap()).unwrap();
+        layout.add(&map.blobs()[0].digest).unwrap();
     }
     drop(layout);
     let content = snapshot.config.disks[0].content.unwrap();
     let flats: Vec<_> = home.store.flat_files().unwrap().iter().map(|file| file.key).collect();
-    assert_eq!(flats, [FlatKey::Layer(content)]);
+    // The memory was still without the pages of its layers, unless that has settled, too.
+    assert!(flats.contains(&FlatKey::Layer(content)) && flats.len() < 4, "{flats:?}");
+    assert_eq!(home.store.fsck(&|_| ()).unwrap().problems.len(), 0);
     assert_eq!(crate::file::names(&home.store.folder(crate::Folder::Tmp)).unwrap(), [""; 0]);
     home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
 }
@@ -217,7 +218,7 @@ fn what_another_command_lays_out_is_waited_for() {
     let held = std::cell::RefCell::new(Some(home.store.lock(crate::LockKey::Flat(key), &mut || ()).unwrap()));
     let mut layout = home.store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
     for blob in snapshot.manifest.blobs() {
-        layout.add(&blob.digest, &home.store.open_blob(&blob.digest).unwrap()).unwrap();
+        layout.add(&blob.digest).unwrap();
     }
     assert!(home.store.open_flat(key).unwrap().is_none());
     // It gives up: then the one who waited does it.
