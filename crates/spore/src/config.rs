@@ -295,7 +295,7 @@ mod tests {
             ("[hubs]\nlocal = '/srv/hub'", "not an alias"),
             ("[hubs]\n'hub.example' = '/srv/hub'", "not an alias"),
             ("[hubs]\nacme = 'srv/hub'", "neither an absolute path nor a URL"),
-            ("[hubs]\nacme = []", "did not match"),
+            ("[hubs]\nacme = []", "a hub needs a location"),
             ("[hubs]\nacme = ['/srv/hub', 'mirror']", "neither an absolute path nor a URL"),
             ("default_hub = 'acme'", "no alias"),
             ("default_hub = 1", "expected a string"),

@@ -90,9 +90,9 @@ impl Arena {
         run
     }
 
-    /// `spore pull NAME`, from the hub.
+    /// `spore pull NAME`, from the hub. What is only found out by laying out is left to the fork: both have the same code.
     pub fn pull(&self, name: &str) -> Run {
-        self.command(["pull", "--hub", self.hub.to_str().expect("UTF-8"), name])
+        self.command(["pull", "--no-layout", "--hub", self.hub.to_str().expect("UTF-8"), name])
     }
 
     /// `spore fork NAME`, with a deadline within that of tests.

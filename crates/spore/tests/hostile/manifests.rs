@@ -103,14 +103,14 @@ fn sizes() -> Vec<Case> {
             draft.seal();
             draft.manifest["config"]["size"] = json!(1_u64 << 63);
         }),
-        pull("a config that is longer than declared", &["config", "bytes there"], |draft| {
+        pull("a config that is longer than declared", &["config", "is corrupt there"], |draft| {
             draft.seal();
             draft.manifest["config"]["size"] = json!(100);
         }),
         pull("an engine state that is shorter than declared", &["engine-state", "bytes there"], |draft| {
             draft.manifest["layers"][0]["size"] = json!(60 << 20);
         }),
-        pull("a map that is longer than declared", &["map", "bytes there"], |draft| {
+        pull("a map that is longer than declared", &["map", "is corrupt there"], |draft| {
             draft.manifest["layers"][3]["size"] = json!(1);
         }),
         pull("frames whose map says another size", &["frames of memory", "its map says"], |draft| {

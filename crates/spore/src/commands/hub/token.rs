@@ -11,6 +11,8 @@ use crate::error::CliError;
 use crate::output;
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  spore hub token new --name alice --push alice/ >> tokens.toml")]
 pub(crate) struct TokenArgs {
     #[command(subcommand)]
     verb: TokenVerb,
