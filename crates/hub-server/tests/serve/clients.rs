@@ -52,7 +52,8 @@ async fn skopeo_pushes_and_pulls_byte_for_byte() {
         ],
         ["--src-cert-dir", &certificates, "--src-creds", &credentials, &there, &format!("oci:{back}:back")],
     ] {
-        let mut skopeo = Command::new("skopeo");
+        let mut skopeo = Command::new("timeout");
+        skopeo.args(["120", "skopeo"]);
         skopeo.args(["--insecure-policy", "copy"]).args(arguments);
         if foreign(test, skopeo).await.is_none() {
             return;
