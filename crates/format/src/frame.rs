@@ -247,33 +247,15 @@ impl Reader {
         compressed: &[u8],
         plain: &mut Vec<u8>,
     ) -> Result<(), FrameError> {
-        let entry = entry(index, number)?;
+        let pages = index.plain_pages();
+        let entry = index.frames.get(number).ok_or(FrameError::OutOfRange { page: pages, pages })?;
         let found = Digest::of(compressed);
         if found != entry.digest {
             return Err(FrameError::Digest { frame: number, found, expected: entry.digest });
         }
-        self.decode_hashed(index, number, compressed, plain)
-    }
-
-    /// As [`Reader::decode`], of bytes that cannot be others than the index says: the whole blob had its digest.
-    ///
-    /// # Errors
-    /// If the bytes do not decode to what the index says.
-    pub fn decode_hashed(
-        &mut self,
-        index: &Index,
-        number: usize,
-        compressed: &[u8],
-        plain: &mut Vec<u8>,
-    ) -> Result<(), FrameError> {
-        plain.resize(entry(index, number)?.plain as usize, 0);
+        plain.resize(entry.plain as usize, 0);
         self.0.decode_exactly(compressed, plain).map_err(|source| FrameError::Zstd { frame: number, source })
     }
-}
-
-fn entry(index: &Index, number: usize) -> Result<&FrameEntry, FrameError> {
-    let pages = index.plain_pages();
-    index.frames.get(number).ok_or(FrameError::OutOfRange { page: pages, pages })
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::{BlobError, FileError, Store};
 mod frames;
 mod snapshot;
 
-use frames::{Known, write_blob};
+use frames::write_blob;
 pub use snapshot::{Flats, Layout};
 
 /// Why a map could not be laid out.
@@ -99,7 +99,7 @@ pub(crate) fn write_map(
     let order = BySource::new(map);
     for (number, blob) in (0..).zip(map.blobs()) {
         let file = store.open_blob(&blob.digest)?;
-        write_blob((&file, Known::Stored), blob, order.of(map, Source::Blob(number)), out, &mut |_| ())?;
+        write_blob(&file, blob, order.of(map, Source::Blob(number)), out, &mut |_| ())?;
     }
     copy_layers(map, &order, layers, out)
 }

@@ -58,7 +58,7 @@ pub use lease::Lease;
 pub use load::{LoadError, MissingPart, Snapshot};
 pub use lock::{Lock, LockKey};
 pub use open::{OpenError, Store};
-pub use partial::{Partial, SLOT_BYTES, Started, WholeBlob};
+pub use partial::{Partial, Started};
 pub use refs::{RefError, RefRecord};
 pub use resolve::{ResolveError, Resolved};
 pub use sandboxes::{SandboxDraft, SandboxError, SandboxId};

@@ -1,6 +1,6 @@
 //! Blobs that have not arrived in whole: `partial/HEX`, kept when a pull breaks, so that the next one resumes.
 //!
-//! A blob is received in slots of [`SLOT_BYTES`], several at once and each from its first byte on, into their places in
+//! A blob is received in slots of 8 MiB, several at once and each from its first byte on, into their places in
 //! the file. Nothing beside the file says what has come: in each slot that is all up to its last byte that is not zero.
 //! So a kill loses nothing that was written, and no record of it can lie. (Zeros at the end of what came are asked for
 //! again; compressed bytes have hardly any.)
@@ -28,7 +28,7 @@ pub(crate) const MAX_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Bytes of a slot; the last one of a blob may have fewer. Small enough that a blob of the largest size keeps many
 /// connections busy, large enough that what a request costs is lost in it: docker-registry allocates 4 MiB for each.
-pub const SLOT_BYTES: u64 = 8 << 20;
+const SLOT_BYTES: u64 = 8 << 20;
 
 /// Bytes that are read at once, to be hashed or to be searched.
 const BUFFER: usize = 256 << 10;
@@ -188,11 +188,11 @@ impl Partial {
         self.came.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The blob, once all of it has come.
+    /// Puts the blob in the store.
     ///
     /// # Errors
     /// If bytes are still to come; if its digest is not the expected one: what came is removed then.
-    pub fn finish(self) -> Result<WholeBlob, BlobError> {
+    pub fn finish(self) -> Result<(), BlobError> {
         let found = self.without_gap();
         if found != self.size {
             return Err(BlobError::Size { digest: self.digest, found, expected: self.size });
@@ -205,34 +205,8 @@ impl Partial {
             temp.discard()?;
             return Err(BlobError::Unexpected { expected, found });
         }
-        Ok(WholeBlob { store, digest: expected, temp, _lock })
-    }
-}
-
-/// A blob that has arrived and has its digest. Dropped, it stays where it is, for the next try.
-#[derive(Debug)]
-pub struct WholeBlob {
-    store: Store,
-    digest: Digest,
-    temp: TempFile,
-    _lock: File,
-}
-
-impl WholeBlob {
-    /// Its bytes, which can be read while [`WholeBlob::place`] waits for the disk.
-    ///
-    /// # Errors
-    /// If the file cannot be opened once more.
-    pub fn file(&self) -> io::Result<File> {
-        self.temp.file().try_clone()
-    }
-
-    /// Puts the blob in the store.
-    ///
-    /// # Errors
-    /// If it cannot be synced or renamed.
-    pub fn place(self) -> Result<(), FileError> {
-        self.temp.place(&self.store.blob_path(&self.digest), BLOB_MODE)
+        temp.place(&store.blob_path(&expected), BLOB_MODE)?;
+        Ok(())
     }
 }
 

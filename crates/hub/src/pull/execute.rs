@@ -108,8 +108,8 @@ impl PullPlan {
     ) -> Result<(), PullError> {
         let Ends { store, lease, sources, holders, parts, .. } = &self.ends;
         let TransferPlan { snapshot, present, missing, .. } = &self.transfer;
-        let (snapshot, start, told) = (*snapshot, Arc::default(), laying.as_ref());
-        let receiver = &Receiver { store, lease, sources, snapshot, start, laying: told, progress };
+        let (snapshot, told) = (*snapshot, laying.as_ref());
+        let receiver = &Receiver { store, lease, sources, snapshot, laying: told, progress };
         if let Some(laying) = &laying {
             present.iter().for_each(|blob| laying.there(blob.digest));
         }

@@ -1,15 +1,11 @@
 //! Receiving one blob: the slots that it lacks, at once, from the first source that gives it.
 
-use std::future::poll_fn;
 use std::ops::Range;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use format::Digest;
 use futures_util::future::join_all;
-use store::{BlobError, Lease, Partial, Started, Store, WholeBlob};
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use store::{BlobError, Lease, Partial, Started, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::PullError;
@@ -24,8 +20,6 @@ pub(super) struct Receiver<'a> {
     pub(super) lease: &'a Lease,
     pub(super) sources: &'a Sources,
     pub(super) snapshot: Digest,
-    /// Held by whoever has yet to make the requests for its blob: they are answered in the order in which they are made.
-    pub(super) start: Arc<Mutex<()>>,
     /// Told of each blob that is there.
     pub(super) laying: Option<&'a Laying>,
     pub(super) progress: &'a Arc<dyn Progress>,
@@ -36,26 +30,17 @@ impl Receiver<'_> {
     pub(super) async fn receive(&self, blob: PlannedBlob, start: usize) -> Result<(), PullError> {
         let digest = blob.digest;
         let mut turn = self.sources.turn(start, PullError::is_of_hub);
-        let whole = loop {
-            match self.receive_from(turn.peer(), &blob).await {
-                Ok(whole) => break whole,
-                Err(error) => turn.pass(error)?,
-            }
-        };
-        let mut is_seen_to = false;
-        if let Some(whole) = whole {
-            is_seen_to = self.laying.is_some_and(|laying| laying.whole(digest, &whole));
-            blocking(move || whole.place()).await?;
+        while let Err(error) = self.receive_from(turn.peer(), &blob).await {
+            turn.pass(error)?;
         }
-        if let Some(laying) = self.laying.filter(|_| !is_seen_to) {
+        if let Some(laying) = self.laying {
             laying.there(digest);
         }
         self.progress.event(Event::BlobDone { digest });
         Ok(())
     }
 
-    /// The blob; `None` if it is there already.
-    async fn receive_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<Option<WholeBlob>, PullError> {
+    async fn receive_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<(), PullError> {
         match self.try_receive_from(peer, blob).await {
             // What an earlier try, or another source, had left may be what is wrong: it is gone now.
             Err((PullError::Corrupt { .. }, Resumed(true))) => self.try_receive_from(peer, blob).await,
@@ -64,59 +49,33 @@ impl Receiver<'_> {
         .map_err(|(error, _)| error)
     }
 
-    async fn try_receive_from(
-        &self,
-        peer: &Peer,
-        blob: &PlannedBlob,
-    ) -> Result<Option<WholeBlob>, (PullError, Resumed)> {
-        let opened = self.open(blob).await.map_err(|error| (error, Resumed(false)))?;
-        let Some((partial, turn)) = opened else { return Ok(None) };
+    async fn try_receive_from(&self, peer: &Peer, blob: &PlannedBlob) -> Result<(), (PullError, Resumed)> {
+        let Some(partial) = self.open(blob).await.map_err(|error| (error, Resumed(false)))? else {
+            return Ok(());
+        };
         let offset = partial.arrived();
         let PlannedBlob { digest, size, ref role } = *blob;
         self.progress.event(Event::BlobStarted { digest, role, size, offset });
         let partial = Arc::new(partial);
-        let filled = self.fill_in_turn(peer, blob, &partial, turn).await;
+        let filled = self.fill(peer, blob, &partial).await;
         let finished = match filled {
             Ok(()) => self.finish(peer, blob, partial).await,
             Err(error) => Err(error),
         };
-        finished.map(Some).map_err(|error| (error, Resumed(offset > 0)))
+        finished.map_err(|error| (error, Resumed(offset > 0)))
     }
 
-    /// The blob's file, and the turn to make requests for it; `None` if the blob is there, perhaps because another process has
-    /// just received it. Nobody waits for a turn while another process is waited for.
-    async fn open(&self, blob: &PlannedBlob) -> Result<Option<(Partial, Option<Turn>)>, PullError> {
+    /// `None` if the blob is there, perhaps because another process has just received it.
+    async fn open(&self, blob: &PlannedBlob) -> Result<Option<Partial>, PullError> {
         let (store, lease, progress) = (self.store.clone(), self.lease.clone(), Arc::clone(self.progress));
         let PlannedBlob { digest, size, .. } = *blob;
-        let mut turn = Some(Arc::clone(&self.start).lock_owned().await);
-        let opened = blocking(move || {
-            let mut on_wait = || {
-                turn = None;
-                progress.event(Event::Waiting { digest });
-            };
-            Partial::open(&store, &lease, &digest, size, &mut on_wait).map(|started| (started, turn))
+        let started = blocking(move || {
+            let mut on_wait = || progress.event(Event::Waiting { digest });
+            Partial::open(&store, &lease, &digest, size, &mut on_wait)
         });
-        match opened.await? {
-            (Started::Complete, _) => Ok(None),
-            (Started::Receive(partial), turn) => Ok(Some((partial, turn))),
-        }
-    }
-
-    /// Fills all gaps, and lets the next one make its requests when those of this blob are made.
-    async fn fill_in_turn(
-        &self,
-        peer: &Peer,
-        blob: &PlannedBlob,
-        partial: &Arc<Partial>,
-        turn: Option<Turn>,
-    ) -> Result<(), PullError> {
-        let mut filling = pin!(self.fill(peer, blob, partial));
-        // Polled once, it waits in line for each of them.
-        let first = poll_fn(|context| Poll::Ready(filling.as_mut().poll(context))).await;
-        drop(turn);
-        match first {
-            Poll::Ready(filled) => filled,
-            Poll::Pending => filling.await,
+        match started.await? {
+            Started::Complete => Ok(None),
+            Started::Receive(partial) => Ok(Some(partial)),
         }
     }
 
@@ -176,20 +135,12 @@ impl Receiver<'_> {
         }
     }
 
-    async fn finish(
-        &self,
-        peer: &Peer,
-        blob: &PlannedBlob,
-        partial: Arc<Partial>,
-    ) -> Result<WholeBlob, PullError> {
+    async fn finish(&self, peer: &Peer, blob: &PlannedBlob, partial: Arc<Partial>) -> Result<(), PullError> {
         // All that wrote to it have come to their end.
         let Some(partial) = Arc::into_inner(partial) else { return Err(wrong_size(peer, blob, 0)) };
         blocking(move || partial.finish()).await.map_err(|error| wrong(peer, blob, error))
     }
 }
-
-/// The turn to make requests.
-type Turn = OwnedMutexGuard<()>;
 
 /// Whether a transfer went on where an earlier one had stopped.
 struct Resumed(bool);

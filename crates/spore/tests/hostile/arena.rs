@@ -29,6 +29,7 @@ pub struct Case {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Pull,
+    Layout,
     Fork,
 }
 
@@ -44,7 +45,13 @@ impl Case {
     }
 }
 
-/// What a fork refuses, with this exit code: what cannot be known before all bytes are read, or concerns this host.
+/// What laying out refuses, be it by a pull or, of what was pulled without, by a fork: what cannot be known before all bytes
+/// are read.
+pub fn layout(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
+    Case { what, stage: Stage::Layout, code: 5, says, forge }
+}
+
+/// What a fork refuses, with this exit code: what concerns this host.
 pub fn fork(what: &'static str, code: i32, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
     Case { what, stage: Stage::Fork, code, says, forge }
 }
@@ -90,9 +97,16 @@ impl Arena {
         run
     }
 
-    /// `spore pull NAME`, from the hub. What is only found out by laying out is left to the fork: both have the same code.
+    /// `spore pull NAME`, from the hub.
     pub fn pull(&self, name: &str) -> Run {
-        self.command(["pull", "--no-layout", "--hub", self.hub.to_str().expect("UTF-8"), name])
+        self.command(["pull", "--hub", self.hub.to_str().expect("UTF-8"), name])
+    }
+
+    /// The same without laying out, which is left to the fork.
+    pub fn pull_only(&self, name: &str) -> Run {
+        let mut run = self.pull(name);
+        run.command().arg("--no-layout");
+        run
     }
 
     /// `spore fork NAME`, with a deadline within that of tests.
@@ -121,16 +135,21 @@ impl Arena {
         let mut draft = self.draft();
         (case.forge)(&mut draft);
         draft.publish(FORGED);
-        self.leaves_nothing(|| {
-            let pull = self.pull(FORGED).finish();
-            if case.stage == Stage::Pull {
-                assert_plain(&pull.exits_with(case.code).says(case.says));
-                return;
-            }
-            pull.succeeds();
-            assert_plain(&self.fork(FORGED).finish().exits_with(case.code).says(case.says));
-            self.command(["rm", FORGED]).finish().succeeds();
-        });
+        let refused = |run: Run| assert_plain(&run.finish().exits_with(case.code).says(case.says));
+        if case.stage == Stage::Layout {
+            // So that all else is here, and nothing of it is under way when this is found out.
+            self.pull_only("tiny").finish().succeeds();
+        }
+        if case.stage != Stage::Fork {
+            self.leaves_nothing(|| refused(self.pull(FORGED)));
+        }
+        if case.stage != Stage::Pull {
+            self.leaves_nothing(|| {
+                self.pull_only(FORGED).finish().succeeds();
+                refused(self.fork(FORGED));
+                self.command(["rm", FORGED]).finish().succeeds();
+            });
+        }
     }
 
     /// Asserts that `act` changes nothing outside the store, and leaves no tag, sandbox, process or unfinished file.

@@ -20,15 +20,6 @@ use super::{LayoutError, bytes, read_index};
 /// more than one batch.
 const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 12 };
 
-/// What is known of a blob's bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Known {
-    /// They have just had the blob's digest, all of them.
-    Hashed,
-    /// They had it when they were stored: each frame is hashed again.
-    Stored,
-}
-
 /// Part of an extent that lies in one frame. A map, a blob and a frame have fewer than 2^32 pages each.
 #[derive(Debug, Clone, Copy)]
 struct Piece {
@@ -43,7 +34,7 @@ struct Piece {
 /// Writes all pages that `extents`, sorted by page, want from `blob`, which is open as `file`. Of extents that are sorted by where they lie in the
 /// address space, too, as those of a layer, `on_written` is told the page up to which they are written.
 pub(super) fn write_blob<'a>(
-    (file, known): (&File, Known),
+    file: &File,
     blob: &MapBlob,
     extents: impl Iterator<Item = &'a Extent>,
     out: &File,
@@ -62,7 +53,7 @@ pub(super) fn write_blob<'a>(
         }
         let Some(last) = batch.last().copied() else { break };
         batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
-        write_batch(blob, (file, known), &index, &batch, out)?;
+        write_batch(blob, file, &index, &batch, out)?;
         on_written(u64::from(last.start) + u64::from(last.pages));
     }
     // What is laid out is not read again: its memory is of more use to what is being written. That it is not taken back is no
@@ -74,7 +65,7 @@ pub(super) fn write_blob<'a>(
 /// Writes pieces, sorted by frame, on many cores.
 fn write_batch(
     blob: &MapBlob,
-    (file, known): (&File, Known),
+    file: &File,
     index: &Index,
     pieces: &[Piece],
     out: &File,
@@ -91,11 +82,9 @@ fn write_batch(
             let Some(entry) = index.frames().get(frame) else { continue };
             compressed.resize(entry.compressed as usize, 0);
             file.read_exact_at(&mut compressed, entry.offset)?;
-            let decoded = match known {
-                Known::Hashed => reader.decode_hashed(index, frame, &compressed, &mut plain),
-                Known::Stored => reader.decode(index, frame, &compressed, &mut plain),
-            };
-            decoded.map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
+            reader
+                .decode(index, frame, &compressed, &mut plain)
+                .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
             let _held = writing.lock().unwrap_or_else(PoisonError::into_inner);
             for piece in pieces {
                 let from = bytes(piece.page.into());

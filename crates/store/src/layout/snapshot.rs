@@ -20,7 +20,7 @@ use std::thread::{self, JoinHandle};
 use format::map::{MapBlob, Source};
 use format::{Config, Digest, Hasher, Map, Maps, PAGE_SIZE};
 
-use super::{BySource, Known, LayerFile, LayoutError, copy_layers, write_blob};
+use super::{BySource, LayerFile, LayoutError, copy_layers, write_blob};
 use crate::{FlatKey, FlatWriter, Lease, Lock, LockKey, Snapshot, Store};
 
 /// Where a snapshot's address spaces lie as flat files.
@@ -120,27 +120,12 @@ impl Layout<'_> {
     /// # Errors
     /// If it is damaged, or a file cannot be written.
     pub fn add(&mut self, blob: &Digest) -> Result<(), LayoutError> {
-        if !self.uses.contains_key(blob) {
-            return Ok(());
-        }
+        let Some(uses) = self.uses.remove(blob) else { return Ok(()) };
         let file = self.store.open_blob(blob)?;
-        self.add_known(blob, &file, Known::Stored)
-    }
-
-    /// Lays out what maps have from a blob that need not be in the store yet. `file` is open on its bytes, all of which have
-    /// just had its digest.
-    ///
-    /// # Errors
-    /// If it is no frame blob as its maps have it, or a file cannot be written.
-    pub fn add_hashed(&mut self, blob: &Digest, file: &File) -> Result<(), LayoutError> {
-        self.add_known(blob, file, Known::Hashed)
-    }
-
-    fn add_known(&mut self, blob: &Digest, file: &File, known: Known) -> Result<(), LayoutError> {
-        for (number, blob) in self.uses.remove(blob).unwrap_or_default() {
+        for (number, blob) in uses {
             let Some(item) = self.items.get_mut(number) else { continue };
             item.begin(&self.store, &self.lease)?;
-            item.write(blob, (file, known))?;
+            item.write(blob, &file)?;
         }
         self.settle()
     }
@@ -208,7 +193,7 @@ impl Item<'_> {
         Ok(State::AtWork(Work::begin(self.map, writer, lock, content)?))
     }
 
-    fn write(&mut self, number: u32, file: (&File, Known)) -> Result<(), LayoutError> {
+    fn write(&mut self, number: u32, file: &File) -> Result<(), LayoutError> {
         match &mut self.state {
             State::AtWork(work) => work.write(self.map, number, file),
             _ => Ok(()),
@@ -220,7 +205,7 @@ impl Item<'_> {
         let State::AtWork(work) = &mut self.state else { return Ok(()) };
         for (number, blob) in (0..).zip(self.map.blobs()) {
             if !work.written.contains(&number) {
-                work.write(self.map, number, (&store.open_blob(&blob.digest)?, Known::Stored))?;
+                work.write(self.map, number, &store.open_blob(&blob.digest)?)?;
             }
         }
         Ok(())
@@ -302,7 +287,7 @@ impl Work {
         Ok(Self { out, order, written, is_layer, progress, closer })
     }
 
-    fn write(&mut self, map: &Map, number: u32, file: (&File, Known)) -> Result<(), LayoutError> {
+    fn write(&mut self, map: &Map, number: u32, file: &File) -> Result<(), LayoutError> {
         let Some(blob) = map.blobs().get(number as usize).filter(|_| !self.written.contains(&number)) else {
             return Ok(());
         };

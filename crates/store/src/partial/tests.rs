@@ -34,7 +34,7 @@ fn a_broken_transfer_goes_on_where_it_broke() {
     assert_eq!(partial.arrived(), 5);
     assert_eq!(partial.gaps().first(), Some(&(5..12)));
     partial.write(5, &CONTENT[5..]).unwrap();
-    partial.finish().unwrap().place().unwrap();
+    partial.finish().unwrap();
     assert_eq!(home.store.read_blob(&Digest::of(CONTENT), 100).unwrap(), CONTENT);
     assert!(matches!(start(&home, &lease), Started::Complete));
     assert_eq!(home.store.partial_bytes(&Digest::of(CONTENT), 12).unwrap(), 0);
@@ -73,7 +73,7 @@ fn a_second_receiver_waits_and_finds_it_complete() {
         });
         waiting.recv_timeout(Duration::from_secs(60)).unwrap();
         partial.write(0, CONTENT).unwrap();
-        partial.finish().unwrap().place().unwrap();
+        partial.finish().unwrap();
         assert!(matches!(second.join().unwrap().unwrap(), Started::Complete));
     });
     assert_eq!(names(&home.store.folder(Folder::Partial)).unwrap(), [""; 0]);
@@ -111,7 +111,7 @@ fn a_read_only_one_is_resumed() {
     let partial = receive(&home, &lease);
     assert_eq!(partial.arrived(), 5);
     partial.write(5, &CONTENT[5..]).unwrap();
-    partial.finish().unwrap().place().unwrap();
+    partial.finish().unwrap();
     let blob = home.store.blob_path(&Digest::of(CONTENT));
     assert_eq!(fs::metadata(blob).unwrap().permissions().mode() & 0o777, BLOB_MODE);
 }
@@ -160,7 +160,7 @@ fn slots_come_at_once_and_each_is_resumed() {
     write(&partial, &content, 0..slot(1) + 400_000);
     assert_eq!(partial.gaps().first(), Some(&(slot(1) + 400_000..slot(2))));
     write(&partial, &content, slot(1)..slot(2));
-    partial.finish().unwrap().place().unwrap();
+    partial.finish().unwrap();
     assert!(home.store.read_blob(&digest, content.len()).unwrap() == content);
 }
 
@@ -182,7 +182,7 @@ fn threads_write_slots_while_one_hashes() {
             });
         }
     });
-    partial.finish().unwrap().place().unwrap();
+    partial.finish().unwrap();
     assert!(home.store.read_blob(&digest, content.len()).unwrap() == content);
 }
 
