@@ -9,13 +9,12 @@ use std::sync::Arc;
 use format::manifest::media_type;
 use format::{Config, Descriptor, Digest, Manifest, Map, Maps, Name, SnapshotError, Tag, limits, snapshot};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
-use tokio::io::AsyncReadExt;
 use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
 use crate::image_index::{ImageIndex, Kind};
 use crate::plan::Roles;
-use crate::{HubError, PlannedBlob, PullError, REQUESTS, RawManifest, Registry, Selector};
+use crate::{PlannedBlob, PullError, REQUESTS, Registry, Selector, remote};
 
 /// What a tag leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,15 +62,11 @@ impl Describer {
     /// the hub fails.
     pub async fn tagged(&self, name: &Name, tag: &Tag) -> Result<Tagged, PullError> {
         let which = Selector::Tag(tag.clone());
-        let raw = self.manifest(name, &which).await?;
+        let raw = remote::manifest(&self.registry, name, &which).await?;
         let digest = raw.digest();
         if !Kind::parse(raw.bytes()).is_ok_and(|kind| kind.is_index()) {
             // What is no snapshot is said of what the tag leads to, whether or not it is there by its digest too.
-            Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
-                name: name.clone(),
-                digest,
-                source,
-            })?;
+            remote::parse(name, &raw)?;
             return Ok(Tagged { digest, snapshots: vec![digest] });
         }
         let index = ImageIndex::parse(raw.bytes()).map_err(|source| PullError::Index {
@@ -95,17 +90,13 @@ impl Describer {
     /// As of a pull that stores nothing: if a part is not there in its size, not what its digest says or not valid, if
     /// the parts do not belong together, or the hub fails.
     pub async fn snapshot(&self, name: &Name, digest: &Digest) -> Result<Description, PullError> {
-        let raw = self.manifest(name, &Selector::Digest(*digest)).await?;
-        let manifest = Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
-            name: name.clone(),
-            digest: *digest,
-            source,
-        })?;
+        let raw = remote::manifest(&self.registry, name, &Selector::Digest(*digest)).await?;
+        let manifest = remote::parse(name, &raw)?;
         let manifest_bytes = raw.bytes().len() as u64;
         drop(raw);
-        let reader = Reader { registry: &*self.registry, name, snapshot: *digest, manifest: &manifest };
+        let reader = Reader { registry: &self.registry, name, snapshot: *digest, manifest: &manifest };
         reader.look_up_all().await?;
-        let config = reader.config().await?;
+        let config = remote::config(&self.registry, name, digest, &manifest).await?;
         let memory_frames = {
             // It is never closed; if it were, less memory would be the only thing that is not kept to.
             let _one_at_a_time = self.maps.acquire().await.ok();
@@ -113,28 +104,11 @@ impl Describer {
         };
         Ok(Description { digest: *digest, manifest_bytes, manifest, config, memory_frames })
     }
-
-    async fn manifest(&self, name: &Name, which: &Selector) -> Result<RawManifest, PullError> {
-        let hub = || self.registry.location().to_owned();
-        match (self.registry.get_manifest(name, which).await?, which) {
-            (None, _) => Err(PullError::NotFound {
-                hub: hub(),
-                name: name.clone(),
-                which: which.clone(),
-                hint: "something there leads to it".to_owned(),
-            }),
-            (Some(raw), Selector::Digest(digest)) if raw.digest() != *digest => {
-                let reason = format!("the manifest that came has the digest {}", raw.digest());
-                Err(HubError::Corrupt { hub: hub(), digest: *digest, reason }.into())
-            }
-            (Some(raw), _) => Ok(raw),
-        }
-    }
 }
 
 /// Reads one snapshot.
 struct Reader<'a> {
-    registry: &'a dyn Registry,
+    registry: &'a Arc<dyn Registry>,
     name: &'a Name,
     snapshot: Digest,
     manifest: &'a Manifest,
@@ -158,13 +132,6 @@ impl Reader<'_> {
         let absent: Vec<_> =
             asked.buffered(REQUESTS).try_filter_map(async |absent| Ok(absent)).try_collect().await?;
         if absent.is_empty() { Ok(()) } else { Err(self.incomplete(absent)) }
-    }
-
-    async fn config(&self) -> Result<Config, PullError> {
-        let descriptor = &self.manifest.config;
-        let blob = Roles::new(self.manifest, None).blob(descriptor);
-        let bytes = self.small(&blob).await?;
-        Config::parse(&bytes).map_err(|source| PullError::Config { blob, source })
     }
 
     /// Checks that manifest, config and maps belong together.
@@ -197,7 +164,8 @@ impl Reader<'_> {
     }
 
     async fn map(&self, blob: PlannedBlob, is_layer: bool) -> Result<Map, PullError> {
-        let bytes = self.small(&blob).await?;
+        let bytes = remote::small(&**self.registry, self.name, &blob).await?;
+        let bytes = bytes.ok_or_else(|| self.incomplete(vec![blob.clone()]))?;
         blocking(move || {
             let map = Map::parse(&bytes).and_then(|map| {
                 // A layer's map has few extents, any other may have millions: not to be held for every layer.
@@ -206,11 +174,6 @@ impl Reader<'_> {
             map.map_err(|source| PullError::Map { blob, source })
         })
         .await
-    }
-
-    async fn small(&self, blob: &PlannedBlob) -> Result<Vec<u8>, PullError> {
-        let bytes = small(self.registry, self.name, blob).await?;
-        bytes.ok_or_else(|| self.incomplete(vec![blob.clone()]))
     }
 
     fn incomplete(&self, parts: Vec<PlannedBlob>) -> PullError {
@@ -225,25 +188,4 @@ impl Reader<'_> {
     fn hub(&self) -> String {
         self.registry.location().to_owned()
     }
-}
-
-/// All of a blob, which the caller has found small enough to be held, verified; `None` if the hub has none.
-pub(crate) async fn small(
-    registry: &dyn Registry,
-    name: &Name,
-    blob: &PlannedBlob,
-) -> Result<Option<Vec<u8>>, PullError> {
-    let hub = || registry.location().to_owned();
-    let Some(reader) = registry.get_blob(name, &blob.digest, 0..blob.size).await? else { return Ok(None) };
-    let mut bytes = Vec::new();
-    let read = reader.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).await;
-    read.map_err(|source| PullError::BrokeOff { hub: hub(), blob: blob.clone(), source })?;
-    if bytes.len() as u64 != blob.size {
-        return Err(PullError::WrongSize { place: hub(), blob: blob.clone(), found: bytes.len() as u64 });
-    }
-    let (found, bytes) = blocking(move || (Digest::of(&bytes), bytes)).await;
-    if found != blob.digest {
-        return Err(PullError::Corrupt { hub: hub(), blob: blob.clone(), found });
-    }
-    Ok(Some(bytes))
 }

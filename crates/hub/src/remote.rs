@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use format::config::{Accelerator, Architecture, Cpu, EngineKind};
-use format::{Config, Digest, Manifest, Name, limits};
+use format::{Config, Digest, Manifest, Name};
 use tokio::io::AsyncReadExt;
 
+use crate::blocking::blocking;
 use crate::plan::Roles;
-use crate::{HubError, PullError, RawManifest, Registry, Selector};
+use crate::{HubError, PlannedBlob, PullError, RawManifest, Registry, Selector};
 
 /// What is known of a snapshot by its manifest and its config.
 #[derive(Debug)]
@@ -81,14 +82,7 @@ pub async fn read_snapshot(
     name: &Name,
     digest: &Digest,
 ) -> Result<RemoteSnapshot, PullError> {
-    let which = Selector::Digest(*digest);
-    let raw = registry.get_manifest(name, &which).await?;
-    let raw = raw.ok_or_else(|| not_found(registry, name, &which))?;
-    if raw.digest() != *digest {
-        let reason = format!("the manifest that came has the digest {}", raw.digest());
-        let hub = registry.location().to_owned();
-        return Err(HubError::Corrupt { hub, digest: *digest, reason }.into());
-    }
+    let raw = manifest(registry, name, &Selector::Digest(*digest)).await?;
     read_config(registry, name, &raw).await
 }
 
@@ -98,29 +92,71 @@ pub(crate) async fn read_config(
     name: &Name,
     raw: &RawManifest,
 ) -> Result<RemoteSnapshot, PullError> {
-    let digest = raw.digest();
-    let manifest = Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
-        name: name.clone(),
-        digest,
-        source,
-    })?;
-    let hub = || registry.location().to_owned();
-    let blob = Roles::new(&manifest, None).blob(&manifest.config);
-    // A parsed manifest has no larger one; it is said again where it matters.
-    let size = blob.size.min(limits::CONFIG_BYTES as u64);
-    let Some(reader) = registry.get_blob(name, &blob.digest, 0..size).await? else {
-        let (name, parts) = (name.clone(), vec![blob]);
-        return Err(PullError::Incomplete { hub: hub(), name, snapshot: digest, parts });
-    };
-    let mut bytes = Vec::new();
-    let read = reader.take(size).read_to_end(&mut bytes).await;
-    read.map_err(|source| PullError::BrokeOff { hub: hub(), blob: blob.clone(), source })?;
-    let found = Digest::of(&bytes);
-    if found != blob.digest {
-        return Err(PullError::Corrupt { hub: hub(), blob, found });
-    }
-    let config = Config::parse(&bytes).map_err(|source| PullError::Config { blob, source })?;
+    let (digest, manifest) = (raw.digest(), parse(name, raw)?);
+    let config = config(registry, name, &digest, &manifest).await?;
     Ok(RemoteSnapshot { digest, manifest_size: raw.bytes().len() as u64, manifest, config })
+}
+
+/// What a tag leads to, or what has the digest.
+pub(crate) async fn manifest(
+    registry: &Arc<dyn Registry>,
+    name: &Name,
+    which: &Selector,
+) -> Result<RawManifest, PullError> {
+    let raw = registry.get_manifest(name, which).await?.ok_or_else(|| not_found(registry, name, which))?;
+    match which {
+        Selector::Digest(digest) if raw.digest() != *digest => {
+            let reason = format!("the manifest that came has the digest {}", raw.digest());
+            let hub = registry.location().to_owned();
+            Err(HubError::Corrupt { hub, digest: *digest, reason }.into())
+        }
+        _ => Ok(raw),
+    }
+}
+
+/// The manifest of a snapshot.
+pub(crate) fn parse(name: &Name, raw: &RawManifest) -> Result<Manifest, PullError> {
+    Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
+        name: name.clone(),
+        digest: raw.digest(),
+        source,
+    })
+}
+
+/// The config of the snapshot with this manifest, which bounds its size.
+pub(crate) async fn config(
+    registry: &Arc<dyn Registry>,
+    name: &Name,
+    snapshot: &Digest,
+    manifest: &Manifest,
+) -> Result<Config, PullError> {
+    let blob = Roles::new(manifest, None).blob(&manifest.config);
+    let Some(bytes) = small(&**registry, name, &blob).await? else {
+        let (hub, name, snapshot) = (registry.location().to_owned(), name.clone(), *snapshot);
+        return Err(PullError::Incomplete { hub, name, snapshot, parts: vec![blob] });
+    };
+    Config::parse(&bytes).map_err(|source| PullError::Config { blob, source })
+}
+
+/// All of a blob, which the caller has found small enough to be held, verified; `None` if the hub has none.
+pub(crate) async fn small(
+    registry: &dyn Registry,
+    name: &Name,
+    blob: &PlannedBlob,
+) -> Result<Option<Vec<u8>>, PullError> {
+    let hub = || registry.location().to_owned();
+    let Some(reader) = registry.get_blob(name, &blob.digest, 0..blob.size).await? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let read = reader.take(blob.size.saturating_add(1)).read_to_end(&mut bytes).await;
+    read.map_err(|source| PullError::BrokeOff { hub: hub(), blob: blob.clone(), source })?;
+    if bytes.len() as u64 != blob.size {
+        return Err(PullError::WrongSize { place: hub(), blob: blob.clone(), found: bytes.len() as u64 });
+    }
+    let (found, bytes) = blocking(move || (Digest::of(&bytes), bytes)).await;
+    if found != blob.digest {
+        return Err(PullError::Corrupt { hub: hub(), blob: blob.clone(), found });
+    }
+    Ok(Some(bytes))
 }
 
 pub(crate) fn not_found(registry: &Arc<dyn Registry>, name: &Name, which: &Selector) -> PullError {

@@ -16,6 +16,7 @@ use crate::{BlobError, FileError, Store};
 
 mod frames;
 mod snapshot;
+mod work;
 
 use frames::write_blob;
 pub use snapshot::{Flats, Layout};

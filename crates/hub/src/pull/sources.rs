@@ -16,7 +16,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::PullError;
 use crate::{
-    BlobReader, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, Selector, describe,
+    BlobReader, Event, HubError, PlannedBlob, Progress, REQUESTS, RawManifest, Registry, Selector, remote,
 };
 
 /// How many of the requests that a hub may be asked at once one for a body counts as: it is not over in a round trip, and
@@ -145,7 +145,7 @@ impl Peer {
     /// All of a small blob, verified; `None` if it is not there.
     pub(super) async fn small(&self, blob: &PlannedBlob) -> Result<Option<Vec<u8>>, PullError> {
         let _permit = self.permit(BODY).await?;
-        describe::small(self.registry(), self.name(), blob).await
+        remote::small(self.registry(), self.name(), blob).await
     }
 
     async fn permit(&self, requests: u32) -> Result<SemaphorePermit<'_>, HubError> {

@@ -71,6 +71,9 @@ impl RealNginx {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let addr = listener.local_addr().expect("a bound listener has an address");
+        // nginx takes a socket that it is handed as it is, and both workers are woken for one connection: the one that comes
+        // too late would wait in `accept`, and serve none of its own connections until the next one comes.
+        listener.set_nonblocking(true).expect("a socket can be made not to block");
         if options.tls {
             write_certificates(folder.path());
         }

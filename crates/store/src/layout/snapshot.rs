@@ -7,21 +7,19 @@
 //!   └──▶ elsewhere ───────┘         another process lays it out: waited for at the end
 //! ```
 //!
-//! A layer is hashed behind what is written, on a thread of its own. Nobody but who waits at the end waits for a lock, so that
+//! Nobody but who waits at the end waits for a lock, so that
 //! processes which fetch blobs for each other never wait in a circle.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
 
-use format::map::{MapBlob, Source};
-use format::{Config, Digest, Hasher, Map, Maps, PAGE_SIZE};
+use format::map::MapBlob;
+use format::{Config, Digest, Map, Maps, PAGE_SIZE};
 
-use super::{BySource, LayerFile, LayoutError, copy_layers, write_blob};
-use crate::{FlatKey, FlatWriter, Lease, Lock, LockKey, Snapshot, Store};
+use super::work::Work;
+use super::{LayerFile, LayoutError};
+use crate::{FlatKey, Lease, Lock, LockKey, Snapshot, Store};
 
 /// Where a snapshot's address spaces lie as flat files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -202,13 +200,10 @@ impl Item<'_> {
 
     /// Writes what was not written as it came.
     fn write_rest(&mut self, store: &Store) -> Result<(), LayoutError> {
-        let State::AtWork(work) = &mut self.state else { return Ok(()) };
-        for (number, blob) in (0..).zip(self.map.blobs()) {
-            if !work.written.contains(&number) {
-                work.write(self.map, number, &store.open_blob(&blob.digest)?)?;
-            }
+        match &mut self.state {
+            State::AtWork(work) => work.write_rest(self.map, store),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn settle(&mut self, layers: &[LayerFile]) -> Result<(), LayoutError> {
@@ -244,158 +239,5 @@ impl Item<'_> {
             }
             State::ToDo | State::Elsewhere => Err(io::Error::other("a map was not begun").into()),
         }
-    }
-}
-
-/// A map that this process lays out.
-#[derive(Debug)]
-struct Work {
-    out: File,
-    order: BySource,
-    /// Numbers of the blobs that are written.
-    written: BTreeSet<u32>,
-    /// Whether the blobs are the pages in order.
-    is_layer: bool,
-    /// Told of what is written; nobody once all is.
-    progress: Option<Sender<Progress>>,
-    /// Makes the file visible in the end; `None` once that was waited for.
-    closer: Option<JoinHandle<Result<(), LayoutError>>>,
-}
-
-/// What the thread is told that closes a file.
-#[derive(Debug)]
-enum Progress {
-    /// So many pages are written without a gap.
-    Pages(u64),
-    /// Something is written.
-    Some,
-    /// All is.
-    All,
-}
-
-impl Work {
-    fn begin(map: &Map, writer: FlatWriter, lock: Lock, content: Option<Digest>) -> io::Result<Self> {
-        let out = writer.file().try_clone()?;
-        let (progress, written) = channel();
-        let (bytes, is_layer) = (map.bytes(), content.is_some());
-        let close = move || {
-            let _held = lock;
-            close(writer, bytes, content, &written)
-        };
-        let closer = Some(thread::Builder::new().name("layout".to_owned()).spawn(close)?);
-        let (order, written, progress) = (BySource::new(map), BTreeSet::new(), Some(progress));
-        Ok(Self { out, order, written, is_layer, progress, closer })
-    }
-
-    fn write(&mut self, map: &Map, number: u32, file: &File) -> Result<(), LayoutError> {
-        let Some(blob) = map.blobs().get(number as usize).filter(|_| !self.written.contains(&number)) else {
-            return Ok(());
-        };
-        // What is written follows on what was, if the blobs before it are there.
-        let is_next = self.is_layer && (0..number).all(|before| self.written.contains(&before));
-        let told = |page| self.tell(if is_next { Progress::Pages(page) } else { Progress::Some });
-        write_blob(file, blob, self.order.of(map, Source::Blob(number)), &self.out, &mut |page| told(page))?;
-        self.written.insert(number);
-        if self.is_layer {
-            let without_gap = (0..).zip(map.blobs()).take_while(|(number, _)| self.written.contains(number));
-            self.tell(Progress::Pages(without_gap.map(|(_, blob)| blob.plain_pages).sum()));
-        }
-        Ok(())
-    }
-
-    fn tell(&self, progress: Progress) {
-        if let Some(closer) = &self.progress {
-            // It stops hearing only when it is done or fails, which it says in the end.
-            closer.send(progress).ok();
-        }
-    }
-
-    /// Whether nothing is missing that [`Work::close`] needs.
-    fn can_close(&self, map: &Map, layers: &[LayerFile]) -> bool {
-        let is_there = |content: &Digest| layers.iter().any(|layer| layer.content == *content);
-        self.progress.is_some()
-            && self.written.len() == map.blobs().len()
-            && map.layers().iter().all(is_there)
-    }
-
-    /// All blobs are written: the pages of layers, then the file can become visible.
-    fn close(&mut self, map: &Map, layers: &[LayerFile]) -> Result<(), LayoutError> {
-        if self.progress.is_some() {
-            copy_layers(map, &self.order, layers, &self.out)?;
-            self.order = BySource::default();
-            self.tell(Progress::All);
-            self.progress = None;
-        }
-        Ok(())
-    }
-
-    fn is_closed(&self) -> bool {
-        self.closer.as_ref().is_some_and(JoinHandle::is_finished)
-    }
-
-    /// Waits until the file is visible.
-    fn wait(mut self) -> Result<File, LayoutError> {
-        if let Some(closer) = self.closer.take() {
-            closer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        }
-        Ok(self.out.try_clone()?)
-    }
-}
-
-impl Drop for Work {
-    /// Nothing of it is left when this returns.
-    fn drop(&mut self) {
-        self.progress = None;
-        if let Some(closer) = self.closer.take() {
-            closer.join().ok();
-        }
-    }
-}
-
-/// Hashes what is written, if it has an identity to show, and makes the file visible when all of it is written.
-fn close(
-    writer: FlatWriter,
-    bytes: u64,
-    content: Option<Digest>,
-    written: &Receiver<Progress>,
-) -> Result<(), LayoutError> {
-    let (mut hasher, mut hashed) = (Hasher::new(), 0);
-    let mut buffer = vec![0; 256 << 10];
-    let mut is_whole = false;
-    let mut next = written.recv();
-    while let Ok(progress) = next {
-        let end = match progress {
-            Progress::Pages(pages) => pages * PAGE_SIZE,
-            Progress::Some => 0,
-            Progress::All => bytes,
-        };
-        while content.is_some() && hashed < end {
-            let length = buffer.len().min(usize::try_from(end - hashed).unwrap_or(usize::MAX));
-            let chunk = buffer.get_mut(..length).unwrap_or_default();
-            writer.file().read_exact_at(chunk, hashed)?;
-            hasher.update(chunk);
-            hashed += length as u64;
-        }
-        is_whole = end == bytes;
-        if is_whole {
-            break;
-        }
-        next = match written.try_recv() {
-            Ok(progress) => Ok(progress),
-            Err(_) => {
-                // The disk begins with what is there, while the rest is being decoded.
-                writer.file().sync_data()?;
-                written.recv()
-            }
-        };
-    }
-    if !is_whole {
-        // Given up: the file goes with its writer.
-        return Ok(());
-    }
-    let found = hasher.finish();
-    match content.filter(|expected| *expected != found) {
-        Some(expected) => Err(LayoutError::Content { found, expected }),
-        None => Ok(writer.commit()?),
     }
 }
