@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::Certificate;
 
 use crate::HubError;
 use crate::bucket::AwsEnvironment;
 use crate::credentials::Credentials;
+use crate::http::SILENCE_TIMEOUT;
 
 /// Most bytes of a file of authorities: the system's own, of all the world, have a quarter of it.
 const AUTHORITIES_BYTES: u64 = 1 << 20;
@@ -24,6 +26,8 @@ pub struct Access {
     pub authorities: Vec<Certificate>,
     /// Where a registry's own certificates are looked for, in `HOST[:PORT]/`: the first that has such a folder decides.
     pub certificate_folders: Vec<PathBuf>,
+    /// How long a hub may say nothing, and take nothing, while it should: 30 s.
+    pub silence: Duration,
 }
 
 impl Access {
@@ -49,6 +53,7 @@ impl Access {
             aws: AwsEnvironment::default(),
             authorities: Vec::new(),
             certificate_folders: Vec::new(),
+            silence: SILENCE_TIMEOUT,
         }
     }
 

@@ -2,9 +2,10 @@
 //! help, and readers that go on where a connection broke.
 //!
 //! Invariants:
-//! - No credential follows a redirect to another host: the client drops it there. None leads from TLS to plain HTTP.
-//! - No error shows a URL: a query may be a signature.
-//! - Every wait ends: connecting, silence while a body should come, and the tries together are limited.
+//! - No credential follows a redirect to another origin: see [`redirects`]. None leads from TLS to plain HTTP.
+//! - No error, and no `Referer`, shows a URL: a query may be a signature.
+//! - Every wait ends: connecting, silence of either direction, and the tries together are limited. What moves may take as long
+//!   as it takes: see [`silence`].
 
 use std::error::Error as _;
 use std::io;
@@ -14,19 +15,24 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use reqwest::redirect::{Attempt, Policy};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode};
 
-use crate::HubError;
+use crate::{Access, HubError};
 
+mod redirects;
 mod resuming;
+mod silence;
 
+pub(crate) use redirects::leads_elsewhere;
 pub(crate) use resuming::{Open, resuming};
+pub(crate) use silence::Answer;
+use silence::Stop;
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a server may say nothing while it should.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a server may say nothing, or take nothing, while it should.
+pub(crate) const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Tries after the first one: with the delays below, about 40 s of them.
 const RETRIES: usize = 8;
 /// Tries after the first one while nothing has ever been answered: a server that ends every connection, as one does that wants
@@ -41,6 +47,7 @@ const REDIRECTS: usize = 5;
 #[derive(Debug, Clone)]
 pub(crate) struct Http {
     client: Client,
+    silence: Duration,
     hub: Arc<str>,
     /// Whether the hub has answered once: until then, that nobody can be reached is more likely a mistyped name than a
     /// disturbance that passes.
@@ -73,22 +80,15 @@ impl From<Failure> for HubError {
 }
 
 impl Http {
-    /// A client for the hub at `location` that trusts the system's authorities and `authorities`.
-    pub(crate) fn new(location: &str, authorities: &[Certificate]) -> Result<Self, HubError> {
-        Self::build(location, authorities, None)
+    /// A client for the hub at `location` that trusts the system's authorities and those of `access`.
+    pub(crate) fn new(location: &str, access: &Access) -> Result<Self, HubError> {
+        Self::with_certificates(location, access, &[], None)
     }
 
-    /// The same, with a certificate of its own for a hub that asks for one.
-    pub(crate) fn with_identity(
+    /// The same, with the hub's own authorities, and a certificate of ours if it asks for one.
+    pub(crate) fn with_certificates(
         location: &str,
-        authorities: &[Certificate],
-        identity: Identity,
-    ) -> Result<Self, HubError> {
-        Self::build(location, authorities, Some(identity))
-    }
-
-    fn build(
-        location: &str,
+        access: &Access,
         authorities: &[Certificate],
         identity: Option<Identity>,
     ) -> Result<Self, HubError> {
@@ -97,9 +97,9 @@ impl Http {
         let client = Client::builder()
             .user_agent(concat!("spore/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(SILENCE_TIMEOUT)
-            .redirect(Policy::custom(follow))
-            .tls_certs_merge(authorities.iter().cloned());
+            .redirect(Policy::none())
+            .referer(false)
+            .tls_certs_merge(access.authorities.iter().chain(authorities).cloned());
         let client = match identity {
             Some(identity) => client.identity(identity),
             None => client,
@@ -109,16 +109,47 @@ impl Http {
             action: "set up TLS".to_owned(),
             source: io::Error::other(text(error)),
         })?;
-        Ok(Self { client, hub: location.into(), is_reached: Arc::default(), broken: Arc::default() })
+        let (silence, hub) = (access.silence, location.into());
+        Ok(Self { client, silence, hub, is_reached: Arc::default(), broken: Arc::default() })
     }
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Sends a request. Any status is an answer, but for those that ask to come again.
-    pub(crate) async fn send(&self, request: RequestBuilder, action: &str) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.broke(error, action))?;
+    /// Sends a request, and where it leads if it only asks. Any status is an answer, but for those that ask to come again.
+    pub(crate) async fn send(&self, request: RequestBuilder, action: &str) -> Result<Answer, Failure> {
+        self.exchange(request, true, action).await
+    }
+
+    /// The same, for a request whose credentials are for this server alone, in headers or not: that it leads elsewhere is an
+    /// answer.
+    pub(crate) async fn send_here(&self, request: RequestBuilder, action: &str) -> Result<Answer, Failure> {
+        self.exchange(request, false, action).await
+    }
+
+    async fn exchange(
+        &self,
+        request: RequestBuilder,
+        follows: bool,
+        action: &str,
+    ) -> Result<Answer, Failure> {
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|error| self.broke(Stop::Broke(error), action))?;
+        for _ in 0..=REDIRECTS {
+            let again = redirects::repeatable(&request).filter(|_| follows);
+            let sent = silence::execute(&client, request, self.silence).await;
+            let response = sent.map_err(|stop| self.broke(stop, action))?;
+            let next = again.map_or(Ok(None), |again| redirects::next(again, &response));
+            match next.map_err(|reason| self.unavailable(action, reason.to_owned()))? {
+                Some(next) => request = next,
+                None => return self.judge(response, action),
+            }
+        }
+        Err(self.unavailable(action, "it redirects too often".to_owned()).into())
+    }
+
+    fn judge(&self, response: Response, action: &str) -> Result<Answer, Failure> {
         self.is_reached.store(true, Ordering::Relaxed);
         let status = response.status();
         if status == StatusCode::INSUFFICIENT_STORAGE {
@@ -131,18 +162,19 @@ impl Http {
             let error = self.unavailable(action, format!("it answered {status}"));
             return Err(Failure::Passing(error, after));
         }
-        Ok(response)
+        Ok(Answer::new(response, self.silence))
     }
 
     /// All of a small body.
     pub(crate) async fn body(
         &self,
-        mut response: Response,
+        mut answer: Answer,
         limit: usize,
         action: &str,
     ) -> Result<Vec<u8>, Failure> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broke(error, action))? {
+        let broke = |error: io::Error| Failure::Passing(self.unavailable(action, error.to_string()), None);
+        while let Some(chunk) = answer.chunk().await.map_err(broke)? {
             if chunk.len() > limit.saturating_sub(body.len()) {
                 let reason = format!("it has more than {limit} bytes");
                 return Err(self.malformed(action, reason).into());
@@ -152,14 +184,15 @@ impl Http {
         Ok(body)
     }
 
-    fn broke(&self, error: reqwest::Error, action: &str) -> Failure {
+    fn broke(&self, stop: Stop, action: &str) -> Failure {
         let is_unreached = !self.is_reached.load(Ordering::Relaxed);
-        let is_lasting = error.is_builder()
-            || error.is_redirect()
-            || is_tls(&error)
-            || is_unreached
-                && (error.is_connect() || self.broken.fetch_add(1, Ordering::Relaxed) >= FIRST_TRIES);
-        let error = self.unavailable(action, text(error));
+        let (is_lasting, is_connect) = match &stop {
+            Stop::Broke(error) => (error.is_builder() || is_tls(error), error.is_connect()),
+            Stop::Silent(_) => (false, false),
+        };
+        let is_lasting = is_lasting
+            || is_unreached && (is_connect || self.broken.fetch_add(1, Ordering::Relaxed) >= FIRST_TRIES);
+        let error = self.unavailable(action, stop.text());
         if is_lasting { Failure::Final(error) } else { Failure::Passing(error, None) }
     }
 
@@ -219,19 +252,8 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(after.min(MAX_RETRY_AFTER))
 }
 
-fn follow(attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let was_secure = attempt.previous().iter().any(|url| url.scheme() == "https");
-    if was_secure && attempt.url().scheme() != "https" {
-        return attempt.error("it redirects from https to plain http");
-    }
-    if attempt.previous().len() > REDIRECTS {
-        return attempt.error("it redirects too often");
-    }
-    attempt.follow()
-}
-
 /// What went wrong, down to its first cause, without the URL.
-pub(crate) fn text(error: reqwest::Error) -> String {
+fn text(error: reqwest::Error) -> String {
     let error = error.without_url();
     let mut text = error.to_string();
     let mut source = error.source();

@@ -14,11 +14,11 @@ use async_trait::async_trait;
 use format::manifest::media_type;
 use format::{Digest, Name, Tag, limits};
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, RANGE};
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
+use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::credentials::Credential;
-use crate::http::{Failure, Http, Open, Tries, resuming};
+use crate::http::{Answer, Failure, Http, Open, Tries, resuming};
 use crate::image_index::{ImageIndex, Kind};
 use crate::{
     Access, BlobReader, HubError, Put, RawManifest, Referrer, Registry, Selector, Upload, referrers,
@@ -93,11 +93,7 @@ impl OciHub {
         if location.is_secure() {
             own = HostCertificates::find(&access.certificate_folders, &host)?;
         }
-        let authorities = [access.authorities.as_slice(), &own.authorities].concat();
-        let http = match own.identity {
-            Some(identity) => Http::with_identity(&text, &authorities, identity)?,
-            None => Http::new(&text, &authorities)?,
-        };
+        let http = Http::with_certificates(&text, access, &own.authorities, own.identity)?;
         let auth = Arc::new(Auth::new(http.clone(), host, identity, location.is_secure()));
         let base = location.base().map_err(|error| http.unavailable("name it", error.to_string()))?;
         let prefix = location.prefix.clone();
@@ -130,7 +126,7 @@ impl OciHub {
     }
 
     /// Sends a request once, as who we are if it goes to the registry itself.
-    async fn send(&self, request: RequestBuilder, scope: &Scope, action: &str) -> Result<Response, Failure> {
+    async fn send(&self, request: RequestBuilder, scope: &Scope, action: &str) -> Result<Answer, Failure> {
         let (client, request) = request.build_split();
         let mut request =
             request.map_err(|error| Failure::Final(self.http.unavailable(action, error.to_string())))?;
@@ -158,7 +154,7 @@ impl OciHub {
         scope: &Scope,
         action: &str,
         request: impl Fn() -> Result<RequestBuilder, Failure>,
-    ) -> Result<Response, HubError> {
+    ) -> Result<Answer, HubError> {
         let mut tries = Tries::new();
         loop {
             match self.send(request()?, scope, action).await {
@@ -193,7 +189,7 @@ impl OciHub {
     }
 
     /// What a refusal means. Registries say why in JSON.
-    async fn refusal(&self, response: Response, action: &str) -> Failure {
+    async fn refusal(&self, response: Answer, action: &str) -> Failure {
         let status = response.status();
         let body = self.http.body(response, ANSWER_BYTES, action).await.unwrap_or_default();
         let errors = serde_json::from_slice::<Errors>(&body).map(|answer| answer.errors).unwrap_or_default();
@@ -244,7 +240,7 @@ struct Blob {
 
 #[async_trait]
 impl Open for Blob {
-    async fn open(&self, range: Range<u64>) -> Result<Option<Response>, Failure> {
+    async fn open(&self, range: Range<u64>) -> Result<Option<Answer>, Failure> {
         let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let request = self.hub.http.client().get(self.url.clone()).header(RANGE, bytes);
         let response = self.hub.send(request, &self.scope, &self.action).await?;

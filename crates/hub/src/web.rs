@@ -17,10 +17,10 @@ use std::sync::{Arc, OnceLock};
 use async_trait::async_trait;
 use format::{Digest, Name, Tag, limits};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, RANGE};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 
 use crate::dir::{LAYOUT, LAYOUT_FILE};
-use crate::http::{Failure, Http, Open, Tries, resuming};
+use crate::http::{Answer, Failure, Http, Open, Tries, resuming};
 use crate::image_index::{ImageIndex, REF_NAME};
 use crate::{Access, BlobReader, HubError, Put, RawManifest, Registry, Selector, Upload};
 
@@ -49,7 +49,7 @@ impl WebHub {
     pub(crate) fn new(location: &WebLocation, access: &Access) -> Result<Self, HubError> {
         let text = location.to_string();
         Ok(Self {
-            http: Http::new(&text, &access.authorities)?,
+            http: Http::new(&text, access)?,
             base: location.base().clone(),
             login: Arc::new(Login::new(location.host(), access.credentials.clone())),
             location: text.into(),
@@ -64,7 +64,7 @@ impl WebHub {
     }
 
     /// Sends a request once, as who we are if the server has asked for that.
-    async fn send(&self, request: RequestBuilder, action: &str) -> Result<Response, Failure> {
+    async fn send(&self, request: RequestBuilder, action: &str) -> Result<Answer, Failure> {
         let sent = self.login.header();
         let request = match &sent {
             Some(header) => request.header(AUTHORIZATION, header.clone()),
@@ -83,7 +83,7 @@ impl WebHub {
     }
 
     /// Sends a request until it is answered.
-    async fn ask(&self, method: &Method, path: &str, action: &str) -> Result<Response, HubError> {
+    async fn ask(&self, method: &Method, path: &str, action: &str) -> Result<Answer, HubError> {
         let mut tries = Tries::new();
         loop {
             match self.send(self.request(method.clone(), path)?, action).await {
@@ -113,7 +113,7 @@ impl WebHub {
     }
 
     /// The answer, if what was asked for is there.
-    fn present(&self, response: Response, action: &str) -> Result<Option<Response>, HubError> {
+    fn present(&self, response: Answer, action: &str) -> Result<Option<Answer>, HubError> {
         match response.status() {
             StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(Some(response)),
             StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN => Ok(None),
@@ -191,7 +191,7 @@ struct Blob {
 
 #[async_trait]
 impl Open for Blob {
-    async fn open(&self, range: Range<u64>) -> Result<Option<Response>, Failure> {
+    async fn open(&self, range: Range<u64>) -> Result<Option<Answer>, Failure> {
         let bytes = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
         let request = self.hub.request(Method::GET, &self.path)?.header(RANGE, bytes);
         let response = self.hub.send(request, &self.action).await?;

@@ -100,7 +100,7 @@ impl Objects {
             (None, None) => format!("https://s3.{region}.amazonaws.com"),
         };
         let bucket_url = format!("{endpoint}/{}", location.bucket);
-        let transport = Transport::new(Http::new(&text, &access.authorities)?, bucket_url.clone());
+        let transport = Transport::new(Http::new(&text, access)?, bucket_url.clone());
         let is_anonymous = settings.identity.is_nobody();
         let builder = AmazonS3Builder::new()
             .with_bucket_name(&location.bucket)

@@ -10,17 +10,19 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::stream;
 use http_body_util::BodyExt;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
     HttpService,
 };
+use reqwest::header::{CONTENT_LENGTH, HeaderValue};
 use reqwest::{Body, Method, Request, RequestBuilder, Url};
 use serde::Deserialize;
 
 use crate::HubError;
-use crate::http::{Failure, Http, Tries, text};
+use crate::http::{Failure, Http, Tries};
 use crate::location::percent_decode;
 
 /// Most bytes of an answer that is no object: a page of a list has a thousand keys of at most 1,024 bytes each, three
@@ -135,14 +137,19 @@ impl Transport {
         let mut request = Request::new(parts.method, url);
         *request.headers_mut() = parts.headers;
         if body.content_length() > 0 {
+            let length = HeaderValue::from(body.content_length());
+            request.headers_mut().entry(CONTENT_LENGTH).or_insert(length);
             *request.body_mut() = Some(Body::wrap(body));
         }
         let request = RequestBuilder::from_parts(self.http.client().clone(), request);
-        let response = self.http.send(request, action).await?;
+        let response = self.http.send_here(request, action).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let body = if streams && status.is_success() {
-            let broke = |error| HttpError::new(HttpErrorKind::Interrupted, Broke(text(error)));
-            HttpResponseBody::new(Body::from(response).map_err(broke))
+            let chunks = stream::try_unfold(response, |mut response| async {
+                Ok::<_, std::io::Error>(response.chunk().await?.map(|chunk| (chunk, response)))
+            });
+            let broke = |error| HttpError::new(HttpErrorKind::Interrupted, error);
+            HttpResponseBody::new(Body::wrap_stream(chunks).map_err(broke))
         } else {
             let body = self.http.body(response, ANSWER_BYTES, action).await?;
             self.check(status.as_u16(), &body, action)?;
@@ -187,11 +194,6 @@ impl From<HubError> for Stopped {
         Self::Failed(error.into())
     }
 }
-
-/// A connection that ended within an object.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Broke(String);
 
 #[async_trait]
 impl HttpService for Transport {

@@ -6,18 +6,18 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
+use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE};
-use reqwest::{Response, StatusCode};
 use tokio_util::io::StreamReader;
 
-use super::{Failure, Tries};
+use super::{Answer, Failure, Tries};
 use crate::{BlobReader, HubError};
 
 /// Asks for bytes of one blob.
 #[async_trait]
 pub(crate) trait Open: Send + Sync + 'static {
     /// The answer to a request for the bytes of `range`: 200 or 206, or `None` if the blob is not there.
-    async fn open(&self, range: Range<u64>) -> Result<Option<Response>, Failure>;
+    async fn open(&self, range: Range<u64>) -> Result<Option<Answer>, Failure>;
 }
 
 /// The bytes `range` of a blob, less where the blob ends before; `None` if it is not there. The first request has been
@@ -41,7 +41,7 @@ pub(crate) async fn resuming(open: impl Open, range: Range<u64>) -> Result<Optio
     Ok(Some(Box::pin(StreamReader::new(Box::pin(chunks)))))
 }
 
-async fn persistently(open: &impl Open, range: Range<u64>) -> Result<Option<Response>, HubError> {
+async fn persistently(open: &impl Open, range: Range<u64>) -> Result<Option<Answer>, HubError> {
     let mut tries = Tries::new();
     loop {
         match open.open(range.clone()).await {
@@ -93,7 +93,7 @@ impl<O: Open> State<O> {
 
 /// What one connection gives of a blob.
 struct Part {
-    response: Response,
+    response: Answer,
     /// Bytes that come before those that are wanted: a server may send all of it.
     to_skip: u64,
     /// Bytes of the body that are still to come, if the server said how many.
@@ -102,7 +102,7 @@ struct Part {
 
 impl Part {
     /// The answer to a request for the bytes from `start` on.
-    fn new(response: Response, start: u64) -> Result<Self, HubError> {
+    fn new(response: Answer, start: u64) -> Result<Self, HubError> {
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let left = header(CONTENT_LENGTH).and_then(|text| text.parse().ok());
         let first = match response.status() {
@@ -122,11 +122,11 @@ impl Part {
     /// What comes next; nothing where the body ends. That it ends too early is an error.
     async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            let chunk = self.response.chunk().await.map_err(|error| self.broken(super::text(error)))?;
+            let chunk = self.response.chunk().await.map_err(|error| self.broken(error))?;
             let Some(mut chunk) = chunk else {
                 return match self.left {
                     None | Some(0) => Ok(None),
-                    Some(left) => Err(self.broken(format!("it ended {left} bytes early"))),
+                    Some(left) => Err(self.broken(io::Error::other(format!("it ended {left} bytes early")))),
                 };
             };
             self.left = self.left.map(|left| left.saturating_sub(chunk.len() as u64));
@@ -141,9 +141,8 @@ impl Part {
 }
 
 impl Part {
-    fn broken(&self, reason: String) -> Failure {
+    fn broken(&self, source: io::Error) -> Failure {
         let hub = self.response.url().host_str().unwrap_or_default().to_owned();
-        let source = io::Error::other(reason);
         Failure::Passing(HubError::Unavailable { hub, action: "read a blob".to_owned(), source }, None)
     }
 }

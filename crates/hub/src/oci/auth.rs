@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::HubError;
 use crate::blocking::blocking;
 use crate::credentials::{Credential, Credentials};
-use crate::http::{Failure, Http};
+use crate::http::{Answer, Failure, Http, leads_elsewhere};
 
 /// Most bytes of a token server's answer.
 const ANSWER_BYTES: usize = 256 << 10;
@@ -139,11 +139,11 @@ impl Auth {
     /// for want of one, is an error that passes.
     pub(super) async fn check(
         &self,
-        response: Response,
+        response: Answer,
         scope: &Scope,
         sent: Option<&HeaderValue>,
         action: &str,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Answer, Failure> {
         let status = response.status();
         if !matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             self.accept(scope, sent).await;
@@ -260,9 +260,13 @@ impl Auth {
             }
             None => self.http.client().get(with_query(&with_scopes)),
         };
-        let response = self.http.send(request, action).await?;
+        let response = self.http.send_here(request, action).await?;
         match response.status() {
             StatusCode::OK => {}
+            status if leads_elsewhere(status) => {
+                let reason = format!("it redirects ({status}), and credentials go nowhere but to {realm}");
+                return Err(self.http.malformed(action, reason).into());
+            }
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
                 return Err(self.http.denied(action).into());
             }

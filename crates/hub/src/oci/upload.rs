@@ -11,11 +11,11 @@ use bytes::Bytes;
 use format::{Digest, Hasher, Name};
 use futures_util::stream;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
-use reqwest::{Body, Method, Response, StatusCode, Url};
+use reqwest::{Body, Method, StatusCode, Url};
 use tokio::io::AsyncReadExt;
 
 use super::OciHub;
-use crate::http::{Failure, Tries};
+use crate::http::{Answer, Failure, Tries};
 use crate::{BlobReader, CHUNK, HubError, Put, Upload};
 
 /// The largest chunk: proxies in front of registries limit what they take.
@@ -116,7 +116,7 @@ impl Sending<'_> {
         }
     }
 
-    fn location(&self, base: &Url, response: &Response) -> Result<Url, Failure> {
+    fn location(&self, base: &Url, response: &Answer) -> Result<Url, Failure> {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let url = location.and_then(|location| base.join(location).ok());
         let missing =
@@ -157,7 +157,7 @@ impl Sending<'_> {
         self.end(self.hub.send(request, &scope, &action).await?).await
     }
 
-    async fn end(&self, response: Response) -> Result<(), Refused> {
+    async fn end(&self, response: Answer) -> Result<(), Refused> {
         match response.status() {
             StatusCode::CREATED => Ok(()),
             StatusCode::PAYLOAD_TOO_LARGE | StatusCode::LENGTH_REQUIRED => Err(Refused::Size),

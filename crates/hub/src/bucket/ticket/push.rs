@@ -53,7 +53,7 @@ impl TicketPush {
         let too_large = || TicketError::Manifest(ManifestError::TooLarge(format::limits::MANIFEST_BYTES + 1));
         let manifest = RawManifest::new(bytes).ok_or_else(too_large)?;
         ticket.check_fits(&snapshot.manifest, &manifest)?;
-        let http = Http::new(&ticket.hub, &access.authorities)?;
+        let http = Http::new(&ticket.hub, access)?;
         let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
         Ok(Self { ticket, store: store.clone(), http, manifest, roles, _lease: lease })
     }
@@ -120,7 +120,7 @@ impl TicketPush {
         let action = format!("send {what}");
         let request = self.http.client().put(put.url.as_str());
         let request = put.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
-        let response = self.http.send(request.body(body), &action).await?;
+        let response = self.http.send_here(request.body(body), &action).await?;
         if response.status() == StatusCode::OK {
             return Ok(());
         }
