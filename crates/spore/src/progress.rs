@@ -88,6 +88,16 @@ fn bytes_template(rate: &str, left: &str) -> String {
     format!("{{msg}} {{bar:30}} {{binary_bytes}}/{{binary_total_bytes}} {rate} {left} left")
 }
 
+/// A rate without what is less than a byte.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "no rate is negative, or near the most that fits"
+)]
+fn whole(rate: f64) -> u64 {
+    rate as u64
+}
+
 /// The bar of a transfer. Its position is what is there, from an earlier try too; its rate and time left come from
 /// what has moved.
 pub(crate) struct Transfer {
@@ -106,7 +116,7 @@ impl Transfer {
             bar.set_style(
                 style
                     .with_key("moved_per_sec", move |_: &ProgressState, out: &mut dyn fmt::Write| {
-                        write!(out, "{}/s", BinaryBytes(rate.per_sec() as u64)).ok();
+                        write!(out, "{}/s", BinaryBytes(whole(rate.per_sec()))).ok();
                     })
                     .with_key("moved_eta", move |state: &ProgressState, out: &mut dyn fmt::Write| {
                         let missing = state.len().unwrap_or_default().saturating_sub(state.pos());
