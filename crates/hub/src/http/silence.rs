@@ -228,7 +228,7 @@ mod tests {
         while left > 0 {
             let read = stream.read(&mut part).await.unwrap();
             left = left.saturating_sub(read as u64);
-            sleep(LIMIT * read as u32 / (8 << 20)).await;
+            sleep(LIMIT * u32::try_from(read).unwrap() / (8 << 20)).await;
         }
         answer(&mut stream).await;
         std::future::pending().await
