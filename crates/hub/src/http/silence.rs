@@ -231,7 +231,7 @@ mod tests {
             sleep(LIMIT * u32::try_from(read).unwrap() / (8 << 20)).await;
         }
         answer(&mut stream).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[tokio::test]
