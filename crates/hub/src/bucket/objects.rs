@@ -132,6 +132,11 @@ impl Objects {
         &self.location
     }
 
+    /// The store's URL.
+    pub(super) fn endpoint(&self) -> &str {
+        self.bucket_url.strip_suffix(&format!("/{}", self.bucket)).unwrap_or(&self.bucket_url)
+    }
+
     /// An object's name in the bucket.
     pub(super) fn path(&self, key: &str) -> Path {
         Path::from(self.full(key))

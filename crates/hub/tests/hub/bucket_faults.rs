@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hub::bucket::AwsEnvironment;
 use hub::testing::SampleSpec;
 use hub::testing::garage::Bucket;
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
-use hub::{PullError, PushError, Registry, Selector};
+use hub::{Access, PullError, PushError, Registry, Selector};
 
 use crate::buckets::bucket;
 use crate::damage::LARGE;
@@ -100,4 +101,32 @@ async fn no_error_shows_a_url_or_a_key() {
         assert!(!text.contains("/oci-layout?") && !text.contains("X-Amz"), "{text}");
         assert!(!text.contains(&bucket.key().secret) && !text.contains(&bucket.key().id), "{text}");
     }
+}
+
+/// Credentials of S3 are more headers than one: none of them goes where the store leads to, and the error says what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_follows_a_redirect() {
+    let Some(bucket) = bucket("bucket_faults", "nothing_follows_a_redirect") else { return };
+    let (proxy, other) = (FaultProxy::start(bucket.addr(), []), FaultProxy::start(bucket.addr(), []));
+    let key = bucket.key();
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", key.id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+        ("AWS_SESSION_TOKEN", "hush".to_owned()),
+    ];
+    let access = Access { aws: AwsEnvironment::from_variables(variables), ..bucket.access() };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(direct(&bucket)).await.unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let to = format!("{}/elsewhere", other.url());
+        proxy.set_script([Rule::always(Fault::answer(status, &[("Location", &to)]))]);
+        let hub = hub::open(&bucket.location_at("", proxy.addr()), &access).unwrap();
+        let pulled = pull(&world.target, Arc::clone(&hub), &Selector::Tag(tag())).await.unwrap_err();
+        let pushed = world.push_to(hub).await.unwrap_err();
+        for error in [pulled.to_string(), pushed.to_string()] {
+            assert!(error.contains("set region=… or endpoint=…") && !error.contains("hush"), "{error}");
+        }
+        assert_eq!(other.requests(), [], "{status}");
+    }
+    assert!(proxy.requests().iter().all(|request| request.header("x-amz-security-token") == Some("hush")));
 }

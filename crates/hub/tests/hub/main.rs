@@ -24,6 +24,7 @@ mod registries;
 mod registry_faults;
 mod registry_lies;
 mod round_trip;
+mod slow_lines;
 mod tickets;
 mod transfers;
 mod variants;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::credentials::Credentials;
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
 use hub::testing::registry::{Auth, RealRegistry, RegistryOptions};
 use hub::testing::token::TokenOptions;
 use hub::testing::{SampleSpec, no_access};
-use hub::{HubError, HubLocation, PullError, PushError, Registry, Selector};
+use hub::{Access, HubError, HubLocation, PullError, PushError, Registry, Selector};
 
 use crate::registries;
 use crate::world::{World, assert_nothing_pulled, assert_pulled, pull, tag};
@@ -26,8 +27,12 @@ impl Behind {
     }
 
     pub(crate) fn hub(&self) -> Arc<dyn Registry> {
+        self.hub_as(&no_access())
+    }
+
+    pub(crate) fn hub_as(&self, access: &Access) -> Arc<dyn Registry> {
         let location = HubLocation::parse(&format!("oci://{}", self.proxy.addr())).unwrap();
-        hub::open(&location, &no_access()).unwrap()
+        hub::open(&location, access).unwrap()
     }
 
     /// Without faults.
@@ -182,6 +187,39 @@ async fn no_credential_follows_a_redirect_to_another_host() {
     let error = pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap_err();
     assert!(matches!(error, PullError::Hub(HubError::Denied { .. })), "{error}");
     assert_eq!(thief.requests().len(), 0);
+}
+
+/// Neither a password nor a refresh token, which is in a body, goes where a token server leads to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_credential_follows_a_token_server_elsewhere() {
+    let options = RegistryOptions { auth: Auth::Token(TokenOptions::default()), tls: false };
+    let test = "registry_faults::no_credential_follows_a_token_server_elsewhere";
+    let Some(registry) = RealRegistry::start(test, &options) else { return };
+    let tokens = FaultProxy::start(registry.tokens().unwrap().addr(), []);
+    let other = FaultProxy::start(registry.addr(), []);
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"registry\"", tokens.url());
+    let unknown = Rule::always(Fault::answer(401, &[("WWW-Authenticate", &challenge)]));
+    let proxy = FaultProxy::start(registry.addr(), [unknown]);
+    let host = proxy.addr().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.json");
+    for (method, entry) in
+        [("GET", r#"{"auth": "c3BvcmU6aHVzaA=="}"#), ("POST", r#"{"auth": "", "identitytoken": "hush"}"#)]
+    {
+        std::fs::write(&file, format!(r#"{{"auths": {{"{host}": {entry}}}}}"#)).unwrap();
+        let access = Access::of(Credentials::from_files(vec![file.clone()]));
+        for status in [301, 302, 303, 307, 308] {
+            let before = tokens.count(method, "/token");
+            let to = format!("{}/elsewhere", other.url());
+            tokens.set_script([Rule::always(Fault::answer(status, &[("Location", &to)]))]);
+            let location = HubLocation::parse(&format!("oci://{host}")).unwrap();
+            let hub = hub::open(&location, &access).unwrap();
+            let error = hub.tags(&crate::world::name()).await.unwrap_err().to_string();
+            assert!(error.contains("credentials go nowhere but to") && !error.contains("hush"), "{error}");
+            assert_eq!(tokens.count(method, "/token"), before + 1, "{method} {status}");
+            assert_eq!(other.requests(), [], "{method} {status}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
