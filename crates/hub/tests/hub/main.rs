@@ -18,6 +18,7 @@ mod describe;
 mod interrupted;
 mod mirrors;
 mod mounts;
+mod proxies;
 mod pruning;
 mod referrers;
 mod registries;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub::credentials::Credentials;
+use hub::testing::nginx::{self, NginxOptions, RealNginx};
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
 use hub::testing::registry::{Auth, RealRegistry, RegistryOptions};
 use hub::testing::token::TokenOptions;
@@ -142,24 +143,35 @@ async fn uploads_that_break_are_sent_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_refuses_large_requests_gets_chunks() {
-    let Some(behind) = Behind::start("a_registry_that_refuses_large_requests_gets_chunks", []) else {
-        return;
-    };
-    let world = World::new(&LARGE);
-    let blobs = u32::try_from(world.sample.manifest.blobs().count()).unwrap();
-    // The first request for each blob is the whole of it; what ends a session in chunks is a PUT, too.
-    behind.proxy.set_script([
-        Rule::times(blobs, Fault::answer(413, &[])).on("PUT", "/v2/team/sample/blobs/uploads/")
-    ]);
-    let pushed = world.push_to(behind.hub()).await;
-    if let Err(error) = &pushed {
-        assert!(error.to_string().contains("at once"), "{error}");
+    let test = "a_registry_that_refuses_large_requests_gets_chunks";
+    let spec = SampleSpec { seed: "chunks", layers: 1, layer_pages: 3500, memory_pages: 10 };
+    for (rules, chunk) in [
+        ("client_max_body_size 5m;", 4 << 20),
+        ("client_max_body_size 7m; add_header OCI-Chunk-Min-Length 6291456 always;", 6 << 20),
+    ] {
+        let Some(behind) = Behind::start(test, []) else { return };
+        let server = nginx::Behind::Server { addr: behind.proxy.addr(), rules };
+        let Some(nginx) = RealNginx::start(test, server, &NginxOptions::default()) else { return };
+        let location = HubLocation::parse(&format!("oci://{}", nginx.addr())).unwrap();
+        let world = World::new(&spec);
+        world.push_to(hub::open(&location, &no_access()).unwrap()).await.unwrap();
+        pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
+        assert_pulled(&world);
+        let requests = behind.proxy.requests();
+        let ranges = requests.iter().filter(|seen| seen.method == "PATCH").map(|seen| {
+            let (first, last) = seen.header("content-range").unwrap().split_once('-').unwrap();
+            first.parse::<u64>().unwrap()..last.parse::<u64>().unwrap() + 1
+        });
+        let ranges: Vec<_> = ranges.collect();
+        let largest = world.sample.manifest.blobs().map(|blob| blob.size).max().unwrap();
+        // All but the last of a blob have that length, and are where the one before ended.
+        assert!(ranges.contains(&(chunk..(2 * chunk).min(largest))), "{ranges:?} of {largest}");
+        let is_last = |end: u64| world.sample.manifest.blobs().any(|blob| blob.size == end);
+        assert!(
+            ranges.iter().all(|range| range.end - range.start == chunk || is_last(range.end)),
+            "{ranges:?}"
+        );
     }
-    assert!(behind.proxy.count("PATCH", "/v2/team/sample/blobs/uploads/") > 0);
-    behind.proxy.set_script([]);
-    world.push_to(behind.hub()).await.unwrap();
-    pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
-    assert_pulled(&world);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -179,3 +179,41 @@ async fn a_ticket_is_for_its_store_alone() {
         assert_eq!(other.requests(), []);
     }
 }
+
+/// Its holder cannot make young again what the hub has already: whoever signs does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_ticket_skips_outlives_it() {
+    let Some(bucket) = bucket("tickets", "what_a_ticket_skips_outlives_it") else { return };
+    let proxy = FaultProxy::start(bucket.addr(), []);
+    let world = World::new(&SampleSpec::default());
+    world.push_to(buckets::open(&bucket)).await.unwrap();
+    let digest = world.digest_of("memory map");
+    let key = format!("/{}/team/hub/blobs/sha256/{}", bucket.name(), digest.hex());
+    let renewals = || {
+        let requests = proxy.requests();
+        requests
+            .iter()
+            .filter(|seen| seen.is("PUT", &key) && seen.header("x-amz-copy-source").is_some())
+            .count()
+    };
+    // Somewhat younger than what every push makes young again, by what the store says of it.
+    let modified = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(83 * 60 + 30);
+    let modified = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&modified).unwrap();
+    let size = usize::try_from(world.source.blob_size(&digest).unwrap()).unwrap();
+    proxy.add(
+        Rule::always(Fault::Answer {
+            status: 200,
+            headers: vec![("Last-Modified".to_owned(), modified), ("ETag".to_owned(), "\"x\"".to_owned())],
+            body: "x".repeat(size),
+        })
+        .on("HEAD", &key),
+    );
+    for (hours, expected) in [(1, 0), (84, 1), (85, 1)] {
+        let signed = sign(&world, &bucket, proxy.addr(), HOUR * hours).await;
+        match signed {
+            Ok(ticket) => assert_eq!(ticket.blobs, []),
+            Err(error) => assert!(hours > 84 && matches!(error, TicketError::Lifetime), "{hours} h: {error}"),
+        }
+        assert_eq!(renewals(), expected, "{hours} h");
+    }
+}
