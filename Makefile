@@ -35,7 +35,7 @@ check: ## the checks alone: format, lints, documentation, licences
 bench: build ## measure
 	bench/run
 
-hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, or oci://... (RECIPES="a b": only those)
+hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, oci://..., s3://... or an alias (RECIPES="a b": only those)
 	scripts/hub.sh "$(HUB)" $(RECIPES)
 
 install-deps: ## install what building and running need (Debian 12)

@@ -3,10 +3,10 @@
 #
 #   scripts/hub.sh HUB [RECIPE...]
 #
-# HUB is what `spore push --hub` takes. RECIPE is a folder in recipes/; by default all are but `tiny`, which is for
-# trying things out. Started again after it was stopped, it bakes only what it has not baked of the same recipe with
-# the same spore, and sends only what the hub lacks; REFRESH=1 bakes all again, with the packages of today. It works
-# in HUB_ROOT, by default .hub/ here.
+# HUB is what `spore push --hub` takes; one that takes pages gets a catalogue. RECIPE is a folder in recipes/; by default
+# all are but `tiny`, which is for trying things out. Started again after it was stopped, it bakes only what it has not
+# baked of the same recipe with the same spore, and sends only what the hub lacks; REFRESH=1 bakes all again, with the
+# packages of today. It works in HUB_ROOT, by default .hub/ here.
 set -euo pipefail
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -79,15 +79,6 @@ say "published to $hub"
     done
 } | tee "$work/table.md"
 
-# A registry has no place for pages.
-case $hub in
-    oci://*) ;;
-    *)
-        if "$spore" hub index --help >/dev/null 2>&1; then
-            say "index $hub"
-            "$spore" hub index --hub "$hub"
-        else
-            echo "hub.sh: no catalogue was written: this spore has no 'hub index'" >&2
-        fi
-        ;;
-esac
+# A registry has no place for pages: spore knows which hubs have one.
+say "index $hub"
+"$spore" hub index "$hub" --where-possible

@@ -13,21 +13,26 @@ LIMIT = 60
 
 
 def run(world, section):
-    """Does it once."""
-    count = 5 if world.quick else 100
+    """Does it once, from a folder."""
     hub = world.scratch("hub")
     world.spore.run("push", "bench", "--hub", hub)
+    to_first_answers(world, section, "pull", ["bench", "--hub", hub], "bench")
+
+
+def to_first_answers(world, section, what, pull, name):
+    """Times `spore pull` with these arguments into an empty root, then forks of `name` until each has answered."""
+    count = 5 if world.quick else 100
     spore = world.scratch_root("pulled")
     moments = [time.perf_counter()]
-    spore.run("pull", "bench", "--hub", hub)
+    spore.run("pull", *pull)
     moments.append(time.perf_counter())
-    _, ids = spore.fork("bench", count)
+    _, ids = spore.fork(name, count)
     moments.append(time.perf_counter())
     each(spore.eval_by_command, ids)
     moments.append(time.perf_counter())
     spore.kill_all()
-    steps = dict(zip(("pull", f"fork -n {count}", f"{count} evals"), (b - a for a, b in zip(moments, moments[1:]))))
+    steps = dict(zip((what, f"fork -n {count}", f"{count} evals"), (b - a for a, b in zip(moments, moments[1:]))))
     total = moments[-1] - moments[0]
     section.table(["step", "wall"], [[step, f"{wall:.1f} s"] for step, wall in [*steps.items(), ("all", total)]])
     section.record(count=count, total=total, steps=steps)
-    section.criterion(f"pull, fork -n {count} and {count} evals", total, LIMIT, " s", "{:.1f}")
+    section.criterion(f"{what}, fork -n {count} and {count} evals", total, LIMIT, " s", "{:.1f}")

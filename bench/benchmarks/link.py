@@ -4,11 +4,9 @@ The link's own time is the snapshot's bytes by its rate; the wall time is that o
 root to flat files that are laid out and synced. What comes over the wire is counted by the link.
 """
 
-import time
-
+from benchmarks.hundred import to_first_answers
 from lib import report
 from lib.registry import RATE, Link, Registry
-from lib.spore import each
 
 NAME = "link"
 
@@ -37,18 +35,5 @@ def run(world, section):
         section.criterion("pull over the link, to the link's own time", report.spread(ratios)["median"], 1.15)
         section.criterion("bytes on the wire, to those of the snapshot", max(came) / size, 1.02)
 
-        count = 5 if world.quick else 100
-        spore = world.scratch_root("pulled")
-        moments = [time.perf_counter()]
-        spore.run("pull", f"{link.host}/bench:1")
-        moments.append(time.perf_counter())
-        _, ids = spore.fork(f"{link.host}/bench:1", count)
-        moments.append(time.perf_counter())
-        each(spore.eval_by_command, ids)
-        moments.append(time.perf_counter())
-        spore.kill_all()
-    steps = dict(zip(("pull", f"fork -n {count}", f"{count} evals"), (b - a for a, b in zip(moments, moments[1:]))))
-    total = moments[-1] - moments[0]
-    section.table(["step", "wall"], [[step, f"{wall:.1f} s"] for step, wall in [*steps.items(), ("all", total)]])
-    section.record(count=count, total=total, steps=steps)
-    section.criterion(f"pull over the link, fork -n {count} and {count} evals", total, 60, " s", "{:.1f}")
+        name = f"{link.host}/bench:1"
+        to_first_answers(world, section, "pull over the link", [name], name)

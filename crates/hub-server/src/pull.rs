@@ -108,12 +108,8 @@ impl Reading<'_> {
     pub(crate) async fn top(&self, which: TopFile) -> Result<Answer, Refusal> {
         let unknown = || Refusal::absent(Code::Unknown, format!("the hub has no {}", which.file_name()));
         let (reader, size) = self.hub.top_file(which).await.map_err(unreadable)?.ok_or_else(unknown)?;
-        let kind = match which {
-            TopFile::Html => "text/html; charset=utf-8",
-            TopFile::Layout | TopFile::Index | TopFile::Catalog => "application/json",
-        };
         let headers = [
-            (CONTENT_TYPE, kind.to_owned()),
+            (CONTENT_TYPE, which.media_type().to_owned()),
             (CONTENT_LENGTH, size.to_string()),
             (CACHE_CONTROL, "no-cache".to_owned()),
         ];

@@ -2,6 +2,7 @@
 //! further; what is no path of a registry or of a hub's folder is none.
 
 use format::{Digest, Name};
+use hub::Page;
 use hub::Selector;
 use hub::dir::TopFile;
 use percent_encoding::percent_decode_str;
@@ -43,7 +44,7 @@ impl Target {
         }
         match path {
             "v2" => Ok(Self::Api),
-            "" => Ok(Self::Top(TopFile::Html)),
+            "" => Ok(Self::Top(TopFile::Page(Page::Html))),
             path => {
                 let top = TopFile::ALL.into_iter().find(|file| file.file_name() == path);
                 top.map(Self::Top).ok_or_else(unknown)
@@ -134,7 +135,7 @@ mod tests {
             ("/v2/a/blobs/uploads/0f".to_owned(), Target::Upload(name("a"), "0f".to_owned())),
             (format!("/blobs/sha256/{}", digest.hex()), Target::Blob(None, digest)),
             ("/index.json".to_owned(), Target::Top(TopFile::Index)),
-            ("/".to_owned(), Target::Top(TopFile::Html)),
+            ("/".to_owned(), Target::Top(TopFile::Page(Page::Html))),
         ] {
             assert_eq!(Target::parse(&path).unwrap(), target, "{path}");
         }

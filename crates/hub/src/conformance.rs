@@ -12,6 +12,8 @@ use tokio::io::AsyncReadExt;
 use crate::testing::MemorySource;
 use crate::{HubError, RawManifest, Registry, Selector, Upload};
 
+mod referrers;
+
 /// What was run, and on what.
 #[derive(Debug)]
 pub struct Report {
@@ -100,6 +102,7 @@ pub async fn run_through(
     report.add("a tag moves", tag_moves(&hub, &name("moves")?).await)?;
     report.add("names have tags of their own", own_tags(&hub, &name("own")?).await)?;
     report.add("names are listed", listed(&hub, &name("listed")?).await)?;
+    report.add("referrers are listed", referrers::listed(&hub, &name("referrers")?).await)?;
     Ok(report)
 }
 

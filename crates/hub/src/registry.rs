@@ -250,4 +250,13 @@ impl Page {
             Self::Html => "index.html",
         }
     }
+
+    /// Its media type, as HTTP says it.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Catalog => "application/json",
+            Self::Html => "text/html; charset=utf-8",
+        }
+    }
 }

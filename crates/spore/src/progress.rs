@@ -1,14 +1,14 @@
 //! Progress on standard error: only where somebody is looking.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::IsTerminal;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use format::Digest;
 use hub::Event;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::cli::Options;
 use crate::output;
@@ -77,31 +77,49 @@ pub(crate) fn bytes(options: &Options, what: &'static str) -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(0);
-    let template = "{msg} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    if let Ok(style) = ProgressStyle::with_template(&bytes_template("{binary_bytes_per_sec}", "{eta}")) {
         bar.set_style(style);
     }
     bar.set_message(what);
     bar
 }
 
-/// The bar of a transfer, which also counts what has moved.
+fn bytes_template(rate: &str, left: &str) -> String {
+    format!("{{msg}} {{bar:30}} {{binary_bytes}}/{{binary_total_bytes}} {rate} {left} left")
+}
+
+/// The bar of a transfer. Its position is what is there, from an earlier try too; its rate and time left come from
+/// what has moved.
 pub(crate) struct Transfer {
     bar: ProgressBar,
-    moved: AtomicU64,
+    /// Never drawn: its position is what has moved, its rate how fast.
+    moved: ProgressBar,
     /// What the bar shows of each blob that is under way: one that begins anew takes it back.
     blobs: Mutex<HashMap<Digest, u64>>,
 }
 
 impl Transfer {
     pub(crate) fn new(options: &Options, what: &'static str) -> Self {
-        let bar = bytes(options, what);
-        Self { bar, moved: AtomicU64::new(0), blobs: Mutex::default() }
+        let (bar, moved) = (bytes(options, what), ProgressBar::hidden());
+        if let Ok(style) = ProgressStyle::with_template(&bytes_template("{moved_per_sec}", "{moved_eta}")) {
+            let (rate, eta) = (moved.clone(), moved.clone());
+            bar.set_style(
+                style
+                    .with_key("moved_per_sec", move |_: &ProgressState, out: &mut dyn fmt::Write| {
+                        write!(out, "{}/s", BinaryBytes(rate.per_sec() as u64)).ok();
+                    })
+                    .with_key("moved_eta", move |state: &ProgressState, out: &mut dyn fmt::Write| {
+                        let missing = state.len().unwrap_or_default().saturating_sub(state.pos());
+                        write!(out, "{}", time_left(missing, eta.per_sec())).ok();
+                    }),
+            );
+        }
+        Self { bar, moved, blobs: Mutex::default() }
     }
 
     /// Bytes that have moved.
     pub(crate) fn moved(&self) -> u64 {
-        self.moved.load(Ordering::Relaxed)
+        self.moved.position()
     }
 
     pub(crate) fn finish(&self) {
@@ -109,17 +127,28 @@ impl Transfer {
     }
 }
 
+/// How long `missing` bytes take at `rate` bytes a second; `?` where nothing has moved yet.
+fn time_left(missing: u64, rate: f64) -> String {
+    match Duration::try_from_secs_f64(missing as f64 / rate) {
+        Ok(left) => format!("{:#}", HumanDuration(left)),
+        Err(_) => "?".to_owned(),
+    }
+}
+
 impl hub::Progress for Transfer {
     fn event(&self, event: Event<'_>) {
         match event {
-            Event::Started { bytes, .. } => self.bar.set_length(bytes),
+            Event::Started { bytes, .. } => {
+                self.bar.set_length(bytes);
+                self.moved.reset_eta();
+            }
             Event::BlobStarted { digest, offset, .. } => {
                 let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
                 let shown = blobs.insert(digest, offset).unwrap_or(0);
                 self.bar.set_position((self.bar.position() + offset).saturating_sub(shown));
             }
             Event::Moved { digest, bytes } => {
-                self.moved.fetch_add(bytes, Ordering::Relaxed);
+                self.moved.inc(bytes);
                 let mut blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
                 *blobs.entry(digest).or_default() += bytes;
                 self.bar.inc(bytes);
@@ -133,6 +162,40 @@ impl hub::Progress for Transfer {
             }
             Event::LayingOut => self.bar.set_message("laying out"),
             Event::BlobDone { .. } => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hub::Progress as _;
+
+    use super::*;
+
+    #[test]
+    fn what_an_earlier_try_left_is_position_and_not_rate() {
+        let bar = ProgressBar::hidden();
+        let transfer = Transfer { bar, moved: ProgressBar::hidden(), blobs: Mutex::default() };
+        let digest = Digest::of(b"x");
+        let started = |offset| Event::BlobStarted { digest, role: "frames of memory", size: 1000, offset };
+        transfer.event(Event::Started { blobs: 1, bytes: 1000 });
+        transfer.event(started(700));
+        assert_eq!((transfer.bar.position(), transfer.moved()), (700, 0));
+        assert_eq!(transfer.moved.per_sec(), 0.0);
+        transfer.event(Event::Moved { digest, bytes: 100 });
+        assert_eq!((transfer.bar.position(), transfer.moved()), (800, 100));
+        // It begins anew: what moved has moved, and is no longer there.
+        transfer.event(started(0));
+        transfer.event(Event::Moved { digest, bytes: 50 });
+        assert_eq!((transfer.bar.position(), transfer.moved()), (50, 150));
+    }
+
+    #[test]
+    fn time_left_is_known_once_something_has_moved() {
+        assert_eq!(time_left(3000, 1000.0), "3s");
+        assert_eq!(time_left(0, 1000.0), "0s");
+        for rate in [0.0, f64::NAN] {
+            assert_eq!((time_left(3000, rate), time_left(0, rate)), ("?".to_owned(), "?".to_owned()));
         }
     }
 }

@@ -124,6 +124,8 @@ fn what_cannot_be_indexed_says_why() {
     world.index(&["--url", "https://me:secret@hub.example"]).exits_with(2).says(&["credentials"]);
     let registry = world.spore.run(["hub", "index", "oci://localhost:1"]);
     registry.exits_with(2).says(&["takes no pages", "--output DIR"]);
+    let skipped = world.spore.run(["hub", "index", "oci://localhost:1", "--where-possible"]);
+    assert!(skipped.succeeds().text().contains("nothing is written"));
     world.spore.run(["hub", "index", "/nowhere/at/all"]).exits_with(3).says(&["no such folder"]);
     world.spore.run(["hub", "index"]).exits_with(2).says(&["default_hub"]);
 }

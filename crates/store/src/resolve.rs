@@ -1,11 +1,12 @@
 //! From what a person typed to a digest, among what this store knows.
 //!
 //! With a digest, only the digest decides. With a hub, only that full name. A short name leads somewhere only if
-//! all tags that have it, whatever their hub, lead to one digest. Nothing is found because its name looks alike.
+//! all tags that have it, whatever their hub, lead to one digest. Nothing is found because its name looks alike; who
+//! finds nothing is told what does.
 
 use std::fmt;
 
-use format::{Digest, FullName, Reference};
+use format::{Digest, FullName, Name, Reference, Tag};
 
 use crate::{FileError, Store};
 
@@ -40,11 +41,14 @@ impl fmt::Display for Candidate {
 pub enum ResolveError {
     /// The store does not know it.
     #[error(
-        "{reference} is not in this store: `spore pull {reference}` fetches it, `spore images` lists what is here"
+        "{reference} is not in this store{}: `spore pull {reference}` fetches it, `spore images` lists what is here",
+        but_there_are(similar)
     )]
     NotFound {
         /// What was typed.
         reference: String,
+        /// Tags here whose names end as it does, those with its tag first: at most three.
+        similar: Vec<FullName>,
     },
     /// Several snapshots have this short name.
     #[error("{reference} can mean {}: name one with its hub, or by digest", list(candidates))]
@@ -63,6 +67,30 @@ fn list(candidates: &[Candidate]) -> String {
     candidates.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
 }
 
+fn but_there_are(similar: &[FullName]) -> String {
+    match similar {
+        [] => String::new(),
+        [one] => format!(", but {one} is"),
+        some => {
+            format!(", but {} are", some.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and "))
+        }
+    }
+}
+
+fn last_component(name: &Name) -> &str {
+    name.as_str().rsplit('/').next().unwrap_or_default()
+}
+
+/// What somebody may have meant who left out a part of a name or took another tag.
+fn similar<'a>(reference: &Reference, tag: &Tag, names: impl Iterator<Item = &'a FullName>) -> Vec<FullName> {
+    const SHOWN: usize = 3;
+    let wanted = last_component(&reference.name);
+    let mut similar: Vec<_> = names.filter(|name| last_component(&name.name) == wanted).cloned().collect();
+    similar.sort_by_key(|name| name.tag != *tag);
+    similar.truncate(SHOWN);
+    similar
+}
+
 impl Store {
     /// Finds the one snapshot that `reference` means among those in this store.
     ///
@@ -76,10 +104,10 @@ impl Store {
                 && name.tag == tag
                 && reference.hub.as_ref().is_none_or(|hub| *hub == name.hub)
         };
-        let not_found = || ResolveError::NotFound { reference: reference.to_string() };
+        let not_found = |similar| ResolveError::NotFound { reference: reference.to_string(), similar };
         let (digest, names): (Digest, Vec<_>) = if let Some(digest) = reference.digest {
             if !self.has_blob(&digest)? {
-                return Err(not_found());
+                return Err(not_found(Vec::new()));
             }
             // Names decide nothing here: they only say where missing parts may be fetched.
             let mut names: Vec<_> = refs.iter().filter(|(_, record)| record.digest == digest).collect();
@@ -87,7 +115,8 @@ impl Store {
             (digest, names)
         } else {
             let names: Vec<_> = refs.iter().filter(|(name, _)| same_name(name)).collect();
-            let digest = names.first().map(|(_, record)| record.digest).ok_or_else(not_found)?;
+            let digest = names.first().map(|(_, record)| record.digest);
+            let digest = digest.ok_or_else(|| not_found(similar(reference, &tag, refs.keys())))?;
             if names.iter().any(|(_, record)| record.digest != digest) {
                 let candidate = |(name, record): &(&FullName, &crate::RefRecord)| Candidate {
                     name: (*name).clone(),

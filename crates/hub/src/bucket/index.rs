@@ -122,11 +122,8 @@ impl BucketHub {
 impl Site for BucketHub {
     async fn put_page(&self, page: Page, bytes: Vec<u8>) -> Result<(), HubError> {
         self.check().await?;
-        let (key, media_type) = match page {
-            Page::Catalog => ("catalog.json", "application/json"),
-            Page::Html => ("index.html", "text/html; charset=utf-8"),
-        };
-        self.objects.write(key, bytes, &Content::page(media_type), Expect::Anything).await.map(drop)
+        let content = Content::page(page.media_type());
+        self.objects.write(page.file_name(), bytes, &content, Expect::Anything).await.map(drop)
     }
 
     async fn refresh_index(&self) -> Result<(), HubError> {

@@ -13,7 +13,7 @@ use super::file::{self, DirError};
 use super::folder::Folder;
 use super::layout::Layout;
 use super::{CHUNK, DirHub, Incoming, manifests, read_manifest};
-use crate::{BlobReader, HubError, HubLocation, LocationError, Put};
+use crate::{BlobReader, HubError, HubLocation, LocationError, Page, Put};
 
 /// A file at the top of a hub.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +22,13 @@ pub enum TopFile {
     Layout,
     /// `index.json`.
     Index,
-    /// `catalog.json`.
-    Catalog,
-    /// `index.html`.
-    Html,
+    /// What browsers read.
+    Page(Page),
 }
 
 impl TopFile {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Layout, Self::Index, Self::Catalog, Self::Html];
+    pub const ALL: [Self; 4] = [Self::Layout, Self::Index, Self::Page(Page::Catalog), Self::Page(Page::Html)];
 
     /// Its name.
     #[must_use]
@@ -38,8 +36,16 @@ impl TopFile {
         match self {
             Self::Layout => "oci-layout",
             Self::Index => "index.json",
-            Self::Catalog => "catalog.json",
-            Self::Html => "index.html",
+            Self::Page(page) => page.file_name(),
+        }
+    }
+
+    /// Its media type, as HTTP says it.
+    #[must_use]
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Layout | Self::Index => "application/json",
+            Self::Page(page) => page.media_type(),
         }
     }
 }

@@ -48,6 +48,28 @@ fn nothing_is_found_because_it_looks_alike() {
 }
 
 #[test]
+fn who_finds_nothing_is_told_what_is_called_alike() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    let error = |text: &str| store.resolve(&reference(text)).unwrap_err().to_string();
+    assert!(error("numpy").starts_with("numpy is not in this store: "), "{}", error("numpy"));
+    for tag in ["hub.example/team/numpy:1", "hub.example/team/numpy:latest", "local/numpy-extra:latest"] {
+        store.set_ref(&name(tag), &digest, None).unwrap();
+    }
+    let both =
+        "numpy is not in this store, but hub.example/team/numpy:latest and hub.example/team/numpy:1 are: ";
+    assert!(error("numpy").starts_with(both), "{}", error("numpy"));
+    let one = "extra/numpy-extra:2 is not in this store, but local/numpy-extra:latest is: ";
+    assert!(error("extra/numpy-extra:2").starts_with(one), "{}", error("extra/numpy-extra:2"));
+    for tag in ["a.example/numpy:1", "b.example/numpy:1", "c.example/numpy:1"] {
+        store.set_ref(&name(tag), &digest, None).unwrap();
+    }
+    assert_eq!(error("numpy").matches("/numpy:1").count(), 2, "{}", error("numpy"));
+}
+
+#[test]
 fn with_a_digest_the_name_decides_nothing() {
     let home = home();
     let store = &home.store;

@@ -40,6 +40,9 @@ pub(crate) struct IndexArgs {
     /// Write the pages to this folder and nothing to the hub
     #[arg(long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Do nothing, and do not fail, where the hub takes no pages: for scripts that publish to any hub
+    #[arg(long, conflicts_with = "output")]
+    where_possible: bool,
     /// Only show what would be written
     #[arg(long)]
     dry_run: bool,
@@ -52,6 +55,10 @@ pub(crate) fn run(options: &Options, args: &IndexArgs) -> Result<ExitCode, CliEr
         None => Heading::new(&args.title, registry.location())?,
     };
     if registry.site().is_none() && args.output.is_none() {
+        if args.where_possible {
+            report_nothing(options, registry.location());
+            return Ok(ExitCode::SUCCESS);
+        }
         return Err(CliError::Usage(format!(
             "{} takes no pages, as hubs in folders and buckets do: give --output DIR to write them to a folder",
             registry.location()
@@ -154,6 +161,11 @@ fn report(options: &Options, args: &IndexArgs, catalog: &Catalog, place: &str, s
         }
         text
     });
+}
+
+fn report_nothing(options: &Options, hub: &str) {
+    let document = json!({ "hub": hub, "written_to": null, "pages": [] });
+    output::result(options.format, &document, || format!("{hub} takes no pages: nothing is written"));
 }
 
 fn counted(count: usize, what: &str) -> String {
