@@ -22,6 +22,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use format::{Digest, Name, Tag, limits};
@@ -137,6 +138,16 @@ impl BucketHub {
             self.is_hub.store(true, Ordering::Relaxed);
         }
         Ok(())
+    }
+
+    /// Makes a blob young again if it is at least so old.
+    async fn refresh_older(&self, digest: &Digest, old: Duration) -> Result<(), HubError> {
+        let Some(found) = self.objects.head(&blob_key(digest)).await? else { return Ok(()) };
+        let age = SystemTime::now().duration_since(found.last_modified.into());
+        if age.is_ok_and(|age| age < old) {
+            return Ok(());
+        }
+        self.renew(digest).await
     }
 
     /// Makes a blob young again.
@@ -256,13 +267,7 @@ impl Registry for BucketHub {
     }
 
     async fn refresh_blob(&self, _: &Name, digest: &Digest) -> Result<(), HubError> {
-        let key = blob_key(digest);
-        let Some(found) = self.objects.head(&key).await? else { return Ok(()) };
-        let age = std::time::SystemTime::now().duration_since(found.last_modified.into());
-        if age.is_ok_and(|age| age < MIN_YOUNG) {
-            return Ok(());
-        }
-        self.renew(digest).await
+        self.refresh_older(digest, MIN_YOUNG).await
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<Tag>, HubError> {

@@ -239,6 +239,11 @@ impl Tries {
     }
 }
 
+/// For a hub that gives all of a blob to whoever asks for a part of it.
+pub(crate) fn no_parts(hub: &str) -> HubError {
+    HubError::Unsupported { hub: hub.to_owned(), action: "give a part of a blob".to_owned() }
+}
+
 /// RFC 9110, 10.2.3: seconds, or a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();

@@ -5,6 +5,7 @@
 //! - No error shows a URL, a key of an account, or a signature.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -40,6 +41,8 @@ pub(super) struct Objects {
     prefix: Option<String>,
     location: Arc<str>,
     pub(super) is_anonymous: bool,
+    /// Whether the store, or a proxy before it, has given all of an object to whoever asked for a part.
+    pub(super) ignores_ranges: AtomicBool,
 }
 
 /// What an object is, for whoever gets it over plain HTTP.
@@ -125,11 +128,17 @@ impl Objects {
             prefix: location.prefix.clone(),
             location: text.into(),
             is_anonymous,
+            ignores_ranges: AtomicBool::new(false),
         })
     }
 
     pub(super) fn location(&self) -> &str {
         &self.location
+    }
+
+    /// The store's URL.
+    pub(super) fn endpoint(&self) -> &str {
+        self.bucket_url.strip_suffix(&format!("/{}", self.bucket)).unwrap_or(&self.bucket_url)
     }
 
     /// An object's name in the bucket.

@@ -17,16 +17,21 @@ use super::objects::Content;
 use super::sigv4::{Presigner, encode};
 use super::ticket::{SignedPut, Ticket, TicketError};
 use super::{BucketHub, BucketLocation, blob_key, manifest_key};
+use crate::prune::{GRACE, MIN_YOUNG};
 use crate::{Access, HubError, REQUESTS, RawManifest, Registry, Selector};
 
-/// The longest that a signature may be good: S3's own limit.
-pub const LONGEST: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The longest that a ticket may be good: half of what `prune` waits for, since its holder cannot make young again what the
+/// hub has already. S3 itself signs for twice as long.
+pub const LONGEST: Duration = MIN_YOUNG;
+/// What clocks may differ by, and a last request may take.
+const MARGIN: Duration = Duration::from_secs(60 * 60);
 
 /// Signs what a push of the snapshot `manifest` to `name`, and to `tag` if there is one, needs to put into the bucket: what is
-/// there is left out. It makes the bucket a hub, if it is none and can be made one.
+/// there is left out, and made young again where `prune` might take it before the ticket ends. It makes the bucket a hub, if it
+/// is none and can be made one.
 ///
 /// # Errors
-/// [`TicketError::Manifest`] if it is no snapshot's; if the hub does not answer.
+/// [`TicketError::Lifetime`] if `lifetime` is nothing or longer than [`LONGEST`]; [`TicketError::Manifest`] if it is no snapshot's; if the hub does not answer.
 pub async fn presign(
     location: &BucketLocation,
     access: &Access,
@@ -45,7 +50,7 @@ pub async fn presign(
     // The config goes last, as in every push.
     let blobs = parsed.layers.iter().chain([&parsed.config]);
     let blobs = blobs.map(|blob| (blob.digest, blob.size)).collect::<Vec<_>>();
-    let missing = stream::iter(blobs).map(|(digest, size)| hub.wanted(name, digest, size));
+    let missing = stream::iter(blobs).map(|(digest, size)| hub.wanted(name, digest, size, lifetime));
     let missing: Vec<_> = missing.buffered(REQUESTS).try_collect().await?;
     let credential = hub.objects.s3.credentials().get_credential().await;
     let credential = credential.map_err(|error| hub.objects.meaning_of(&error))?;
@@ -85,18 +90,24 @@ pub async fn presign(
 }
 
 impl BucketHub {
-    /// A blob, if the hub lacks it. One that is there is kept from `prune`: the ticket's holder cannot do that.
+    /// A blob, if the hub lacks it. One that is there is kept from `prune` for the lifetime of a ticket.
     async fn wanted(
         &self,
         name: &Name,
         digest: Digest,
         size: u64,
+        lifetime: Duration,
     ) -> Result<Option<(Digest, u64)>, HubError> {
         if self.blob_size(name, &digest).await? != Some(size) {
             return Ok(Some((digest, size)));
         }
-        self.refresh_blob(name, &digest).await.map(|()| None)
+        self.refresh_older(&digest, old_for(lifetime)).await.map(|()| None)
     }
+}
+
+/// The age from which on a blob that is skipped could be due before a ticket has ended.
+fn old_for(lifetime: Duration) -> Duration {
+    GRACE.saturating_sub(lifetime).saturating_sub(MARGIN).min(MIN_YOUNG)
 }
 
 struct Signer<'a> {
@@ -125,5 +136,19 @@ impl Signer<'_> {
         let url = self.presigner.sign("PUT", url, &headers);
         let headers = headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Ok(SignedPut { digest, size, method: SignedPut::METHOD.to_owned(), url: url.into(), headers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_skipped_outlives_the_ticket() {
+        for lifetime in [Duration::from_secs(1), LONGEST / 2, LONGEST] {
+            assert!(old_for(lifetime) + lifetime + MARGIN <= GRACE, "{lifetime:?}");
+            // Half of the grace is what every push keeps to.
+            assert!(old_for(lifetime) <= MIN_YOUNG && old_for(lifetime) > MIN_YOUNG / 2, "{lifetime:?}");
+        }
     }
 }

@@ -3,27 +3,35 @@
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use object_store::{GetOptions, GetRange, ObjectStore};
 use tokio_util::io::StreamReader;
 
 use super::objects::Objects;
 use super::transport::{Problem, Refusal, problem};
-use crate::http::Tries;
+use crate::http::{Tries, no_parts};
 use crate::{BlobReader, HubError};
 
 type Chunks = BoxStream<'static, object_store::Result<Bytes>>;
 
 /// The bytes `range` of an object, less where it ends before; `None` if it is not there. The store has answered when this
 /// returns. When a connection breaks, the rest is asked for anew.
+///
+/// # Errors
+/// [`HubError::Unsupported`] as for every hub behind HTTP: see [`crate::http::resuming`].
 pub(super) async fn read(
     objects: &Arc<Objects>,
     key: String,
     range: Range<u64>,
 ) -> Result<Option<BlobReader>, HubError> {
-    let Some((chunks, end)) = open(objects, &key, range.clone()).await? else { return Ok(None) };
+    let opened = match open(objects, &key, range.clone()).await {
+        Err(HubError::Unsupported { .. }) if range.start == 0 => whole(objects, &key, range.clone()).await?,
+        opened => opened?,
+    };
+    let Some((chunks, end)) = opened else { return Ok(None) };
     let state = Reading {
         objects: Arc::clone(objects),
         key,
@@ -78,15 +86,37 @@ impl Reading {
 }
 
 async fn reopen(objects: &Objects, key: &str, range: Range<u64>) -> io::Result<Chunks> {
-    let opened = open(objects, key, range).await.map_err(io::Error::other)?;
+    let opened = match open(objects, key, range.clone()).await {
+        Err(HubError::Unsupported { .. }) => whole(objects, key, range).await,
+        opened => opened,
+    };
     let gone = || io::Error::new(io::ErrorKind::NotFound, "it is not there any more");
-    Ok(opened.ok_or_else(gone)?.0)
+    Ok(opened.map_err(io::Error::other)?.ok_or_else(gone)?.0)
+}
+
+/// What comes of an object that is given in whole alone, from the first byte that is wanted on.
+async fn whole(objects: &Objects, key: &str, range: Range<u64>) -> Result<Option<(Chunks, u64)>, HubError> {
+    let got = objects.found(objects.s3.get_opts(&objects.path(key), GetOptions::default()).await)?;
+    let Some(got) = got else { return Ok(None) };
+    let (end, mut to_skip) = (range.end.min(got.range.end), range.start);
+    let wanted = got.into_stream().map_ok(move |mut chunk| {
+        let skipped = chunk.len().min(usize::try_from(to_skip).unwrap_or(usize::MAX));
+        to_skip -= skipped as u64;
+        chunk.split_off(skipped)
+    });
+    Ok(Some((wanted.boxed(), end)))
 }
 
 /// What comes, and where it ends.
+///
+/// # Errors
+/// [`HubError::Unsupported`] if all of the object comes instead.
 async fn open(objects: &Objects, key: &str, range: Range<u64>) -> Result<Option<(Chunks, u64)>, HubError> {
     if range.is_empty() {
         return Ok(objects.head(key).await?.map(|_| (stream::empty().boxed(), range.start)));
+    }
+    if objects.ignores_ranges.load(Ordering::Relaxed) {
+        return Err(no_parts(objects.location()));
     }
     let options = GetOptions { range: Some(GetRange::Bounded(range.clone())), ..GetOptions::default() };
     match objects.s3.get_opts(&objects.path(key), options).await {
@@ -100,6 +130,10 @@ async fn open(objects: &Objects, key: &str, range: Range<u64>) -> Result<Option<
                 Ok(Some((stream::empty().boxed(), range.start)))
             }
             Some(Problem::Refused(Refusal { status: 404, code, .. })) if code != "NoSuchBucket" => Ok(None),
+            Some(Problem::Whole) => {
+                objects.ignores_ranges.store(true, Ordering::Relaxed);
+                Err(no_parts(objects.location()))
+            }
             Some(problem) => Err(objects.meaning(problem)),
             None => Err(objects.meaning_of(&error)),
         },

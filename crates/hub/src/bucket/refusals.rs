@@ -8,7 +8,7 @@ use std::error::Error;
 use super::objects::Objects;
 use super::transport::{Problem, Refusal, innermost, problem};
 use crate::HubError;
-use crate::http::Failure;
+use crate::http::{Failure, no_parts};
 
 impl Objects {
     /// `None` for what is not there.
@@ -41,6 +41,7 @@ impl Objects {
     pub(super) fn meaning(&self, problem: Problem) -> HubError {
         let Refusal { status, code, message, action } = match problem {
             Problem::Hub(error) => return error,
+            Problem::Whole => return no_parts(self.location()),
             Problem::Refused(refusal) => refusal,
         };
         let hub = self.location().to_owned();
@@ -56,11 +57,16 @@ impl Objects {
             (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => full(hub, &action),
             // Garage has no code for it.
             (403, "AccessDenied") if message.contains("quota is reached") => full(hub, &action),
-            (301 | 307, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
+            (301 | 302 | 303 | 307 | 308, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
+                let said = [&status.to_string(), code.as_str()].join(" ");
                 HubError::Malformed {
                     hub,
-                    what: format!("the region {}", self.region),
-                    reason: format!("the store wants another one ({code}): set region=… in the location"),
+                    what: format!("the region {} at {}", self.region, self.endpoint()),
+                    reason: format!(
+                        "the store sends us elsewhere ({}), where no credential goes by itself: set region=… or endpoint=… \
+                         in the location",
+                        said.trim()
+                    ),
                 }
             }
             (401 | 403, _) if self.is_anonymous => {

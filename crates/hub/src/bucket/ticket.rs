@@ -108,7 +108,7 @@ pub enum TicketError {
         code: String,
     },
     /// Nobody signs for so long.
-    #[error("a ticket is good for 1 second to 7 days")]
+    #[error("a ticket is good for 1 second to 84 hours, which is half of what prune waits for")]
     Lifetime,
     /// What is to be pushed is no snapshot.
     #[error(transparent)]

@@ -17,8 +17,8 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody,
     HttpService,
 };
-use reqwest::header::{CONTENT_LENGTH, HeaderValue};
-use reqwest::{Body, Method, Request, RequestBuilder, Url};
+use reqwest::header::{CONTENT_LENGTH, HeaderValue, RANGE};
+use reqwest::{Body, Method, Request, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 
 use crate::HubError;
@@ -51,6 +51,8 @@ pub(super) struct Refusal {
 #[derive(Debug)]
 pub(super) enum Problem {
     Refused(Refusal),
+    /// All of an object comes where a part was asked for.
+    Whole,
     Hub(HubError),
 }
 
@@ -131,6 +133,7 @@ impl Transport {
     /// Sends it once.
     async fn send(&self, request: HttpRequest, action: &str) -> Result<HttpResponse, Stopped> {
         let streams = self.streams(&request);
+        let wants_part = request.headers().contains_key(RANGE);
         let (parts, body) = request.into_parts();
         let url = Url::parse(&parts.uri.to_string());
         let url = url.map_err(|error| self.http.unavailable(action, error.to_string()))?;
@@ -144,6 +147,9 @@ impl Transport {
         let request = RequestBuilder::from_parts(self.http.client().clone(), request);
         let response = self.http.send_here(request, action).await?;
         let (status, headers) = (response.status(), response.headers().clone());
+        if streams && wants_part && status == StatusCode::OK {
+            return Err(Stopped::Whole);
+        }
         let body = if streams && status.is_success() {
             let chunks = stream::try_unfold(response, |mut response| async {
                 Ok::<_, std::io::Error>(response.chunk().await?.map(|chunk| (chunk, response)))
@@ -180,6 +186,7 @@ impl Transport {
 /// Why one try ended.
 enum Stopped {
     Refused(Refusal),
+    Whole,
     Failed(Failure),
 }
 
@@ -206,6 +213,7 @@ impl HttpService for Transport {
             match self.send(request.clone(), &action).await {
                 Ok(response) => return Ok(response),
                 Err(Stopped::Refused(refusal)) => return Err(carry(Problem::Refused(refusal))),
+                Err(Stopped::Whole) => return Err(carry(Problem::Whole)),
                 Err(Stopped::Failed(failure)) => {
                     tries.again(failure).await.map_err(|error| carry(Problem::Hub(error)))?;
                 }

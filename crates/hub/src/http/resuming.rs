@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE};
 use tokio_util::io::StreamReader;
 
-use super::{Answer, Failure, Tries};
+use super::{Answer, Failure, Tries, no_parts};
 use crate::{BlobReader, HubError};
 
 /// Asks for bytes of one blob.
@@ -30,8 +30,7 @@ pub(crate) async fn resuming(open: impl Open, range: Range<u64>) -> Result<Optio
     let Range { start, end } = range;
     let Some(first) = persistently(&open, start..end).await? else { return Ok(None) };
     if start > 0 && first.status() != StatusCode::PARTIAL_CONTENT {
-        let hub = first.url().host_str().unwrap_or_default().to_owned();
-        return Err(HubError::Unsupported { hub, action: "give a part of a blob".to_owned() });
+        return Err(no_parts(first.url().host_str().unwrap_or_default()));
     }
     let part = Part::new(first, start)?;
     let state = State { open, at: start, end, part: Some(part), tries: Tries::new() };

@@ -2,7 +2,8 @@
 //! that, in chunks.
 //!
 //! Source: OCI distribution-spec v1.1, "Pushing blobs" and "Mounting a blob from another repository". Whatever fails, the upload is
-//! begun anew with a source opened anew: a session that broke is the registry's to forget.
+//! begun anew with a source opened anew: a session that broke is the registry's to forget. A blob goes through memory in
+//! pieces, whatever the length of the requests.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +19,11 @@ use super::OciHub;
 use crate::http::{Answer, Failure, Tries};
 use crate::{BlobReader, CHUNK, HubError, Put, Upload};
 
-/// The largest chunk: proxies in front of registries limit what they take.
-const UPLOAD_CHUNK: usize = 4 << 20;
+/// Bytes of a chunk, unless the registry wants more: proxies in front of registries limit what they take.
+const UPLOAD_CHUNK: u64 = 4 << 20;
 const OCTETS: &str = "application/octet-stream";
+/// Of the answer that begins a session: bytes that every chunk but the last must have.
+const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
 
 /// A blob on its way to a registry.
 pub(super) struct Sending<'a> {
@@ -54,11 +57,12 @@ impl Sending<'_> {
             };
             // It was asked for and not given.
             source = None;
+            let chunk = session.chunk;
             match self.try_send(way, session).await {
                 Ok(()) => return Ok(Put::Sent),
                 Err(Refused::Size) if way == Way::Whole => way = Way::Chunks,
                 Err(Refused::Size) => {
-                    let size = self.blob.size.min(UPLOAD_CHUNK as u64);
+                    let size = self.blob.size.min(chunk);
                     let reason = format!("it does not take {size} bytes at once");
                     return Err(self.hub.http.malformed(&self.action(), reason));
                 }
@@ -71,12 +75,11 @@ impl Sending<'_> {
         format!("send {}", self.blob.digest)
     }
 
-    async fn try_send(&self, way: Way, session: Url) -> Result<(), Refused> {
+    async fn try_send(&self, way: Way, session: Session) -> Result<(), Refused> {
         let reader = self.blob.source.open().await.map_err(|source| self.broken_source(source))?;
         let wrong = Arc::default();
-        let mut source = Checked {
+        let source = Checked {
             reader,
-            piece: if way == Way::Whole { CHUNK } else { UPLOAD_CHUNK },
             ahead: None,
             hasher: Hasher::new(),
             read: 0,
@@ -85,8 +88,8 @@ impl Sending<'_> {
             wrong: Arc::clone(&wrong),
         };
         let sent = match way {
-            Way::Whole => self.whole(session, source).await,
-            Way::Chunks => self.chunks(session, &mut source).await,
+            Way::Whole => self.whole(session.url, source).await,
+            Way::Chunks => self.chunks(session, source).await,
         };
         // Why it failed is known better here than there.
         match wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
@@ -111,7 +114,12 @@ impl Sending<'_> {
         let response = self.hub.send(request, &scope, &self.action()).await?;
         match response.status() {
             StatusCode::CREATED if source.is_some() => Ok(Begun::Mounted),
-            StatusCode::ACCEPTED => self.location(&url, &response).map(Begun::Session),
+            StatusCode::ACCEPTED => {
+                let least = response.headers().get(CHUNK_MIN_LENGTH);
+                let least = least.and_then(|least| least.to_str().ok()?.trim().parse().ok());
+                let chunk = least.map_or(UPLOAD_CHUNK, |least: u64| least.max(UPLOAD_CHUNK));
+                Ok(Begun::Session(Session { url: self.location(&url, &response)?, chunk }))
+            }
             _ => Err(self.hub.refusal(response, &self.action()).await),
         }
     }
@@ -126,24 +134,24 @@ impl Sending<'_> {
 
     async fn whole(&self, mut session: Url, source: Checked) -> Result<(), Refused> {
         session.query_pairs_mut().append_pair("digest", &self.blob.digest.to_string());
-        let pieces = stream::try_unfold(source, |mut source| async {
-            Ok::<_, io::Error>(source.next().await?.map(|piece| (piece, source)))
-        });
-        let body = Body::wrap_stream(pieces);
         let request = self.hub.http.client().put(session).header(CONTENT_TYPE, OCTETS);
+        let body = Shared::new(source).body(self.blob.size);
         let request = request.header(CONTENT_LENGTH, self.blob.size).body(body);
         self.end(self.hub.send(request, &self.hub.push_scope(self.name), &self.action()).await?).await
     }
 
-    async fn chunks(&self, mut session: Url, source: &mut Checked) -> Result<(), Refused> {
+    async fn chunks(&self, session: Session, source: Checked) -> Result<(), Refused> {
         let (action, scope) = (self.action(), self.hub.push_scope(self.name));
+        let (Session { url: mut session, chunk }, source) = (session, Shared::new(source));
         let mut sent = 0_u64;
-        while let Some(chunk) = source.next().await.map_err(|source| self.broken_source(source))? {
-            let next = sent + chunk.len() as u64;
+        while sent < self.blob.size {
+            let length = chunk.min(self.blob.size - sent);
+            let next = sent + length;
             let range = format!("{sent}-{}", next - 1);
             let request = self.hub.http.client().request(Method::PATCH, session.clone());
             let request = request.header(CONTENT_TYPE, OCTETS).header(CONTENT_RANGE, range);
-            let response = self.hub.send(request.body(chunk), &scope, &action).await?;
+            let request = request.header(CONTENT_LENGTH, length).body(source.body(length));
+            let response = self.hub.send(request, &scope, &action).await?;
             match response.status() {
                 StatusCode::ACCEPTED => {}
                 StatusCode::PAYLOAD_TOO_LARGE => return Err(Refused::Size),
@@ -175,7 +183,14 @@ enum Begun {
     /// It has taken it over.
     Mounted,
     /// It says where to send it.
-    Session(Url),
+    Session(Session),
+}
+
+/// An upload that a registry has begun.
+struct Session {
+    url: Url,
+    /// Bytes of each chunk but the last, if it comes to chunks.
+    chunk: u64,
 }
 
 /// Why an upload did not end well.
@@ -198,11 +213,32 @@ enum Wrong {
     Corrupt(String),
 }
 
+/// A source that the bodies of several requests take from, one after another.
+#[derive(Clone)]
+struct Shared(Arc<tokio::sync::Mutex<Checked>>);
+
+impl Shared {
+    fn new(source: Checked) -> Self {
+        Self(Arc::new(tokio::sync::Mutex::new(source)))
+    }
+
+    /// Its next `length` bytes.
+    fn body(&self, length: u64) -> Body {
+        let state = (self.clone(), length);
+        Body::wrap_stream(stream::try_unfold(state, |(source, left)| async move {
+            let piece = source.0.lock().await.next(left).await?;
+            Ok::<_, io::Error>(piece.map(|piece| {
+                let left = left - piece.len() as u64;
+                (piece, (source, left))
+            }))
+        }))
+    }
+}
+
 /// A source on its way out, hashed as it goes. It reads a piece ahead: the last one is given only if all of them together are
 /// the blob, so a registry never has a wrong blob in whole.
 struct Checked {
     reader: BlobReader,
-    piece: usize,
     ahead: Option<Bytes>,
     hasher: Hasher,
     read: u64,
@@ -213,19 +249,23 @@ struct Checked {
 }
 
 impl Checked {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+    /// What comes next, at most `limit` bytes; nothing at the end, or where none are wanted.
+    async fn next(&mut self, limit: u64) -> io::Result<Option<Bytes>> {
         if self.read == 0 {
             self.ahead = Some(self.read().await?);
         }
-        let Some(piece) = self.ahead.take().filter(|piece| !piece.is_empty()) else { return Ok(None) };
-        self.ahead = Some(self.read().await?);
+        let is_wanted = |piece: &Bytes| !piece.is_empty() && limit > 0;
+        let Some(mut piece) = self.ahead.take_if(|piece| is_wanted(piece)) else { return Ok(None) };
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let rest = piece.split_off(limit.min(piece.len()));
+        self.ahead = Some(if rest.is_empty() { self.read().await? } else { rest });
         Ok(Some(piece))
     }
 
     /// The next piece, empty at the end.
     async fn read(&mut self) -> io::Result<Bytes> {
-        let mut piece = Vec::with_capacity(self.piece);
-        let read = (&mut self.reader).take(self.piece as u64).read_to_end(&mut piece).await;
+        let mut piece = Vec::with_capacity(CHUNK);
+        let read = (&mut self.reader).take(CHUNK as u64).read_to_end(&mut piece).await;
         if let Err(error) = read {
             return Err(self.fail(Wrong::Broken(error)));
         }

@@ -22,6 +22,10 @@ use super::{POLL, START, answers, is_installed, run, write, write_certificates};
 /// The rules that are shipped, as they are.
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib/nginx");
 
+/// Signatures are of the host that was asked; registries make URLs of it, and of the scheme.
+const PASSED_ON: &str = "proxy_http_version 1.1; proxy_set_header Host $http_host; \
+    proxy_set_header X-Forwarded-Proto $scheme; proxy_request_buffering off; proxy_buffering off;";
+
 /// What a web server is to be like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NginxOptions {
@@ -42,6 +46,13 @@ pub enum Behind<'a> {
         host: &'a str,
         /// Where that is.
         addr: SocketAddr,
+    },
+    /// What another server answers to requests that are passed on as they came.
+    Server {
+        /// Where that is.
+        addr: SocketAddr,
+        /// Further directives of nginx, such as `client_max_body_size 5m;`.
+        rules: &'a str,
     },
 }
 
@@ -150,7 +161,8 @@ fn configuration(folder: &Path, addr: SocketAddr, behind: Behind<'_>, options: N
         // Else workers become nobody, who cannot read a test's folder.
         config.push_str("user root root;\n");
     }
-    config.push_str("events {}\nhttp {\n    access_log off;\n    sendfile on;\n");
+    config
+        .push_str("events {}\nhttp {\n    access_log off;\n    client_max_body_size 0;\n    sendfile on;\n");
     for kind in ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"] {
         let _ = writeln!(config, "    {kind}_temp_path {};", path(kind));
     }
@@ -173,6 +185,12 @@ fn configuration(folder: &Path, addr: SocketAddr, behind: Behind<'_>, options: N
             writeln!(
                 config,
                 "        set $spore_bucket http://{host};\n        include {RULES}/spore-bucket.conf;"
+            )
+        }
+        Behind::Server { addr, rules } => {
+            writeln!(
+                config,
+                "        location / {{ {PASSED_ON} proxy_pass http://{addr}; }}\n        {rules}"
             )
         }
     };

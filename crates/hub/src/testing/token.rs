@@ -100,6 +100,12 @@ impl TokenServer {
         Self { addr, certificate, shared, _background: background }
     }
 
+    /// Where it listens: for a [`FaultProxy`](super::proxy::FaultProxy).
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
     /// Its address for `WWW-Authenticate`.
     #[must_use]
     pub fn realm(&self) -> String {

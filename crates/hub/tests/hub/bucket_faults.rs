@@ -3,10 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hub::bucket::AwsEnvironment;
 use hub::testing::SampleSpec;
 use hub::testing::garage::Bucket;
+use hub::testing::nginx::{self, NginxOptions, RealNginx};
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
-use hub::{PullError, PushError, Registry, Selector};
+use hub::{Access, HubError, HubLocation, PullError, PushError, Registry, Selector};
+
+use tokio::io::AsyncReadExt;
 
 use crate::buckets::bucket;
 use crate::damage::LARGE;
@@ -68,6 +72,37 @@ async fn what_breaks_off_goes_on() {
     );
 }
 
+/// As registries and web servers: each blob comes in whole then, once, and from a broken connection on what lacks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_ignores_ranges_gives_whole_blobs() {
+    let Some(bucket) = bucket("bucket_faults", "a_store_that_ignores_ranges_gives_whole_blobs") else {
+        return;
+    };
+    let proxy = FaultProxy::start(bucket.addr(), []);
+    let mut world = World::new(&LARGE);
+    world.push_to(direct(&bucket)).await.unwrap();
+    let blobs = format!("/{}/blobs/", bucket.name());
+    let ignored = || Rule::always(Fault::IgnoreRange).on("GET", &blobs);
+    proxy.set_script([ignored()]);
+    pull(&world.target, behind(&bucket, &proxy), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+    let hub = behind(&bucket, &proxy);
+    let (name, digest) = (crate::world::name(), world.digest_of("frames of memory"));
+    let size = hub.blob_size(&name, &digest).await.unwrap().unwrap();
+    let part = hub.get_blob(&name, &digest, 1..size).await;
+    assert!(matches!(part.err(), Some(HubError::Unsupported { .. })));
+    let mut reader = hub.get_blob(&name, &digest, 0..9).await.unwrap().unwrap();
+    let mut start = Vec::new();
+    reader.read_to_end(&mut start).await.unwrap();
+    assert_eq!(start, world.source.read_blob(&digest, 64 << 20).unwrap()[..9]);
+    // What has come is not lost where a connection breaks.
+    world = world.with_new_target();
+    proxy.set_script([ignored()]);
+    proxy.cut(Direction::ToClient, 1 << 20);
+    pull(&world.target, behind(&bucket, &proxy), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_corrupted_is_found() {
     let Some(bucket) = bucket("bucket_faults", "what_is_corrupted_is_found") else { return };
@@ -100,4 +135,56 @@ async fn no_error_shows_a_url_or_a_key() {
         assert!(!text.contains("/oci-layout?") && !text.contains("X-Amz"), "{text}");
         assert!(!text.contains(&bucket.key().secret) && !text.contains(&bucket.key().id), "{text}");
     }
+}
+
+/// Credentials of S3 are more headers than one: none of them goes where the store leads to, and the error says what to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_follows_a_redirect() {
+    let Some(bucket) = bucket("bucket_faults", "nothing_follows_a_redirect") else { return };
+    let (proxy, other) = (FaultProxy::start(bucket.addr(), []), FaultProxy::start(bucket.addr(), []));
+    let key = bucket.key();
+    let variables = [
+        ("AWS_ACCESS_KEY_ID", key.id.clone()),
+        ("AWS_SECRET_ACCESS_KEY", key.secret.clone()),
+        ("AWS_SESSION_TOKEN", "hush".to_owned()),
+    ];
+    let access = Access { aws: AwsEnvironment::from_variables(variables), ..bucket.access() };
+    let world = World::new(&SampleSpec::default());
+    world.push_to(direct(&bucket)).await.unwrap();
+    for status in [301, 302, 303, 307, 308] {
+        let to = format!("{}/elsewhere", other.url());
+        proxy.set_script([Rule::always(Fault::answer(status, &[("Location", &to)]))]);
+        let hub = hub::open(&bucket.location_at("", proxy.addr()), &access).unwrap();
+        let pulled = pull(&world.target, Arc::clone(&hub), &Selector::Tag(tag())).await.unwrap_err();
+        let pushed = world.push_to(hub).await.unwrap_err();
+        for error in [pulled.to_string(), pushed.to_string()] {
+            assert!(error.contains("set region=… or endpoint=…") && !error.contains("hush"), "{error}");
+        }
+        assert_eq!(other.requests(), [], "{status}");
+    }
+    assert!(proxy.requests().iter().all(|request| request.header("x-amz-security-token") == Some("hush")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_with_an_authority_of_its_own_is_trusted_by_whoever_is_told() {
+    let test = "a_store_with_an_authority_of_its_own_is_trusted_by_whoever_is_told";
+    let Some(bucket) = bucket("bucket_faults", test) else { return };
+    let server = nginx::Behind::Server { addr: bucket.addr(), rules: "" };
+    let options = NginxOptions { tls: true, ..NginxOptions::default() };
+    let Some(nginx) = RealNginx::start(test, server, &options) else { return };
+    let text = format!("s3://{}/team?endpoint={}&region=garage", bucket.name(), nginx.url());
+    let location = HubLocation::parse(&text).unwrap();
+    let mut access = bucket.access();
+    let world = World::new(&LARGE);
+    let stranger = hub::open(&location, &access).unwrap();
+    let begun = Instant::now();
+    let error = world.push_to(stranger).await.unwrap_err();
+    assert!(matches!(error, PushError::Hub(HubError::Unavailable { .. })), "{error}");
+    assert!(error.to_string().contains("certificate"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "it was tried again: {:?}", begun.elapsed());
+    access.trust(&nginx.ca().unwrap()).unwrap();
+    let hub = hub::open(&location, &access).unwrap();
+    world.push_to(Arc::clone(&hub)).await.unwrap();
+    pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
 }

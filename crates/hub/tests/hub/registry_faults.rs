@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hub::credentials::Credentials;
+use hub::testing::nginx::{self, NginxOptions, RealNginx};
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
 use hub::testing::registry::{Auth, RealRegistry, RegistryOptions};
 use hub::testing::token::TokenOptions;
 use hub::testing::{SampleSpec, no_access};
-use hub::{HubError, HubLocation, PullError, PushError, Registry, Selector};
+use hub::{Access, HubError, HubLocation, PullError, PushError, Registry, Selector};
 
 use crate::registries;
 use crate::world::{World, assert_nothing_pulled, assert_pulled, pull, tag};
@@ -26,8 +28,12 @@ impl Behind {
     }
 
     pub(crate) fn hub(&self) -> Arc<dyn Registry> {
+        self.hub_as(&no_access())
+    }
+
+    pub(crate) fn hub_as(&self, access: &Access) -> Arc<dyn Registry> {
         let location = HubLocation::parse(&format!("oci://{}", self.proxy.addr())).unwrap();
-        hub::open(&location, &no_access()).unwrap()
+        hub::open(&location, access).unwrap()
     }
 
     /// Without faults.
@@ -137,24 +143,35 @@ async fn uploads_that_break_are_sent_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_registry_that_refuses_large_requests_gets_chunks() {
-    let Some(behind) = Behind::start("a_registry_that_refuses_large_requests_gets_chunks", []) else {
-        return;
-    };
-    let world = World::new(&LARGE);
-    let blobs = u32::try_from(world.sample.manifest.blobs().count()).unwrap();
-    // The first request for each blob is the whole of it; what ends a session in chunks is a PUT, too.
-    behind.proxy.set_script([
-        Rule::times(blobs, Fault::answer(413, &[])).on("PUT", "/v2/team/sample/blobs/uploads/")
-    ]);
-    let pushed = world.push_to(behind.hub()).await;
-    if let Err(error) = &pushed {
-        assert!(error.to_string().contains("at once"), "{error}");
+    let test = "a_registry_that_refuses_large_requests_gets_chunks";
+    let spec = SampleSpec { seed: "chunks", layers: 1, layer_pages: 3500, memory_pages: 10 };
+    for (rules, chunk) in [
+        ("client_max_body_size 5m;", 4 << 20),
+        ("client_max_body_size 7m; add_header OCI-Chunk-Min-Length 6291456 always;", 6 << 20),
+    ] {
+        let Some(behind) = Behind::start(test, []) else { return };
+        let server = nginx::Behind::Server { addr: behind.proxy.addr(), rules };
+        let Some(nginx) = RealNginx::start(test, server, &NginxOptions::default()) else { return };
+        let location = HubLocation::parse(&format!("oci://{}", nginx.addr())).unwrap();
+        let world = World::new(&spec);
+        world.push_to(hub::open(&location, &no_access()).unwrap()).await.unwrap();
+        pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
+        assert_pulled(&world);
+        let requests = behind.proxy.requests();
+        let ranges = requests.iter().filter(|seen| seen.method == "PATCH").map(|seen| {
+            let (first, last) = seen.header("content-range").unwrap().split_once('-').unwrap();
+            first.parse::<u64>().unwrap()..last.parse::<u64>().unwrap() + 1
+        });
+        let ranges: Vec<_> = ranges.collect();
+        let largest = world.sample.manifest.blobs().map(|blob| blob.size).max().unwrap();
+        // All but the last of a blob have that length, and are where the one before ended.
+        assert!(ranges.contains(&(chunk..(2 * chunk).min(largest))), "{ranges:?} of {largest}");
+        let is_last = |end: u64| world.sample.manifest.blobs().any(|blob| blob.size == end);
+        assert!(
+            ranges.iter().all(|range| range.end - range.start == chunk || is_last(range.end)),
+            "{ranges:?}"
+        );
     }
-    assert!(behind.proxy.count("PATCH", "/v2/team/sample/blobs/uploads/") > 0);
-    behind.proxy.set_script([]);
-    world.push_to(behind.hub()).await.unwrap();
-    pull(&world.target, behind.good_hub(), &Selector::Tag(tag())).await.unwrap();
-    assert_pulled(&world);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -182,6 +199,39 @@ async fn no_credential_follows_a_redirect_to_another_host() {
     let error = pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap_err();
     assert!(matches!(error, PullError::Hub(HubError::Denied { .. })), "{error}");
     assert_eq!(thief.requests().len(), 0);
+}
+
+/// Neither a password nor a refresh token, which is in a body, goes where a token server leads to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_credential_follows_a_token_server_elsewhere() {
+    let options = RegistryOptions { auth: Auth::Token(TokenOptions::default()), tls: false };
+    let test = "registry_faults::no_credential_follows_a_token_server_elsewhere";
+    let Some(registry) = RealRegistry::start(test, &options) else { return };
+    let tokens = FaultProxy::start(registry.tokens().unwrap().addr(), []);
+    let other = FaultProxy::start(registry.addr(), []);
+    let challenge = format!("Bearer realm=\"{}/token\",service=\"registry\"", tokens.url());
+    let unknown = Rule::always(Fault::answer(401, &[("WWW-Authenticate", &challenge)]));
+    let proxy = FaultProxy::start(registry.addr(), [unknown]);
+    let host = proxy.addr().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("auth.json");
+    for (method, entry) in
+        [("GET", r#"{"auth": "c3BvcmU6aHVzaA=="}"#), ("POST", r#"{"auth": "", "identitytoken": "hush"}"#)]
+    {
+        std::fs::write(&file, format!(r#"{{"auths": {{"{host}": {entry}}}}}"#)).unwrap();
+        let access = Access::of(Credentials::from_files(vec![file.clone()]));
+        for status in [301, 302, 303, 307, 308] {
+            let before = tokens.count(method, "/token");
+            let to = format!("{}/elsewhere", other.url());
+            tokens.set_script([Rule::always(Fault::answer(status, &[("Location", &to)]))]);
+            let location = HubLocation::parse(&format!("oci://{host}")).unwrap();
+            let hub = hub::open(&location, &access).unwrap();
+            let error = hub.tags(&crate::world::name()).await.unwrap_err().to_string();
+            assert!(error.contains("credentials go nowhere but to") && !error.contains("hush"), "{error}");
+            assert_eq!(tokens.count(method, "/token"), before + 1, "{method} {status}");
+            assert_eq!(other.requests(), [], "{method} {status}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

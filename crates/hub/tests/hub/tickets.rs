@@ -1,26 +1,37 @@
 //! Pushes by somebody without credentials: what a ticket lets its holder do, and nothing else.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hub::bucket::{SignedPut, Ticket, TicketError, TicketPush, presign};
 use hub::testing::garage::{self, Bucket};
+use hub::testing::proxy::{Fault, FaultProxy, Rule};
 use hub::testing::{SampleSpec, put_sample};
 use hub::{HubLocation, RawManifest, Selector};
 
 use crate::buckets::{self, bucket};
 use crate::world::{World, assert_pulled, name, pull, tag};
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
 
 async fn ticket(world: &World, bucket: &Bucket, lifetime: Duration) -> Ticket {
-    let HubLocation::Bucket(location) = bucket.location("team/hub") else { panic!("no bucket") };
+    sign(world, bucket, bucket.addr(), lifetime).await.unwrap()
+}
+
+/// A ticket for the bucket by way of `addr`.
+pub(crate) async fn sign(
+    world: &World,
+    bucket: &Bucket,
+    addr: SocketAddr,
+    lifetime: Duration,
+) -> Result<Ticket, TicketError> {
+    let HubLocation::Bucket(location) = bucket.location_at("team/hub", addr) else { panic!("no bucket") };
     let bytes = world.source.read_manifest(&world.sample.digest).unwrap().1;
     let manifest = RawManifest::new(bytes).unwrap();
-    let ticket =
-        presign(&location, &bucket.access(), &name(), Some(&tag()), &manifest, lifetime).await.unwrap();
+    let ticket = presign(&location, &bucket.access(), &name(), Some(&tag()), &manifest, lifetime).await?;
     // As it goes over the wire.
-    Ticket::parse(&serde_json::to_vec(&ticket).unwrap()).unwrap()
+    Ticket::parse(&serde_json::to_vec(&ticket).unwrap())
 }
 
 async fn push(world: &World, ticket: Ticket) -> Result<(), TicketError> {
@@ -151,4 +162,58 @@ async fn no_error_shows_where_to() {
     let text = format!("{error} {error:?} {changed:?}");
     assert!(matches!(error, TicketError::Refused { status: 403, .. }), "{text}");
     assert!(!text.contains("X-Amz-Signature"), "{text}");
+}
+
+/// Its URLs are signatures: whoever the store leads to gets none of them, in whatever header.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ticket_is_for_its_store_alone() {
+    let Some(bucket) = bucket("tickets", "a_ticket_is_for_its_store_alone") else { return };
+    let (proxy, other) = (FaultProxy::start(bucket.addr(), []), FaultProxy::start(bucket.addr(), []));
+    let world = World::new(&SampleSpec::default());
+    let ticket = sign(&world, &bucket, proxy.addr(), HOUR).await.unwrap();
+    for status in [303, 307] {
+        let to = format!("{}/elsewhere", other.url());
+        proxy.set_script([Rule::always(Fault::answer(status, &[("Location", &to)])).on("PUT", "")]);
+        let error = push(&world, ticket.clone()).await.unwrap_err();
+        assert!(error.to_string().contains(&status.to_string()), "{error}");
+        assert_eq!(other.requests(), []);
+    }
+}
+
+/// Its holder cannot make young again what the hub has already: whoever signs does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_ticket_skips_outlives_it() {
+    let Some(bucket) = bucket("tickets", "what_a_ticket_skips_outlives_it") else { return };
+    let proxy = FaultProxy::start(bucket.addr(), []);
+    let world = World::new(&SampleSpec::default());
+    world.push_to(buckets::open(&bucket)).await.unwrap();
+    let digest = world.digest_of("memory map");
+    let key = format!("/{}/team/hub/blobs/sha256/{}", bucket.name(), digest.hex());
+    let renewals = || {
+        let requests = proxy.requests();
+        requests
+            .iter()
+            .filter(|seen| seen.is("PUT", &key) && seen.header("x-amz-copy-source").is_some())
+            .count()
+    };
+    // Somewhat younger than what every push makes young again, by what the store says of it.
+    let modified = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(83 * 60 + 30);
+    let modified = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&modified).unwrap();
+    let size = usize::try_from(world.source.blob_size(&digest).unwrap()).unwrap();
+    proxy.add(
+        Rule::always(Fault::Answer {
+            status: 200,
+            headers: vec![("Last-Modified".to_owned(), modified), ("ETag".to_owned(), "\"x\"".to_owned())],
+            body: "x".repeat(size),
+        })
+        .on("HEAD", &key),
+    );
+    for (hours, expected) in [(1, 0), (84, 1), (85, 1)] {
+        let signed = sign(&world, &bucket, proxy.addr(), HOUR * hours).await;
+        match signed {
+            Ok(ticket) => assert_eq!(ticket.blobs, []),
+            Err(error) => assert!(hours > 84 && matches!(error, TicketError::Lifetime), "{hours} h: {error}"),
+        }
+        assert_eq!(renewals(), expected, "{hours} h");
+    }
 }

@@ -50,7 +50,7 @@ pub(crate) struct PushArgs {
     /// Send nothing: print a ticket with which somebody without credentials can push the snapshot with this manifest
     #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["dry_run", "ticket"])]
     presign: Option<PathBuf>,
-    /// How long the ticket is good, at most 7d
+    /// How long the ticket is good, at most 84h
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::fork::parse_duration, requires = "presign")]
     expires: Duration,
     /// Send by a ticket, without credentials
