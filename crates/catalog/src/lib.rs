@@ -27,7 +27,7 @@ mod text;
 use hub::HubError;
 
 pub use heading::Heading;
-pub use licences::{Family, FamilyCount, Licences};
+pub use licences::{Family, FamilyCount, LicenceCount, Licences};
 pub use listing::Listing;
 pub use model::Catalog;
 pub use page::html;

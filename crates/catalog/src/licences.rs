@@ -1,6 +1,7 @@
 //! How many packages are under which licences, for people: a summary of what packages declare, no legal advice.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use format::config::Package;
@@ -148,6 +149,34 @@ impl fmt::Display for Licences {
     }
 }
 
+/// Packages that name a licence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LicenceCount {
+    /// The licence, as the packages write it.
+    pub licence: Text,
+    /// How many packages. One that names several licences counts for each.
+    pub packages: usize,
+}
+
+impl LicenceCount {
+    /// Every licence that `packages` name, that of the most packages first; of equal ones by name.
+    #[must_use]
+    pub fn all(packages: &[Package]) -> Vec<Self> {
+        let mut counts = BTreeMap::<Text, usize>::new();
+        for package in packages {
+            let named: BTreeSet<_> =
+                package.licences.iter().filter_map(|licence| Text::some(licence)).collect();
+            for licence in named {
+                *counts.entry(licence).or_default() += 1;
+            }
+        }
+        let mut counts: Vec<_> =
+            counts.into_iter().map(|(licence, packages)| Self { licence, packages }).collect();
+        counts.sort_by_key(|count| Reverse(count.packages));
+        counts
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,16 +204,29 @@ mod tests {
         }
     }
 
-    #[test]
-    fn families_are_counted() {
-        let package = |licence: &str| Package {
+    fn package(licences: &[&str]) -> Package {
+        Package {
             name: "a".into(),
             version: "1".into(),
-            licences: vec![licence.into()],
+            licences: licences.iter().map(|&text| text.into()).collect(),
             source: "a".into(),
             source_version: "1".into(),
-        };
-        let packages = [package("MIT"), package("GPL-3+"), package("ISC")];
+        }
+    }
+
+    #[test]
+    fn licences_are_counted_once_a_package() {
+        let packages = [package(&["MIT", "ISC", "MIT"]), package(&["Zlib", "ISC", " "]), package(&[])];
+        let counts: Vec<_> = LicenceCount::all(&packages)
+            .into_iter()
+            .map(|LicenceCount { licence, packages }| (licence.to_string(), packages))
+            .collect();
+        assert_eq!(counts, [("ISC".to_owned(), 2), ("MIT".to_owned(), 1), ("Zlib".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn families_are_counted() {
+        let packages = ["MIT", "GPL-3+", "ISC"].map(|licence| package(&[licence]));
         let licences = Licences::new(Some("Apache-2.0"), &packages);
         assert_eq!(licences.to_string(), "Apache-2.0; 3 packages: 1 copyleft, 2 permissive");
         assert_eq!(Licences::new(None, &[]).to_string(), "none declared; 0 packages");

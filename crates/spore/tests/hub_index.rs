@@ -140,8 +140,10 @@ fn push_says_the_licences() {
     let push = ["push", "one:1", "--hub", elsewhere.to_str().unwrap()];
     for push in [[&push[..], &["--dry-run"]].concat(), push.to_vec()] {
         let pushed = world.spore.run(push).succeeds();
-        assert!(pushed.text().ends_with("\nlicences: none declared; 1 package: 1 permissive"), "{pushed}");
+        let said = "\nlicences: none declared; 1 package: 1 permissive\n  MIT 1";
+        assert!(pushed.text().ends_with(said), "{pushed}");
     }
     let document = world.spore.json(push);
     assert_eq!(document["licences"]["families"][0]["family"], "permissive");
+    assert_eq!(document["licences"]["named"][0]["licence"], "MIT");
 }

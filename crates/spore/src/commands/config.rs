@@ -23,9 +23,28 @@ The file is $SPORE_CONFIG, else $XDG_CONFIG_HOME/spore/config.toml, else ~/.conf
   acme = \"/srv/hub\"
   team = [\"oci://hub.example/team\", \"/mnt/mirror\"]      a hub, then its mirrors
 
-Variables override the file: SPORE_DEFAULT_HUB, SPORE_ROOT, SPORE_FORMAT, SPORE_QEMU, SPORE_QEMU_DATA, SPORE_ACCEL,
-SPORE_LOG. Flags override both.")]
+Variables override the file, and flags override both:
+
+  SPORE_CONFIG                  the file
+  SPORE_DEFAULT_HUB             as default_hub
+  SPORE_ROOT, SPORE_FORMAT      as --root, --format
+  SPORE_CA_FILE                 PEM file of authorities that hubs may have, besides the system's
+  SPORE_QEMU, SPORE_QEMU_DATA   the engine, and the folders of its data, with colons between them
+  SPORE_ACCEL                   tcg or kvm, whatever the host has
+  SPORE_DEBIAN_MIRROR, SPORE_DEBIAN_SECURITY_MIRROR      where bakes fetch packages
+  SPORE_LOG                     what is logged, such as hub=debug")]
 pub(crate) struct ConfigArgs {}
+
+/// Variables that stand for no flag and no key of the file.
+const VARIABLES: [&str; 7] = [
+    "SPORE_CA_FILE",
+    "SPORE_QEMU",
+    "SPORE_QEMU_DATA",
+    "SPORE_ACCEL",
+    "SPORE_DEBIAN_MIRROR",
+    "SPORE_DEBIAN_SECURITY_MIRROR",
+    "SPORE_LOG",
+];
 
 /// A value and where it comes from.
 struct Setting {
@@ -47,7 +66,7 @@ pub(crate) fn run(options: &Options, _: &ConfigArgs) -> Result<ExitCode, CliErro
         let value = locations.all().map(String::as_str).collect::<Vec<_>>().join(", ");
         settings.push(Setting { name, value: Some(value), source: Source::File });
     }
-    settings.extend(["SPORE_QEMU", "SPORE_QEMU_DATA", "SPORE_ACCEL", "SPORE_LOG"].map(variable));
+    settings.extend(VARIABLES.map(variable));
     let file = config.path.as_ref().map(|path| path.display().to_string());
     let values: Vec<_> = settings
         .iter()

@@ -1,5 +1,6 @@
 //! `spore push`
 
+mod licences;
 mod presign;
 mod ticket;
 
@@ -8,15 +9,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::Licences;
 use clap::Args;
-use format::manifest::annotation;
-use format::{Digest, Reference};
+use format::Reference;
 use hub::{Delivered, PushPlan, plan_push};
 use serde::Serialize;
 use serde_json::json;
-use store::Store;
 
+use self::licences::Published;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
@@ -83,7 +82,7 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     let registry = hub::open(&hub.location, &hubs::access()?)?;
     let plan = interrupt::block_on(plan_push(&store, &digest, registry, &dest.name))?;
     let head = output::transfer_head(&plan.transfer, "to", "to send");
-    let licences = licences(&store, &digest)?;
+    let licences = Published::of(&store, &digest)?;
     if args.dry_run {
         let planned = Planned { plan, licences };
         output::result(options.format, &planned, || planned.text(&head));
@@ -111,7 +110,7 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
     });
     output::result(options.format, &document, || {
         let shown = Reference { hub: Some(hub.name), ..dest };
-        format!("{shown}  {digest}  {}\nlicences: {licences}", output::delivered(&delivered))
+        format!("{shown}  {digest}  {}\n{licences}", output::delivered(&delivered))
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -121,21 +120,13 @@ pub(crate) fn run(options: &Options, args: &PushArgs) -> Result<ExitCode, CliErr
 struct Planned {
     #[serde(flatten)]
     plan: PushPlan,
-    licences: Licences,
+    licences: Published,
 }
 
 impl Planned {
     fn text(&self, head: &str) -> String {
-        format!("{}\nlicences: {}", output::transfer(head, &self.plan.transfer).trim_end(), self.licences)
+        format!("{}\n{}", output::transfer(head, &self.plan.transfer).trim_end(), self.licences)
     }
-}
-
-/// The licences of what is going to be published.
-fn licences(store: &Store, digest: &Digest) -> Result<Licences, CliError> {
-    let (manifest, _) = store.read_manifest(digest)?;
-    let config = store.read_config(&manifest.config.digest)?;
-    let declared = manifest.annotations.get(annotation::LICENSES).map(String::as_str);
-    Ok(Licences::new(declared, &config.provenance.packages))
 }
 
 /// What DEST says, with the tag that it means.

@@ -11,6 +11,7 @@ use hub::bucket::{TICKET_BYTES, Ticket, TicketPush};
 use serde_json::json;
 
 use super::PushArgs;
+use super::licences::Published;
 use crate::cli::Options;
 use crate::config::Config;
 use crate::error::{CliError, Doing};
@@ -33,10 +34,13 @@ pub(super) fn run(options: &Options, args: &PushArgs, path: &Path) -> Result<Exi
         (ticket.hub.clone(), ticket.name.clone(), ticket.tag.clone(), ticket.bytes());
     let access = hubs::access()?;
     let push = interrupt::block_on(TicketPush::new(&store, &digest, ticket, &access))?;
+    let licences = Published::of(&store, &digest)?;
     if args.dry_run {
-        let document = json!({ "hub": place, "name": name, "tag": tag, "digest": digest, "bytes": bytes });
+        let document = json!({
+            "hub": place, "name": name, "tag": tag, "digest": digest, "bytes": bytes, "licences": licences,
+        });
         output::result(options.format, &document, || {
-            format!("{digest} to {place}: {} to send", output::size(bytes))
+            format!("{digest} to {place}: {} to send\n{licences}", output::size(bytes))
         });
         return Ok(ExitCode::SUCCESS);
     }
@@ -45,10 +49,12 @@ pub(super) fn run(options: &Options, args: &PushArgs, path: &Path) -> Result<Exi
     progress.finish();
     pushed?;
     let sent = progress.moved();
-    let document = json!({ "hub": place, "name": name, "tag": tag, "digest": digest, "sent_bytes": sent });
+    let document = json!({
+        "hub": place, "name": name, "tag": tag, "digest": digest, "sent_bytes": sent, "licences": licences,
+    });
     output::result(options.format, &document, || {
         let shown = Reference { hub: None, name, tag, digest: None };
-        format!("{place} {shown}  {digest}  sent {}", output::size(sent))
+        format!("{place} {shown}  {digest}  sent {}\n{licences}", output::size(sent))
     });
     Ok(ExitCode::SUCCESS)
 }
