@@ -206,11 +206,15 @@ impl PrunePlan<'_> {
         self.unneeded.iter().fold(0, |sum, stored| sum.saturating_add(stored.size))
     }
 
-    /// Removes what is still not needed, and derives `index.json` anew.
+    /// Derives `index.json` anew, and removes what is still not needed.
     ///
     /// # Errors
     /// As [`plan_prune`]. What was removed until then was not needed.
     pub async fn execute(self) -> Result<Pruned, PruneError> {
+        // First, since it may list what lost its tag: a prune that breaks off then leaves it leading nobody to what is gone.
+        if let Some(site) = self.hub.site() {
+            site.refresh_index().await?;
+        }
         let mut pruned = Pruned::default();
         let mut left = self.unneeded.as_slice();
         while !left.is_empty() {
@@ -227,9 +231,6 @@ impl PrunePlan<'_> {
                 pruned.removed += 1;
                 pruned.freed_bytes = pruned.freed_bytes.saturating_add(next.size);
             }
-        }
-        if let Some(site) = self.hub.site() {
-            site.refresh_index().await?;
         }
         Ok(pruned)
     }

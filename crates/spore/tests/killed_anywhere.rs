@@ -14,6 +14,8 @@ mod chance;
 mod harness;
 #[path = "killed/interrupted.rs"]
 mod interrupted;
+#[path = "killed/places.rs"]
+mod places;
 #[path = "killed/small_disk.rs"]
 mod small_disk;
 #[path = "killed/supervisors.rs"]

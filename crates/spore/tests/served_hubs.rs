@@ -5,72 +5,18 @@
 
 mod harness;
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs;
+use std::io::Write;
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use format::Digest;
 use harness::run::DEADLINE;
+use harness::served::Served;
 use harness::{Spore, files};
 use hub::testing::{SampleSpec, put_sample};
-use rustix::process::{Pid, Signal, kill_process};
 use store::Store;
-
-/// A server that runs. Dropped, it is killed.
-struct Served {
-    child: Child,
-    url: String,
-    log: PathBuf,
-}
-
-impl Served {
-    /// Waits until it says where it listens.
-    fn start(spore: &Spore, folder: &Path, args: &[&str]) -> Self {
-        let log = folder.with_extension("log");
-        let mut run = spore.command(["hub", "serve", "--listen", "127.0.0.1:0"]).args([folder]).args(args);
-        let command = run.command().stdout(Stdio::piped()).stderr(File::create(&log).unwrap());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let said = || format!("{line:?}; {}", fs::read_to_string(&log).unwrap());
-        let url = line
-            .trim()
-            .rsplit(' ')
-            .next()
-            .filter(|url| url.starts_with("http"))
-            .unwrap_or_else(|| panic!("{}", said()));
-        Self { url: url.to_owned(), child, log }
-    }
-
-    fn host(&self) -> &str {
-        self.url.split_once("://").unwrap().1
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-
-    /// Ctrl-C, and its end.
-    fn interrupt(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
-        let end = Instant::now() + DEADLINE;
-        while self.child.try_wait().unwrap().is_none() {
-            assert!(Instant::now() < end, "it does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        assert_eq!(self.child.wait().unwrap().code(), Some(0), "{}", self.log());
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
 
 /// A `spore` whose logins are its own, with a snapshot of this name.
 fn with_sample(name: &str) -> (Spore, Digest) {
@@ -168,7 +114,7 @@ fn a_killed_server_leaves_a_whole_hub() {
     let temp = files::scratch("hub");
     let folder = temp.path().join("hub");
     let (spore, digest) = with_sample("numpy");
-    let mut served = Served::start(&spore, &folder, &[]);
+    let served = Served::start(&spore, &folder, &[]);
     spore.run(["push", "numpy", &format!("{}/numpy:1", served.host())]).succeeds();
     let mut stream = TcpStream::connect(served.host()).unwrap();
     let host = served.host();
@@ -184,7 +130,6 @@ fn a_killed_server_leaves_a_whole_hub() {
         assert!(Instant::now() < end, "nothing arrives");
         std::thread::sleep(Duration::from_millis(5));
     }
-    served.child.kill().unwrap();
     drop(served);
     assert_eq!(files::entries(&uploads).len(), 1);
     let served = Served::start(&spore, &folder, &[]);

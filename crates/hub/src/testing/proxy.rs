@@ -161,6 +161,12 @@ impl FaultProxy {
         self.shared.lock().connections
     }
 
+    /// Connections that there are: none of them, and nothing is delivered any more.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.shared.dropped.receiver_count()
+    }
+
     /// Bytes delivered in a direction so far, heads included.
     #[must_use]
     pub fn bytes(&self, direction: Direction) -> u64 {

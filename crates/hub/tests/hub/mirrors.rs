@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use hub::testing::nginx::{Behind, NginxOptions, RealNginx};
+use hub::testing::proxy::{Fault, FaultProxy, Rule};
 use hub::testing::{SampleSpec, no_access, put_sample};
-use hub::{Event, HubLocation, Progress, PullError, Pulled, Registry, Selector, Source, TagAs};
+use hub::{Access, Event, HubLocation, Progress, PullError, Pulled, Registry, Selector, Source, TagAs};
 
-use crate::broken::{Broken, Fault};
+use crate::broken::{self, Broken};
 use crate::world::*;
 
 /// What was warned of.
@@ -113,9 +116,9 @@ async fn who_lies_is_named_and_the_next_is_asked_for_the_same_digest() {
     let which = Selector::Tag(tag());
     for hub in [
         world.hub(),
-        Broken::new(world.hub(), Fault::Short(digest, 5)),
-        Broken::new(world.hub(), Fault::Endless(digest)),
-        Broken::new(world.hub(), Fault::BreaksAt(1)),
+        Broken::new(world.hub(), broken::Fault::Short(digest, 5)),
+        Broken::new(world.hub(), broken::Fault::Endless(digest)),
+        Broken::new(world.hub(), broken::Fault::BreaksAt(1)),
     ] {
         let (world, warnings) = (world.with_new_target(), Arc::default());
         pull_from(&world, [hub, folder(&mirror)], &which, &warnings).await.unwrap();
@@ -164,4 +167,32 @@ async fn a_tag_that_moves_during_a_pull_does_not_change_what_is_pulled() {
     push.execute(Some(&tag()), Arc::new(())).await.unwrap();
     plan.execute(Some(&TagAs { name: full_name(), may_move: true }), Arc::new(())).await.unwrap();
     assert_pulled(&world);
+}
+
+/// It takes connections and says nothing; and it falls silent when it has said which snapshot it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_falls_silent_is_named_and_the_mirror_goes_on() {
+    let test = "mirrors::who_falls_silent_is_named_and_the_mirror_goes_on";
+    let (world, mirror) = both().await;
+    let behind = Behind::Folder(&world.hub_path());
+    let Some(nginx) = RealNginx::start(test, behind, &NginxOptions::default()) else { return };
+    let proxy = FaultProxy::start(nginx.addr(), []);
+    let access = Access { silence: Duration::from_millis(300), ..no_access() };
+    let silent = || hub::open(&HubLocation::parse(&proxy.url()).unwrap(), &access).unwrap();
+    let which = Selector::Tag(tag());
+    proxy.stall(true);
+    let warnings = Arc::<Warnings>::default();
+    pull_from(&world, [silent(), folder(&mirror)], &which, &warnings).await.unwrap();
+    assert_pulled(&world);
+    let host = proxy.addr().to_string();
+    warnings.assert_says(&[&host, "nothing moved", &format!("asking {} instead", mirror.display())]);
+    warnings.assert_says(&["the tag 1.0 is", mirror.to_str().unwrap()]);
+    proxy.stall(false);
+    let frames = world.digest_of("frames of memory");
+    let stall = Fault::StallAnswer { after: 0 };
+    proxy.set_script([Rule::always(stall).on("GET", &format!("/blobs/sha256/{}", frames.hex()))]);
+    let (world, warnings) = (world.with_new_target(), Arc::default());
+    pull_from(&world, [silent(), folder(&mirror)], &which, &warnings).await.unwrap();
+    assert_pulled(&world);
+    warnings.assert_says(&[&host, &frames.to_string(), &format!("asking {} instead", mirror.display())]);
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use format::manifest::media_type;
@@ -143,16 +144,26 @@ async fn a_push_between_plan_and_execution_loses_nothing() {
 
 /// A hub that is pruned whenever somebody has sent all blobs and is about to put the manifest.
 #[derive(Debug)]
-struct Pruned(Arc<dyn Registry>);
+struct Pruned {
+    hub: Arc<dyn Registry>,
+    grace: Duration,
+    removed: AtomicUsize,
+}
+
+impl Pruned {
+    fn new(hub: Arc<dyn Registry>, grace: Duration) -> Arc<Self> {
+        Arc::new(Self { hub, grace, removed: AtomicUsize::new(0) })
+    }
+}
 
 #[async_trait::async_trait]
 impl Registry for Pruned {
     fn location(&self) -> &str {
-        self.0.location()
+        self.hub.location()
     }
 
     async fn check_writable(&self, name: &Name) -> Result<(), hub::HubError> {
-        self.0.check_writable(name).await
+        self.hub.check_writable(name).await
     }
 
     async fn get_manifest(
@@ -160,14 +171,13 @@ impl Registry for Pruned {
         name: &Name,
         which: &Selector,
     ) -> Result<Option<RawManifest>, hub::HubError> {
-        self.0.get_manifest(name, which).await
+        self.hub.get_manifest(name, which).await
     }
 
     async fn put_manifest(&self, name: &Name, manifest: &RawManifest) -> Result<(), hub::HubError> {
-        let pruned = plan_prune(&*self.0, GRACE).await.unwrap().execute().await.unwrap();
-        // The old manifest, under its digest and among the blobs.
-        assert_eq!(pruned.removed, 2);
-        self.0.put_manifest(name, manifest).await
+        let pruned = plan_prune(&*self.hub, self.grace).await.unwrap().execute().await.unwrap();
+        self.removed.fetch_add(pruned.removed, Ordering::Relaxed);
+        self.hub.put_manifest(name, manifest).await
     }
 
     async fn put_tag(
@@ -176,12 +186,12 @@ impl Registry for Pruned {
         tag: &format::Tag,
         manifest: &RawManifest,
     ) -> Result<(), hub::HubError> {
-        assert_eq!(plan_prune(&*self.0, GRACE).await.unwrap().unneeded, []);
-        self.0.put_tag(name, tag, manifest).await
+        assert_eq!(plan_prune(&*self.hub, GRACE).await.unwrap().unneeded, []);
+        self.hub.put_tag(name, tag, manifest).await
     }
 
     async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, hub::HubError> {
-        self.0.blob_size(name, digest).await
+        self.hub.blob_size(name, digest).await
     }
 
     async fn get_blob(
@@ -190,23 +200,23 @@ impl Registry for Pruned {
         digest: &Digest,
         range: std::ops::Range<u64>,
     ) -> Result<Option<BlobReader>, hub::HubError> {
-        self.0.get_blob(name, digest, range).await
+        self.hub.get_blob(name, digest, range).await
     }
 
     async fn put_blob(&self, name: &Name, blob: &Upload<'_>) -> Result<hub::Put, hub::HubError> {
-        self.0.put_blob(name, blob).await
+        self.hub.put_blob(name, blob).await
     }
 
     async fn tags(&self, name: &Name) -> Result<Vec<format::Tag>, hub::HubError> {
-        self.0.tags(name).await
+        self.hub.tags(name).await
     }
 
     async fn names(&self) -> Result<Vec<Name>, hub::HubError> {
-        self.0.names().await
+        self.hub.names().await
     }
 
     async fn refresh_blob(&self, name: &Name, digest: &Digest) -> Result<(), hub::HubError> {
-        self.0.refresh_blob(name, digest).await
+        self.hub.refresh_blob(name, digest).await
     }
 }
 
@@ -214,9 +224,39 @@ impl Registry for Pruned {
 async fn what_a_push_skips_is_young_again() {
     let world = World::pushed(&SampleSpec::default()).await;
     age(&world.hub_path());
-    world.push_to(Arc::new(Pruned(world.hub()))).await.unwrap();
+    let hub = Pruned::new(world.hub(), GRACE);
+    world.push_to(hub.clone()).await.unwrap();
+    // The old manifest, under its digest and among the blobs.
+    assert_eq!(hub.removed.load(Ordering::Relaxed), 2);
     world.pull().await.unwrap();
     assert_pulled(&world);
+}
+
+/// Times in a bucket are the store's own, so that the grace is one that nobody should give while others push: what a push skips
+/// is due, and goes. The push finds out, and sends it again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_push_skipped_and_prune_took_is_sent_again_to_a_bucket() {
+    let test = "what_a_push_skipped_and_prune_took_is_sent_again_to_a_bucket";
+    let Some(bucket) = buckets::bucket("pruning", test) else { return };
+    let grace = Duration::from_secs(3);
+    let hub = buckets::open(&bucket);
+    let (world, other) = overtaken(&hub).await;
+    let storage = hub.storage().unwrap();
+    let last = storage.modified(&StoredObject::Manifest(name(), other.digest)).await.unwrap().unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while storage.now().await.unwrap() <= last + grace + Duration::from_secs(1) {
+        assert!(std::time::Instant::now() < deadline, "the store's clock stands still");
+    }
+    let pruned = Pruned::new(Arc::clone(&hub), grace);
+    world.push_to(pruned.clone()).await.unwrap();
+    // What is the other one's too, which has the tag, has stayed.
+    let removed = pruned.removed.load(Ordering::Relaxed);
+    assert!(removed > 5, "{removed}");
+    pull(&world.target, Arc::clone(&hub), &Selector::Tag(tag())).await.unwrap();
+    assert_pulled(&world);
+    for blob in world.sample.manifest.blobs() {
+        assert_eq!(hub.blob_size(&name(), &blob.digest).await.unwrap(), Some(blob.size));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

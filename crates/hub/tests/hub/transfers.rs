@@ -1,5 +1,6 @@
 //! Pulls over a link: several parts of a blob at once, resumed at any byte, each byte once.
 
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,30 +21,35 @@ const BLOBS: &str = "/v2/team/sample/blobs/";
 /// Fast enough for a test, slow enough that little is under way when something breaks.
 const LINK: Link = Link { delay: Duration::from_millis(5), rate: Some(25_000_000) };
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Most bytes that the sockets between a proxy and a pull hold.
-const IN_FLIGHT: u64 = 8 << 20;
+/// Most bytes that have left a proxy and are in no file when a pull is killed: what sockets and their readers hold.
+const IN_FLIGHT: u64 = 4 << 20;
 
-/// A registry that has the sample, behind a proxy.
-struct Far {
+/// A registry that has a sample, behind a proxy.
+pub(crate) struct Far {
     _registry: RealRegistry,
-    proxy: FaultProxy,
-    world: World,
-    size: u64,
+    pub(crate) proxy: FaultProxy,
+    pub(crate) world: World,
+    pub(crate) size: u64,
 }
 
 impl Far {
     async fn start(test: &str) -> Option<Self> {
-        let registry = RealRegistry::start(&format!("transfers::{test}"), &RegistryOptions::default())?;
+        Self::over(&format!("transfers::{test}"), &SPEC, LINK).await
+    }
+
+    /// What is said of it, as a sample, and the link to it.
+    pub(crate) async fn over(test: &str, spec: &SampleSpec<'_>, link: Link) -> Option<Self> {
+        let registry = RealRegistry::start(test, &RegistryOptions::default())?;
         let proxy = FaultProxy::start(registry.addr(), []);
-        let world = World::new(&SPEC);
+        let world = World::new(spec);
         world.push_to(open(&proxy)).await.unwrap();
-        proxy.set_links(LINK);
+        proxy.set_links(link);
         let size = world.sample.manifest.total_size();
         Some(Self { _registry: registry, proxy, world, size })
     }
 
     /// Bytes that came from the registry while something was done.
-    async fn came<F: Future>(&self, act: F) -> (u64, F::Output) {
+    pub(crate) async fn came<F: Future>(&self, act: F) -> (u64, F::Output) {
         let before = self.proxy.bytes(Direction::ToClient);
         let done = act.await;
         (self.proxy.bytes(Direction::ToClient) - before, done)
@@ -51,12 +57,12 @@ impl Far {
 
     /// Asserts that so many bytes are those of the sample, once: with heads of answers, at most 2 % more.
     #[track_caller]
-    fn assert_once(&self, came: u64) {
+    pub(crate) fn assert_once(&self, came: u64) {
         assert!(came >= self.size && came * 100 <= self.size * 102, "{came} bytes came for {}", self.size);
     }
 }
 
-fn open(proxy: &FaultProxy) -> Arc<dyn Registry> {
+pub(crate) fn open(proxy: &FaultProxy) -> Arc<dyn Registry> {
     hub::open(&HubLocation::parse(&format!("oci://{}", proxy.addr())).unwrap(), &no_access()).unwrap()
 }
 
@@ -157,6 +163,14 @@ fn child() {
     });
 }
 
+/// Bytes of the blobs in a store that are on its disk, in whole or in part.
+fn allocated(store: &Store) -> u64 {
+    let files = ["partial", "blobs/sha256"].map(|folder| std::fs::read_dir(store.root().join(folder)));
+    let files = files.into_iter().flatten().flatten();
+    files.map(|file| file.unwrap().metadata().unwrap().blocks() * 512).sum()
+}
+
+/// A pull in a process of its own.
 fn start_child(far: &Far, store: &Store) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "transfers::child"])
@@ -173,29 +187,39 @@ async fn a_killed_pull_transfers_only_the_rest_when_it_is_started_again() {
     let test = "a_killed_pull_transfers_only_the_rest_when_it_is_started_again";
     let Some(far) = Far::start(test).await else { return };
     for tenths in [1, 4, 7, 9] {
-        let world = far.world.with_new_target();
-        let before = far.proxy.bytes(Direction::ToClient);
-        let mut child = start_child(&far, &world.target);
+        far.assert_resumes(tenths).await;
+    }
+}
+
+impl Far {
+    /// Kills a pull after so many tenths of the bytes, and asserts that the next one costs what is not in the store by then,
+    /// and 2 % more at most: by what has passed the proxy, whatever the plans say.
+    pub(crate) async fn assert_resumes(&self, tenths: u64) {
+        let world = self.world.with_new_target();
+        let before = self.proxy.bytes(Direction::ToClient);
+        let mut child = start_child(self, &world.target);
         let start = Instant::now();
-        while far.proxy.bytes(Direction::ToClient) - before < far.size * tenths / 10 {
+        while self.proxy.bytes(Direction::ToClient) - before < self.size * tenths / 10 {
             assert!(start.elapsed() < DEADLINE && child.try_wait().unwrap().is_none());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        let first = far.proxy.bytes(Direction::ToClient) - before;
+        self.proxy.drop_connections();
+        while self.proxy.open_connections() > 0 {
+            assert!(start.elapsed() < DEADLINE, "connections do not end");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let first = self.proxy.bytes(Direction::ToClient) - before;
         assert_blobs_are_whole(world.target.root());
-        let plan =
-            hub::plan_pull(&world.target, open(&far.proxy), &name(), &Selector::Tag(tag())).await.unwrap();
-        let rest = plan.transfer.missing_bytes() - plan.arrived_bytes;
-        drop(plan);
-        world.pull_from(open(&far.proxy)).await.unwrap();
+        let arrived = allocated(&world.target);
+        world.pull_from(open(&self.proxy)).await.unwrap();
         assert_pulled(&world);
-        let all = far.proxy.bytes(Direction::ToClient) - before;
-        println!("killed after {first} of {} bytes: {rest} were left, {} came", far.size, all - first);
+        let again = self.proxy.bytes(Direction::ToClient) - before - first;
         // What was on its way when the process died has passed the proxy and never arrived.
-        let (again, lost) = (all - first, (rest + first).saturating_sub(far.size));
-        assert!(again * 100 <= rest * 102, "{again} bytes came for the {rest} that were left");
+        let (rest, lost) = (self.size.saturating_sub(arrived), first.saturating_sub(arrived));
+        println!("killed after {first} of {} bytes: {rest} had not arrived, {again} came", self.size);
+        assert!(again * 100 <= rest * 102, "{again} bytes came for the {rest} that had not arrived");
         assert!(lost <= IN_FLIGHT, "{lost} bytes of the first try are lost");
         // What a kill leaves beside is swept at the next start.
         let store = Store::open(world.target.root()).unwrap();

@@ -7,6 +7,7 @@
 //! recipes    those that ship with Spore, and changes of them that one test needs
 //! frozen     what a snapshot's blobs say was frozen, read without the code under test
 //! needs      what a test cannot run without; a test that lacks it says `skipped: NAME: why`
+//! served     `spore hub serve`
 //! processes  which processes of the host belong to a root
 //! words      finds random words in blobs, compressed or not
 //! files      scratch folders, copies, digests
@@ -28,6 +29,7 @@ pub mod needs;
 pub mod processes;
 pub mod recipes;
 pub mod run;
+pub mod served;
 pub mod shared;
 pub mod spore;
 pub mod words;
