@@ -2,7 +2,7 @@
 # Installs what building and running Spore need, on Debian 12.
 #
 #   scripts/install-deps.sh           QEMU, EROFS, mmdebstrap, a C compiler, Rust
-#   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and a client of it, a web
+#   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and clients of it, a web
 #                                     server, an S3 store, Node.js and a Jupyter kernel, and QEMU 7.2 beside a newer one,
 #                                     for restores across releases
 #
@@ -91,6 +91,9 @@ collect_packages() {
     need curl have curl
     need nginx-light have nginx
     need skopeo have skopeo
+    need python3-pip test -d /usr/lib/python3/dist-packages/pip
+    need python3-requests test -d /usr/lib/python3/dist-packages/requests
+    need python3-jsonschema test -d /usr/lib/python3/dist-packages/jsonschema
     need nodejs have node
     need python3-ipykernel test -d /usr/lib/python3/dist-packages/ipykernel
     collect_linters
@@ -230,6 +233,13 @@ WRAPPER
   touch "$dir/complete"
 }
 
+# download_qemu_7_2 FOLDER: bookworm's packages, whatever is installed. apt's own user need not reach the folder.
+download_qemu_7_2() (
+  cd "$1"
+  apt-get download -q -o APT::Sandbox::User=root \
+    {qemu-system-x86,qemu-system-common,qemu-system-data,seabios,ipxe-qemu}/bookworm >/dev/null
+)
+
 # --- a kernel for the engine's tests -----------------------------------------------------------------------
 
 # Leaves target/test-guest/{vmlinuz,modules}: the suite's cloud kernel, which is never installed on the host.
@@ -270,12 +280,19 @@ build_garage() {
   touch "$dir/complete-$version"
 }
 
-# download_qemu_7_2 FOLDER: bookworm's packages, whatever is installed. apt's own user need not reach the folder.
-download_qemu_7_2() (
-  cd "$1"
-  apt-get download -q -o APT::Sandbox::User=root \
-    {qemu-system-x86,qemu-system-common,qemu-system-data,seabios,ipxe-qemu}/bookworm >/dev/null
-)
+# --- a client of registries --------------------------------------------------------------------------------
+
+# Leaves target/oras, for Debian's Python: Debian has neither oras-py nor the oras that is written in Go. Without it the test
+# that reads a snapshot by it skips, by name.
+fetch_oras() {
+  local dir=target/oras oras=oras==0.2.43
+  if [[ -e $dir/oras ]]; then return; fi
+  mkdir -p "$dir"
+  if ! /usr/bin/python3 -m pip install --quiet --no-deps --only-binary :all: --target "$dir" --requirement \
+    <(echo "$oras --hash=sha256:bf295b1cfb5017f579c35c3394c7a71707f6aff463cb6699d5d191a6d8b56ea6") >"$dir/log" 2>&1; then
+    say "oras-py cannot be fetched ($dir/log): the test that uses it will be skipped"
+  fi
+}
 
 # -----------------------------------------------------------------------------------------------------------
 
@@ -298,4 +315,5 @@ if $tests; then
   fetch_qemu_7_2
   fetch_test_kernel
   build_garage
+  fetch_oras
 fi

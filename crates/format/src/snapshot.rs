@@ -3,10 +3,10 @@
 //! [`check`] is what a reader calls once it has all three, before it believes any of them; [`closure`] is what a
 //! writer makes a manifest from, and what `check` compares with. One function decides both.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::config::DiskRole;
-use crate::manifest::media_type;
+use crate::manifest::{annotation, media_type};
 use crate::{Config, Descriptor, Digest, Manifest, Map, PAGE_SIZE};
 
 /// The maps of a snapshot.
@@ -102,6 +102,31 @@ pub fn closure(config: &Config, maps: &Maps) -> Vec<Part> {
     let mut seen = HashSet::new();
     parts.retain(|part| seen.insert(part.digest));
     parts
+}
+
+/// The layers of a manifest: the closure, each with a title that no other one has, since clients such as `oras` make titles the
+/// names of files. `size` gives the bytes of those blobs of which neither config nor maps say it.
+///
+/// # Errors
+/// The first of `size`.
+pub fn layers<E>(
+    config: &Config,
+    maps: &Maps,
+    size: impl Fn(&Digest) -> Result<u64, E>,
+) -> Result<Vec<Descriptor>, E> {
+    let mut titles = HashMap::<String, u32>::new();
+    let layer = |Part { digest, media_type, size: known, role }: Part| {
+        let count = titles.entry(role.clone()).or_default();
+        *count += 1;
+        let title = if *count == 1 { role } else { format!("{role}, part {count}") };
+        Ok(Descriptor {
+            media_type,
+            digest,
+            size: known.map_or_else(|| size(&digest), Ok)?,
+            annotations: BTreeMap::from([(annotation::TITLE.to_owned(), title)]),
+        })
+    };
+    closure(config, maps).into_iter().map(layer).collect()
 }
 
 /// Checks that a manifest, its config and its maps belong together.

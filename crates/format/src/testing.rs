@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
 use std::error::Error;
 use std::net::Ipv4Addr;
 
@@ -78,18 +79,15 @@ impl Contents<'_> {
 /// The manifest of exactly what `config`, which is `encoded` so, and `maps` need. `size` gives the bytes of those blobs
 /// of which `maps` do not say it.
 pub fn manifest(config: &Config, encoded: &[u8], maps: &Maps, size: impl Fn(&Digest) -> u64) -> Manifest {
-    let descriptor = |media_type: &str, digest, size| Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
+    let layers = snapshot::layers(config, maps, |digest| Ok::<_, Infallible>(size(digest)));
+    let Ok(layers) = layers;
+    let config = Descriptor {
+        media_type: media_type::CONFIG.to_owned(),
+        digest: Digest::of(encoded),
+        size: encoded.len() as u64,
         annotations: BTreeMap::new(),
     };
-    let parts = snapshot::closure(config, maps).into_iter();
-    let layers = parts.map(|part| {
-        descriptor(&part.media_type, part.digest, part.size.unwrap_or_else(|| size(&part.digest)))
-    });
-    let config = descriptor(media_type::CONFIG, Digest::of(encoded), encoded.len() as u64);
-    Manifest::new(config, layers.collect(), BTreeMap::new())
+    Manifest::new(config, layers, BTreeMap::new())
 }
 
 /// A config with so many layers of `layer_size` bytes. The blobs that it names are nowhere.

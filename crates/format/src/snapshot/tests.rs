@@ -42,6 +42,21 @@ fn the_closure_is_in_order_and_each_blob_once() {
 }
 
 #[test]
+fn no_two_layers_have_one_title() {
+    let (config, mut maps) = parts();
+    let mut writable = MapBuilder::new(256);
+    for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
+        writable.blob(n as u64, 1, &blob(name, 1), 0).unwrap();
+    }
+    maps.disks[2] = writable.finish().unwrap();
+    let layers = testing::manifest(&config, b"config", &maps, |_| 7).layers;
+    let titles: Vec<_> = layers.iter().map(|layer| layer.annotations[annotation::TITLE].as_str()).collect();
+    let of_writable = ["", ", part 2", ", part 3"].map(|part| format!("frames of disk writable{part}"));
+    assert_eq!(titles[titles.len() - 3..], of_writable);
+    assert_eq!(titles.iter().collect::<HashSet<_>>().len(), titles.len());
+}
+
+#[test]
 fn a_manifest_that_lists_anything_else_is_refused() {
     let (config, maps) = parts();
     let refused = |change: fn(&mut Manifest), expected: &str| {

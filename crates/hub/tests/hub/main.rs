@@ -15,6 +15,7 @@ mod conformance;
 mod copies;
 mod damage;
 mod describe;
+mod foreign_clients;
 mod interrupted;
 mod mirrors;
 mod mounts;

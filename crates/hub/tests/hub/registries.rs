@@ -119,37 +119,6 @@ async fn an_unknown_authority_is_not_trusted() {
     assert!(error.contains("certificate"), "{error}");
 }
 
-/// What others do with a snapshot on its way changes no byte of it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn skopeo_carries_it_byte_for_byte() {
-    let test = "skopeo_carries_it_byte_for_byte";
-    let skopeo = |arguments: &[&str]| std::process::Command::new("skopeo").args(arguments).output();
-    if skopeo(&["--version"]).is_err() {
-        println!("skipped: registries::{test}: skopeo is not installed");
-        return;
-    }
-    let Some(registry) = start(test, Entry::Open, false) else { return };
-    let hub = hub::open(&location(&registry), &no_access()).unwrap();
-    let world = World::new(&SampleSpec::default());
-    world.push_to(Arc::clone(&hub)).await.unwrap();
-    let layout = world.temp.path().join("layout");
-    let (here, there) =
-        (format!("oci:{}:carried", layout.display()), format!("docker://{}", registry.host()));
-    for arguments in [
-        ["--src-tls-verify=false", &format!("{there}/{}:{}", name(), tag()), &here],
-        ["--dest-tls-verify=false", &here, &format!("{there}/carried/sample:1.0")],
-    ] {
-        let done = skopeo(&[&["--insecure-policy", "copy"], &arguments[..]].concat()).unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-    let carried = "carried/sample".parse().unwrap();
-    let manifest = hub.get_manifest(&carried, &Selector::Tag(tag())).await.unwrap().unwrap();
-    assert_eq!(manifest.digest(), world.sample.digest);
-    let plan = hub::plan_pull(&world.target, hub, &carried, &Selector::Tag(tag())).await.unwrap();
-    plan.execute(None, Arc::new(())).await.unwrap();
-    world.target.load_snapshot(&world.sample.digest).unwrap();
-}
-
 /// As podman and docker have it: `certs.d/HOST:PORT/` with the authority, a certificate and its key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn certificates_are_found_where_container_tools_keep_them() {

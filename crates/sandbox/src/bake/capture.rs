@@ -199,13 +199,7 @@ impl Capture<'_> {
             size: bytes.len() as u64,
             annotations: BTreeMap::new(),
         };
-        let mut layers = Vec::new();
-        let mut titles = Titles::default();
-        for part in snapshot::closure(config, maps) {
-            let size = self.bake.store.blob_size(&part.digest)?;
-            let annotations = BTreeMap::from([(annotation::TITLE.to_owned(), titles.next(part.role))]);
-            layers.push(Descriptor { media_type: part.media_type, digest: part.digest, size, annotations });
-        }
+        let layers = snapshot::layers(config, maps, |digest| self.bake.store.blob_size(digest))?;
         let manifest = Manifest::new(config_blob, layers, self.annotations());
         snapshot::check(&manifest, config, maps).map_err(|error| format(&error))?;
         let bytes = manifest.encode().map_err(|error| format(&error))?;
@@ -225,19 +219,6 @@ impl Capture<'_> {
             annotations.insert(annotation::LICENSES.to_owned(), licenses.clone());
         }
         annotations
-    }
-}
-
-/// Titles that no two blobs of a manifest have in common: clients such as `oras` make them the names of files.
-#[derive(Debug, Default)]
-struct Titles(BTreeMap<String, u32>);
-
-impl Titles {
-    /// The role, and which of several it is from the second on.
-    fn next(&mut self, role: String) -> String {
-        let count = self.0.entry(role.clone()).or_default();
-        *count += 1;
-        if *count == 1 { role } else { format!("{role}, part {count}") }
     }
 }
 

@@ -126,6 +126,38 @@ fn a_pull_on_a_full_disk() {
 }
 
 #[test]
+fn a_push_to_a_full_disk() {
+    const TEST: &str = "killed_anywhere::a_push_to_a_full_disk";
+    if skipped(TEST, &[Need::Bake]) {
+        return;
+    }
+    let Some(disk) = SmallDisk::new(TEST, "size=256m,mode=700") else { return };
+    let pusher = Spore::new();
+    let (name, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&pusher);
+    let hub = disk.mount.join("hub");
+    let location = hub.to_str().unwrap();
+    let push = ["push", &name, "--hub", location];
+    let plan = pusher.json([&push[..], &["--dry-run"]].concat());
+    let needed: u64 =
+        plan["missing"].as_array().unwrap().iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    for free in [0, 64 << 10, needed / 2, needed - (64 << 10)] {
+        // What has come to it in whole before would stay.
+        fs::remove_dir_all(&hub).ok();
+        disk.fill(free);
+        pusher.run(push).exits_with(1).says(&["space left", location]);
+        disk.empty();
+        aftermath::assert_hub_is_whole(&hub);
+        // No tag leads to what is there in part.
+        Spore::new().run(["pull", &name, "--hub", location]).exits_with(3);
+    }
+    pusher.run(push).succeeds();
+    aftermath::assert_hub_is_whole(&hub);
+    let puller = Spore::new();
+    puller.run(["pull", &name, "--hub", location, "--no-layout"]).succeeds();
+    puller.fsck();
+}
+
+#[test]
 fn a_bake_on_a_full_disk() {
     const TEST: &str = "killed_anywhere::a_bake_on_a_full_disk";
     const MIB: u64 = 1 << 20;

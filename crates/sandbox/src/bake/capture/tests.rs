@@ -70,13 +70,3 @@ fn peak() -> u64 {
     fs::write("/proc/self/clear_refs", "5").unwrap();
     kib << 10
 }
-
-#[test]
-fn no_two_blobs_have_one_title() {
-    let mut titles = Titles::default();
-    let made =
-        ["frames of memory", "frames of disk layer0", "frames of disk layer0", "frames of disk layer0"]
-            .map(|role| titles.next(role.to_owned()));
-    let expected = ["", ", part 2", ", part 3"].map(|part| format!("frames of disk layer0{part}"));
-    assert_eq!((made[0].as_str(), &made[1..]), ("frames of memory", &expected[..]));
-}
