@@ -1,6 +1,9 @@
 //! Writing: blobs in sessions or at once, manifests whose parts are there, and deleting.
 
+use std::sync::Arc;
+
 use format::{Digest, Name, limits};
+use hub::dir::DirHub;
 use hub::{HubError, RawManifest, Registry, Selector};
 use hyper::StatusCode;
 use hyper::header::{
@@ -8,12 +11,12 @@ use hyper::header::{
 };
 use serde::Deserialize;
 
-use crate::access::{Caller, Right};
+use crate::access::{Caller, Policy, Right};
 use crate::answer::{Answer, Code, Refusal, answer, empty};
 use crate::lists::parameter;
 use crate::pull::CONTENT_DIGEST;
 use crate::receive::Receiver;
-use crate::service::Service;
+use crate::space::Space;
 use crate::target;
 use crate::uploads::{Session, Sessions};
 
@@ -21,7 +24,9 @@ const UPLOAD_ID: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 /// A request to write into a name, from somebody who may.
 pub(crate) struct Writing<'a> {
-    pub(crate) service: &'a Service,
+    pub(crate) hub: &'a DirHub,
+    pub(crate) policy: &'a Policy,
+    pub(crate) space: &'a Arc<Space>,
     pub(crate) sessions: &'a Sessions,
     pub(crate) caller: &'a Caller,
     pub(crate) name: &'a Name,
@@ -67,8 +72,8 @@ impl Writing<'_> {
     /// A blob lies in the hub once: it is there for this name, too, if the caller could read it by the other one.
     async fn mount(&self, digest: &Digest) -> Result<Option<Answer>, Refusal> {
         let from = parameter(self.query, "from").map(|from| target::name(&from)).transpose()?;
-        let may_read = self.service.policy.check(self.caller, Right::Read(from.as_ref())).is_ok();
-        if may_read && self.service.hub.size_of(digest).await?.is_some() {
+        let may_read = self.policy.check(self.caller, Right::Read(from.as_ref())).is_ok();
+        if may_read && self.hub.size_of(digest).await?.is_some() {
             return Ok(Some(self.created("blobs", digest)?));
         }
         Ok(None)
@@ -189,8 +194,8 @@ impl Writing<'_> {
     }
 
     async fn put(&self, manifest: &RawManifest, which: &Selector) -> Result<(), Refusal> {
-        let (hub, size) = (&self.service.hub, manifest.bytes().len() as u64);
-        let mut reservation = self.service.space.begin(size).await?;
+        let (hub, size) = (self.hub, manifest.bytes().len() as u64);
+        let mut reservation = self.space.begin(size).await?;
         let is_new = hub.size_of(&manifest.digest()).await?.is_none();
         if is_new {
             reservation.grow(size)?;
@@ -214,7 +219,7 @@ impl Writing<'_> {
 
     /// Refuses a manifest of which a part is not there: a hub has all of a snapshot, or no manifest of it.
     async fn check_parts(&self, needs: &Needs) -> Result<(), Refusal> {
-        let hub = &self.service.hub;
+        let hub = self.hub;
         for part in needs.config.iter().chain(&needs.layers) {
             if hub.size_of(&part.digest).await? != Some(part.size) {
                 return Err(missing(&part.digest));
@@ -232,8 +237,8 @@ impl Writing<'_> {
     /// `DELETE /v2/NAME/manifests/REFERENCE`
     pub(crate) async fn delete(&self, which: &Selector) -> Result<Answer, Refusal> {
         let was_there = match which {
-            Selector::Tag(tag) => self.service.hub.remove_tag(self.name, tag).await?,
-            Selector::Digest(digest) => self.service.hub.remove_manifest(self.name, digest).await?,
+            Selector::Tag(tag) => self.hub.remove_tag(self.name, tag).await?,
+            Selector::Digest(digest) => self.hub.remove_manifest(self.name, digest).await?,
         };
         if was_there {
             return answer(StatusCode::ACCEPTED, [(CONTENT_LENGTH, "0".to_owned())], empty());

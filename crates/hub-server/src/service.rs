@@ -115,7 +115,9 @@ impl Service {
         self.policy.check(caller, right)?;
         let Some(sessions) = &self.sessions else { return Err(Refusal::method(READS)) };
         let query = head.uri.query().unwrap_or_default();
-        let writing = Writing { service: self, sessions, caller, name, query, headers: &head.headers };
+        let Self { hub, policy, space, .. } = self;
+        let headers = &head.headers;
+        let writing = Writing { hub, policy, space, sessions, caller, name, query, headers };
         match (target, head.method.as_str()) {
             (Target::Uploads(_), "POST") => writing.begin(body).await,
             (Target::Uploads(_), _) => Err(Refusal::method("POST")),

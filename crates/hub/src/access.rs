@@ -1,19 +1,15 @@
 //! How hubs are spoken to that want to know who asks, or are not to be believed by everybody's authorities.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Certificate;
 
 use crate::HubError;
-use crate::bucket::AwsEnvironment;
+use crate::bucket::environment::AwsEnvironment;
 use crate::credentials::Credentials;
 use crate::http::SILENCE_TIMEOUT;
-
-/// Most bytes of a file of authorities: the system's own, of all the world, have a quarter of it.
-const AUTHORITIES_BYTES: u64 = 1 << 20;
+use crate::pem::read_bounded;
 
 /// Whose requests to hubs are, and whom they trust.
 #[derive(Debug, Clone)]
@@ -71,11 +67,4 @@ impl Access {
         self.authorities.extend(found);
         Ok(())
     }
-}
-
-/// A small file, or its beginning: no certificate is as large.
-pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(AUTHORITIES_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

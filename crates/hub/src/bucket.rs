@@ -32,7 +32,8 @@ use crate::image_index::Kind;
 use crate::prune::{MIN_YOUNG, Storage};
 use crate::{Access, BlobReader, HubError, Put, RawManifest, Registry, Selector, Site, Upload};
 
-mod environment;
+pub(crate) mod environment;
+mod identity;
 mod index;
 mod location;
 mod objects;

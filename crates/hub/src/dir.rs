@@ -33,11 +33,13 @@ use crate::{BlobReader, CHUNK, HubError, Page, Put, RawManifest, Registry, Selec
 
 mod file;
 mod folder;
+mod index;
 mod layout;
 mod manifests;
 mod pages;
 mod serving;
 mod storage;
+mod writable;
 
 use file::DirError;
 use folder::TempFile;

@@ -4,15 +4,13 @@ use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use format::{Digest, HubName, ReferenceError};
 
-use crate::bucket::{BucketHub, BucketLocation};
-use crate::dir::DirHub;
-use crate::oci::{OciHub, OciLocation};
-use crate::web::{WebHub, WebLocation};
-use crate::{Access, HubError, Registry};
+use crate::bucket::BucketLocation;
+use crate::oci::OciLocation;
+use crate::percent::percent_decode;
+use crate::web::WebLocation;
 
 /// How the names of folders and of buckets begin that have no alias.
 const FOLDER_NAME: &str = "dir.";
@@ -176,19 +174,6 @@ impl fmt::Display for HubLocation {
     }
 }
 
-/// The hub at `location`. Nothing of it is read or written yet.
-///
-/// # Errors
-/// If TLS cannot be set up, or who asks cannot be told.
-pub fn open(location: &HubLocation, access: &Access) -> Result<Arc<dyn Registry>, HubError> {
-    Ok(match location {
-        HubLocation::Folder(path) => Arc::new(DirHub::new(path.clone(), location.to_string())),
-        HubLocation::Bucket(bucket) => Arc::new(BucketHub::new(bucket, access)?),
-        HubLocation::Registry(registry) => Arc::new(OciHub::new(registry, access)?),
-        HubLocation::Web(web) => Arc::new(WebHub::new(web, access)?),
-    })
-}
-
 /// A short name that is the same for the same place.
 fn hashed(kind: &str, place: &[u8]) -> Result<HubName, LocationError> {
     let short: String = Digest::of(place).hex().chars().take(HASH_DIGITS).collect();
@@ -205,17 +190,6 @@ fn is_hashed(name: &HubName) -> bool {
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c))
-}
-
-pub(crate) fn percent_decode(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (code, rest) = part.split_at_checked(2).filter(|(code, _)| !code.starts_with('+'))?;
-        bytes.push(u8::from_str_radix(code, 16).ok()?);
-        bytes.extend(rest.bytes());
-    }
-    Some(bytes)
 }
 
 /// `path`, absolute and without symbolic links as far as it is there; the rest is taken as it is written.

@@ -24,10 +24,12 @@ mod publish;
 pub mod registry;
 mod sample;
 pub mod token;
+mod user;
 
 pub use certificates::write_certificates;
 pub use publish::publish;
 pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
+pub use user::{PASSWORD, USER};
 
 /// Nobody, who trusts the system's authorities alone.
 #[must_use]

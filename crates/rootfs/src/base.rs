@@ -13,16 +13,13 @@ use crate::tools::Tool;
 use crate::work::WorkFolder;
 use crate::{Error, Mirrors, Package, Progress, debian, erofs, tree_hash};
 
-/// The most layers a snapshot has, the one of the added files included.
-pub const MAX_LAYERS: usize = 12;
-
 /// Raised whenever this crate makes other bytes of the same input.
 const LAYER_VERSION: u32 = 1;
 
 /// The layers that a recipe's base and files make.
 #[derive(Debug, Clone)]
 pub struct BaseImage {
-    /// Lowest first: at least one, at most [`MAX_LAYERS`].
+    /// Lowest first: at least one, at most [`MAX_LAYERS`](crate::MAX_LAYERS).
     pub layers: Vec<LayerFile>,
     /// What a Debian base was made of.
     pub packages: Vec<Package>,

@@ -1,10 +1,12 @@
-//! The command line: verbs, their arguments, and `--help` with examples.
+//! The command line: the verbs, and `--help` with examples.
 
-use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::commands;
+use crate::error::CliError;
+use crate::options::Options;
 
 /// Bake a warm VM once, ship it to any host, and fork it there any number of times.
 #[derive(Debug, Parser)]
@@ -27,41 +29,38 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What every verb takes, before or after its name.
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Options {
-    /// Where snapshots and sandboxes are kept [default: the XDG data folder]
-    #[arg(
-        long,
-        global = true,
-        value_name = "DIR",
-        env = "SPORE_ROOT",
-        help_heading = "Options for every verb"
-    )]
-    pub(crate) root: Option<PathBuf>,
-    /// How results are printed
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        default_value_t,
-        env = "SPORE_FORMAT",
-        help_heading = "Options for every verb"
-    )]
-    pub(crate) format: Format,
-    /// No progress on standard error
-    #[arg(long, short, global = true, help_heading = "Options for every verb")]
-    pub(crate) quiet: bool,
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// Tables and sentences.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
+impl Cli {
+    /// Runs the verb.
+    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
+        let Self { options, command } = self;
+        match command {
+            Command::Pull(args) => commands::pull::run(&options, &args),
+            Command::Push(args) => commands::push::run(&options, &args),
+            Command::Images(args) => commands::images::run(&options, &args),
+            Command::Inspect(args) => commands::inspect::run(&options, &args),
+            Command::Tag(args) => commands::tag::run(&options, &args),
+            Command::Rm(args) => commands::rm::run(&options, &args),
+            Command::Prune(args) => commands::prune::run(&options, &args),
+            Command::Du(args) => commands::du::run(&options, &args),
+            Command::Bake(args) => commands::bake::run(&options, args),
+            Command::Fork(args) => commands::fork::run(&options, &args),
+            Command::Run(args) => commands::run::run(&options, args),
+            Command::Exec(args) => commands::exec::run(&options, args),
+            Command::Eval(args) => commands::eval::run(&options, args),
+            Command::Ps(args) => commands::ps::run(&options, &args),
+            Command::Logs(args) => commands::logs::run(&options, &args),
+            Command::Kill(args) => commands::kill::run(&options, &args),
+            Command::Login(args) => commands::login::run(&options, &args),
+            Command::Logout(args) => commands::logout::run(&options, &args),
+            Command::Hub(args) => commands::hub::run(&options, &args),
+            Command::Fsck(args) => commands::fsck::run(&options, &args),
+            Command::Doctor(args) => commands::doctor::run(&options, &args),
+            Command::Config(args) => commands::config::run(&options, &args),
+            Command::Completions(args) => commands::completions::run(&args, &mut Self::command()),
+            Command::Version(args) => Ok(commands::version::run(&options, &args)),
+            Command::Supervise(args) => commands::supervise::run(&options, &args),
+        }
+    }
 }
 
 /// The verbs.
@@ -129,9 +128,8 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
+    use crate::options::Format;
 
     #[test]
     fn the_command_line_holds_together() {

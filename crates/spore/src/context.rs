@@ -9,9 +9,9 @@ use hub::fetch_missing;
 use sandbox::SupervisorProgram;
 use store::{Lease, LoadError, Resolved, Snapshot, Store};
 
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::progress::Transfer;
 use crate::{hubs, interrupt};
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::cli::Format;
+use crate::options::Format;
 use crate::output;
 
 /// Why a verb failed.

@@ -13,6 +13,7 @@ mod context;
 mod error;
 mod hubs;
 mod interrupt;
+mod options;
 mod output;
 mod problems;
 mod progress;
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     context::start_tracing();
     let format = cli.options.format;
     let own_statuses = cli.command.has_statuses_of_its_own();
-    match commands::run(cli) {
+    match cli.run() {
         Ok(status) => status,
         Err(error) => error::report(&error, format, own_statuses),
     }

@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use hub::{Delivered, PlannedBlob, TransferPlan};
 use serde::Serialize;
 
-use crate::cli::Format;
+use crate::options::Format;
 
 /// Prints a result: `text` is called for people, `value` is what scripts get.
 pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce() -> String) {

@@ -10,7 +10,7 @@ use format::Digest;
 use hub::Event;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
-use crate::cli::Options;
+use crate::options::Options;
 use crate::output;
 
 /// Whether progress is to be shown.

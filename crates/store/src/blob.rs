@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use format::{Digest, Hasher};
 
 use crate::file::{At, FileError, TempFile, found, read_bounded, rename_new};
-use crate::prune::Item;
+use crate::trash::Item;
 use crate::{Folder, Lease, Store};
 
 /// Blobs are read-only even for their owner, so that no tool changes one by mistake.

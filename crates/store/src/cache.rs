@@ -14,7 +14,7 @@ use format::Digest;
 use serde::Deserialize;
 
 use crate::file::{At, FileError, found, names, read_small, remove_tree, replace, sync_parent};
-use crate::prune::Item;
+use crate::trash::Item;
 use crate::{Folder, LockKey, Store};
 
 const BASES: &str = "bases";

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use format::Digest;
 
 use crate::file::{At, FileError, TempFile, allocated, found, names};
-use crate::prune::Item;
+use crate::trash::Item;
 use crate::{Folder, Lease, Store};
 
 /// What a flat file holds.

@@ -43,6 +43,7 @@ pub mod resolve;
 mod sandboxes;
 mod space;
 mod sweep;
+mod trash;
 pub mod usage;
 mod work;
 

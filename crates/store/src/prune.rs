@@ -14,111 +14,18 @@
 //! settles by steps 2 to 4.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use format::Digest;
-
 use crate::reach::Reached;
-use crate::refs::{percent_decode, percent_encode};
-use crate::{FileError, FlatKey, Folder, LoadError, SandboxId, Store, cache};
+use crate::{Folder, Store, cache};
 
+pub(crate) mod error;
 mod execute;
 
+pub use error::PruneError;
 pub use execute::PruneReport;
 
-/// Why nothing could be collected.
-#[derive(Debug, thiserror::Error)]
-pub enum PruneError {
-    /// What a root needs cannot be known, so that nothing can be known to be unused.
-    #[error(
-        "cannot tell what {root} needs, so nothing is removed: {source}; pull it again, or remove it, and repeat"
-    )]
-    Unreadable {
-        /// The tag, sandbox or lease.
-        root: String,
-        /// Its snapshot.
-        digest: Digest,
-        /// What is wrong with it.
-        source: Box<LoadError>,
-    },
-    /// A sandbox's folder does not say of which snapshot it is.
-    #[error(
-        "{} does not say of which snapshot it is, so nothing is removed: `spore kill {id}` removes it",
-        path.display()
-    )]
-    UnknownSandbox {
-        /// The sandbox.
-        id: SandboxId,
-        /// Its folder.
-        path: PathBuf,
-    },
-    /// A file could not be read, renamed or removed.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The test that runs this wants it to end here.
-    #[cfg(test)]
-    #[error("killed by the test")]
-    Killed,
-}
-
-impl PruneError {
-    pub(crate) fn unreadable(root: String, digest: Digest, source: LoadError) -> Self {
-        Self::Unreadable { root, digest, source: Box::new(source) }
-    }
-}
-
-/// Something that can be collected.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Item {
-    /// A blob.
-    Blob(Digest),
-    /// A flat file.
-    Flat(FlatKey),
-    /// What a broken pull left of a blob.
-    Partial(Digest),
-    /// An entry of `cache/`, by its path in there.
-    Cache(String),
-    /// The folder of a sandbox that was killed.
-    Sandbox(SandboxId),
-}
-
-impl Item {
-    /// Its name in the trash, from which [`Item::from_trash`] makes it again.
-    fn trash_name(&self) -> String {
-        match self {
-            Self::Blob(digest) => format!("blob-{}", digest.hex()),
-            Self::Flat(key) => format!("flat-{key}"),
-            Self::Partial(digest) => format!("partial-{}", digest.hex()),
-            Self::Cache(path) => format!("cache-{}", percent_encode(path)),
-            Self::Sandbox(id) => format!("sandbox-{id}"),
-        }
-    }
-
-    pub(crate) fn from_trash(name: &str) -> Option<Self> {
-        let (kind, rest) = name.split_once('-')?;
-        match kind {
-            "blob" => Digest::from_hex(rest).ok().map(Self::Blob),
-            "flat" => FlatKey::parse(rest).map(Self::Flat),
-            "partial" => Digest::from_hex(rest).ok().map(Self::Partial),
-            "cache" => percent_decode(rest).map(Self::Cache),
-            "sandbox" => rest.parse().ok().map(Self::Sandbox),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for Item {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blob(digest) => write!(out, "blob {digest}"),
-            Self::Flat(key) => write!(out, "flat file {key}"),
-            Self::Partial(digest) => write!(out, "part of blob {digest}"),
-            Self::Cache(path) => write!(out, "cache entry {path}"),
-            Self::Sandbox(id) => write!(out, "sandbox {id}"),
-        }
-    }
-}
+pub use crate::trash::Item;
 
 /// Why something can go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,22 +126,6 @@ impl Store {
             }
         }
         Ok(PrunePlan { candidates, keep_caches: !all })
-    }
-
-    /// Where an item lies while it is in use.
-    fn place_of(&self, item: &Item) -> PathBuf {
-        match item {
-            Item::Blob(digest) => self.blob_path(digest),
-            Item::Flat(key) => self.flat_path(*key),
-            Item::Partial(digest) => self.partial_path(digest),
-            Item::Cache(path) => self.folder(Folder::Cache).join(path),
-            Item::Sandbox(id) => self.sandbox_path(id),
-        }
-    }
-
-    /// Where an item lies once it is removed, until it is unlinked.
-    pub(crate) fn trash_path(&self, item: &Item) -> PathBuf {
-        self.folder(Folder::Trash).join(item.trash_name())
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use format::manifest::media_type;
 use format::{Digest, Manifest, limits};
 
-use crate::prune::PruneError;
+use crate::prune::error::PruneError;
 use crate::{BlobError, FlatKey, LoadError, Store, cache, lease};
 
 /// What must stay.

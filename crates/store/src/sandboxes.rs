@@ -13,7 +13,7 @@ use format::Digest;
 
 use crate::file::{At, FileError, found, names, read_small, remove_tree, rename_new, sync_folder};
 use crate::lock::lock_existing;
-use crate::prune::Item;
+use crate::trash::Item;
 use crate::{Folder, Lease, LoadError, Store, WorkFolder};
 
 const SNAPSHOT_FILE: &str = "snapshot";

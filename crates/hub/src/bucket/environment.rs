@@ -17,8 +17,9 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::aws::AmazonS3ConfigKey;
 
+use super::identity::Identity;
 use super::profile::{self, Profile};
 use crate::credentials::CredentialError;
 
@@ -63,18 +64,6 @@ pub(super) struct Settings {
     pub(super) endpoint: Option<String>,
     pub(super) region: String,
     pub(super) identity: Identity,
-}
-
-/// Whose requests they are.
-pub(super) enum Identity {
-    Keys {
-        id: String,
-        secret: String,
-        token: Option<String>,
-    },
-    /// As these options of the S3 client say.
-    Fetched(Vec<(AmazonS3ConfigKey, String)>),
-    Nobody,
 }
 
 impl AwsEnvironment {
@@ -189,28 +178,6 @@ fn read(path: &Path) -> Result<String, CredentialError> {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
         Err(source) => Err(CredentialError::Io { path: path.to_owned(), action: "read", source }),
-    }
-}
-
-impl Identity {
-    pub(super) fn is_nobody(&self) -> bool {
-        matches!(self, Self::Nobody)
-    }
-
-    pub(super) fn apply(self, builder: AmazonS3Builder) -> AmazonS3Builder {
-        match self {
-            Self::Keys { id, secret, token } => {
-                let builder = builder.with_access_key_id(id).with_secret_access_key(secret);
-                match token {
-                    Some(token) => builder.with_token(token),
-                    None => builder,
-                }
-            }
-            Self::Fetched(options) => {
-                options.into_iter().fold(builder, |builder, (key, value)| builder.with_config(key, value))
-            }
-            Self::Nobody => builder.with_skip_signature(true),
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::environment::Identity;
+use super::identity::Identity;
 use crate::credentials::CredentialError;
 
 /// Bytes of such a file that are read.

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use crate::HubError;
 use crate::http::{Failure, Http, Tries};
-use crate::location::percent_decode;
+use crate::percent::percent_decode;
 
 /// Most bytes of an answer that is no object: a page of a list has a thousand keys of at most 1,024 bytes each, three
 /// times as long where they are encoded.

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use format::{Digest, Name};
 
 use super::file::{self, DirError};
-use super::folder::{Folder, TempFile};
-use super::manifests;
+use super::folder::Folder;
+use super::index;
+use super::writable::{ALGORITHM, BLOBS, MANIFESTS, NAMES, TMP, Writable};
 
 pub(crate) const LAYOUT_FILE: &str = "oci-layout";
 pub(crate) const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -19,14 +20,6 @@ const LAYOUT_LIMIT: u64 = 4096;
 
 /// What to give instead of a folder that is no hub.
 const EXPECTED: &str = "give a folder that `spore push --hub` wrote";
-
-const BLOBS: &str = "blobs";
-const ALGORITHM: &str = "sha256";
-const NAMES: &str = "v2";
-const TMP: &str = "tmp";
-/// In `tmp/`: what a server is being sent.
-const SERVED: &str = "serve";
-pub(super) const MANIFESTS: &str = "manifests";
 
 /// How old a temporary file must be before it is taken for one that nobody writes to. A pusher's is written to all
 /// the time.
@@ -133,7 +126,7 @@ impl Layout {
     /// Makes the hub ready to be written: makes what is missing of it, and removes what killed pushers left.
     pub(super) fn prepare(&self) -> Result<Writable, DirError> {
         self.check_can_be_hub()?;
-        let writable = Writable { root: Folder::root(&self.root)? };
+        let writable = Writable::new(Folder::root(&self.root)?);
         if self.is_prepared.get().is_none() {
             writable.blobs()?;
             writable.names()?;
@@ -142,9 +135,9 @@ impl Layout {
                 // Last of all that readers need: what is without it is no hub to them.
                 let mut temp = writable.temp_file()?;
                 temp.append(LAYOUT)?;
-                temp.place(&writable.root, LAYOUT_FILE)?;
+                temp.place(writable.root(), LAYOUT_FILE)?;
             }
-            manifests::begin_index(&writable)?;
+            index::begin(&writable)?;
             self.is_prepared.get_or_init(|| ());
         }
         Ok(writable)
@@ -159,49 +152,6 @@ fn check_name(names: &Path, name: &Name) -> Result<(), DirError> {
     }
     let reason = format!("a folder cannot hold a name with the component {MANIFESTS:?}; choose another");
     Err(DirError::malformed(&names.join(name.as_str()), reason))
-}
-
-/// A hub that is ready to be written to.
-#[derive(Debug)]
-pub(super) struct Writable {
-    root: Folder,
-}
-
-impl Writable {
-    pub(super) fn root(&self) -> &Folder {
-        &self.root
-    }
-
-    pub(super) fn blobs(&self) -> Result<Folder, DirError> {
-        self.root.child(BLOBS)?.child(ALGORITHM)
-    }
-
-    pub(super) fn names(&self) -> Result<Folder, DirError> {
-        self.root.child(NAMES)
-    }
-
-    /// The folder of a name's manifests.
-    pub(super) fn manifests(&self, name: &Name) -> Result<Folder, DirError> {
-        let folder = name.as_str().split('/').try_fold(self.names()?, |folder, part| folder.child(part))?;
-        folder.child(MANIFESTS)
-    }
-
-    pub(super) fn temp_file(&self) -> Result<TempFile, DirError> {
-        TempFile::create(self.tmp()?)
-    }
-
-    /// The folder of a server's uploads.
-    pub(super) fn served(&self) -> Result<Folder, DirError> {
-        self.tmp()?.child(SERVED)
-    }
-
-    pub(super) fn served_file(&self) -> Result<TempFile, DirError> {
-        TempFile::create(self.served()?)
-    }
-
-    fn tmp(&self) -> Result<Folder, DirError> {
-        self.root.child(TMP)
-    }
 }
 
 /// Removes temporary files of pushers that were killed.

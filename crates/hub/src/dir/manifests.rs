@@ -6,12 +6,11 @@ use format::{Name, Tag};
 
 use super::file::{self, DirError};
 use super::folder::Folder;
-use super::layout::{Layout, MANIFESTS, Writable};
-use super::read_manifest;
-use crate::image_index::{Entry, ImageIndex, Kind};
+use super::layout::Layout;
+use super::writable::{MANIFESTS, Writable};
+use super::{index, read_manifest};
+use crate::image_index::{Entry, Kind};
 use crate::{RawManifest, Selector};
-
-const INDEX_FILE: &str = "index.json";
 
 pub(super) fn get(layout: &Layout, name: &Name, which: &Selector) -> Result<Option<RawManifest>, DirError> {
     layout.check()?;
@@ -84,16 +83,6 @@ fn write(hub: &Writable, folder: &Folder, file_name: &str, manifest: &RawManifes
     temp.place(folder, file_name)
 }
 
-/// The index of a hub without tags, where there is none: no OCI layout is without one.
-pub(super) fn begin_index(hub: &Writable) -> Result<(), DirError> {
-    let locked = hub.names()?;
-    locked.lock()?;
-    if file::size(&hub.root().path().join(INDEX_FILE))?.is_some() {
-        return Ok(());
-    }
-    place_index(hub, Vec::new())
-}
-
 /// Derives `index.json` from all tags. Under a lock, so that of two pushers the later one lists both tags.
 pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirError> {
     let locked = hub.names()?;
@@ -112,15 +101,7 @@ pub(super) fn write_index(layout: &Layout, hub: &Writable) -> Result<(), DirErro
             }
         }
     }
-    place_index(hub, entries)
-}
-
-fn place_index(hub: &Writable, entries: Vec<Entry>) -> Result<(), DirError> {
-    let path = hub.root().path().join(INDEX_FILE);
-    let bytes = ImageIndex::new(entries).encode().map_err(|error| DirError::io("encode", &path, error))?;
-    let mut temp = hub.temp_file()?;
-    temp.append(&bytes)?;
-    temp.place(hub.root(), INDEX_FILE)
+    index::place(hub, entries)
 }
 
 pub(super) fn tags(layout: &Layout, name: &Name) -> Result<Vec<Tag>, DirError> {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use reqwest::{Certificate, Identity};
 
 use crate::HubError;
-use crate::access::read_bounded;
+use crate::pem::read_bounded;
 
 /// Files of one registry that are looked at.
 const FILES: usize = 64;

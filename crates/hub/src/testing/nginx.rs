@@ -16,8 +16,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use super::process::{End, Process};
-use super::registry::{PASSWORD, USER};
-use super::{POLL, START, answers, is_installed, run, write, write_certificates};
+use super::{PASSWORD, POLL, START, USER, answers, is_installed, run, write, write_certificates};
 
 /// The rules that are shipped, as they are.
 const RULES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../contrib/nginx");

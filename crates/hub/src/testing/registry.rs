@@ -20,11 +20,6 @@ use super::process::{End, Process};
 use super::token::{TokenOptions, TokenServer};
 use super::{POLL, START, answers, is_installed, run};
 
-/// The only user that registries and token servers know.
-pub const USER: &str = "spore";
-/// The user's password.
-pub const PASSWORD: &str = "correct horse";
-
 /// What a registry is to be like.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RegistryOptions {
@@ -41,7 +36,7 @@ pub enum Auth {
     /// Anybody, to pull and push.
     #[default]
     Open,
-    /// [`USER`] with [`PASSWORD`] by HTTP Basic authentication.
+    /// [`USER`](super::USER) with [`PASSWORD`](super::PASSWORD) by HTTP Basic authentication.
     Basic,
     /// Bearers of a token of the server that is started too: [`RealRegistry::tokens`].
     Token(TokenOptions),

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::background::Background;
 use super::head::{Body, Head};
-use super::registry::{PASSWORD, USER};
+use super::{PASSWORD, USER};
 
 /// Who issues the tokens; the registry must expect the same.
 pub(super) const ISSUER: &str = "spore-test-issuer";

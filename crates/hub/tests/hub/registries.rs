@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub::credentials::Credentials;
-use hub::testing::registry::{Auth as Entry, PASSWORD, RealRegistry, RegistryOptions, USER};
+use hub::testing::registry::{Auth as Entry, RealRegistry, RegistryOptions};
 use hub::testing::token::TokenOptions;
+use hub::testing::{PASSWORD, USER};
 use hub::testing::{SampleSpec, no_access};
 use hub::{Access, HubError, HubLocation, Registry, Selector};
 

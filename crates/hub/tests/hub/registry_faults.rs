@@ -179,13 +179,13 @@ async fn no_credential_follows_a_redirect_to_another_host() {
     let options = RegistryOptions { auth: Auth::Basic, tls: false };
     let test = "registry_faults::no_credential_follows_a_redirect_to_another_host";
     let Some(registry) = RealRegistry::start(test, &options) else { return };
-    let (_folder, good) = registries::open(&registry, hub::testing::registry::PASSWORD);
+    let (_folder, good) = registries::open(&registry, hub::testing::PASSWORD);
     let world = World::new(&SampleSpec::default());
     world.push_to(good).await.unwrap();
     let elsewhere = FaultProxy::start(registry.addr(), []);
     let redirect = Rule::always(Fault::Redirect { to: elsewhere.addr() }).on("GET", "/v2/team/sample/blobs/");
     let proxy = FaultProxy::start(registry.addr(), [redirect]);
-    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::registry::PASSWORD);
+    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::PASSWORD);
     let error = pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap_err();
     assert!(matches!(error, PullError::Hub(HubError::Denied { .. })), "{error}");
     assert!(!elsewhere.requests().is_empty());
@@ -195,7 +195,7 @@ async fn no_credential_follows_a_redirect_to_another_host() {
     let thief = FaultProxy::start(registry.addr(), []);
     let challenge = format!("Bearer realm=\"{}/token\"", thief.url());
     elsewhere.add(Rule::always(Fault::answer(401, &[("WWW-Authenticate", &challenge)])));
-    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::registry::PASSWORD);
+    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::PASSWORD);
     let error = pull(&world.target, hub, &Selector::Tag(tag())).await.unwrap_err();
     assert!(matches!(error, PullError::Hub(HubError::Denied { .. })), "{error}");
     assert_eq!(thief.requests().len(), 0);
@@ -245,10 +245,10 @@ async fn tokens_that_end_during_a_push_are_fetched_anew() {
     // Slow enough for several lifetimes.
     proxy.set_links(hub::testing::proxy::Link { delay: Duration::from_millis(100), rate: Some(2 << 20) });
     let world = World::new(&LARGE);
-    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::registry::PASSWORD);
+    let (_folder, hub) = registries::open_at(&proxy.addr().to_string(), hub::testing::PASSWORD);
     world.push_to(hub).await.unwrap();
     assert!(registry.tokens().unwrap().requests().len() > 2);
-    let (_folder, good) = registries::open(&registry, hub::testing::registry::PASSWORD);
+    let (_folder, good) = registries::open(&registry, hub::testing::PASSWORD);
     pull(&world.target, good, &Selector::Tag(tag())).await.unwrap();
     assert_pulled(&world);
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use format::Digest;
 use hub::credentials::Credentials;
+use hub::testing::PASSWORD;
 use hub::testing::nginx::{Behind, NginxOptions, RealNginx};
 use hub::testing::proxy::{Fault, FaultProxy, Rule};
-use hub::testing::registry::PASSWORD;
 use hub::testing::{SampleSpec, no_access};
 use hub::{Access, HubError, HubLocation, PullError, PushError, Registry, Selector};
 

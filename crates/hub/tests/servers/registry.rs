@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use format::Digest;
 use hub::testing::proxy::FaultProxy;
-use hub::testing::registry::{Auth, PASSWORD, RealRegistry, RegistryOptions, USER, Untagged};
+use hub::testing::registry::{Auth, RealRegistry, RegistryOptions, Untagged};
 use hub::testing::token::{TokenOptions, TokenRequest};
+use hub::testing::{PASSWORD, USER};
 use reqwest::{Client, StatusCode};
 use serde_json::Value;
 

@@ -6,9 +6,9 @@ use format::Digest;
 
 use super::values::{Component, GuestPath, Size, Suite};
 use super::{
-    Base, Build, DebianBase, FileEntry, Machine, OnFork, Ready, Recipe, RecipePath, Warm, WarmStart, raw,
+    Base, Build, DebianBase, FileEntry, MAX_LAYERS, Machine, OnFork, Ready, Recipe, RecipePath, Warm,
+    WarmStart, raw,
 };
-use crate::base::MAX_LAYERS;
 
 /// The suite of the kernel for a base that is no Debian.
 const DEFAULT_KERNEL_SUITE: &str = "bookworm";

@@ -8,8 +8,8 @@ use format::{Name, Tag};
 use rootfs::Recipe;
 use sandbox::bake::{Bake, BakeOptions};
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::progress::Stages;
 use crate::{agent, context, interrupt, output};
 

@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::cli::Cli;
 use crate::error::{CliError, Doing};
 use crate::output;
 
@@ -19,10 +18,10 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &CompletionsArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(args: &CompletionsArgs, cli: &mut Command) -> Result<ExitCode, CliError> {
     // Made whole before it is printed: the generator panics where the reader of a pipe has gone.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "spore", &mut script);
+    clap_complete::generate(args.shell, cli, "spore", &mut script);
     output::copy(&mut script.as_slice()).doing("print the script")?;
     Ok(ExitCode::SUCCESS)
 }

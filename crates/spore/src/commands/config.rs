@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use crate::cli::{Format, Options};
 use crate::config::{Config, Source};
 use crate::error::CliError;
+use crate::options::{Format, Options};
 use crate::{context, output};
 
 #[derive(Debug, Args)]

@@ -6,8 +6,8 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::output;
 
 mod checks;

@@ -7,9 +7,9 @@ use agent_protocol::Request;
 use clap::Args;
 
 use super::exec;
-use crate::cli::Options;
 use crate::context;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

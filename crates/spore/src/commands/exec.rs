@@ -11,8 +11,8 @@ use host::Deadline;
 use sandbox::{Channel, Session, SessionInput, connect, find};
 use store::Store;
 
-use crate::cli::Options;
 use crate::error::{CliError, Doing, INTERRUPTED};
+use crate::options::Options;
 use crate::{context, interrupt, output};
 
 #[derive(Debug, Args)]

@@ -8,8 +8,8 @@ use engine::NetworkMode;
 use sandbox::{Context, ForkOptions, Forked, fork};
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, interrupt, output, progress};
 
 #[derive(Debug, Args)]

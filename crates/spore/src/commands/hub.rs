@@ -10,8 +10,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

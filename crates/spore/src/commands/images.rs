@@ -9,8 +9,8 @@ use serde_json::json;
 use store::usage::{SnapshotUsage, Usage};
 use store::{RefRecord, Store};
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output, problems};
 
 mod remote;

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use store::{FlatKey, LoadError, ResolveError, Resolved, SandboxError, Store};
 
 use super::ps;
-use crate::cli::Options;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::{context, output};
 
 mod referrers;

@@ -6,8 +6,8 @@ use clap::Args;
 use sandbox::{find, kill, kill_all, list};
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output};
 
 #[derive(Debug, Args)]

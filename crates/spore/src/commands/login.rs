@@ -8,8 +8,8 @@ use hub::credentials::{Credential, Credentials, Secret};
 use hub::oci::OciLocation;
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::{hubs, interrupt, output};
 
 mod terminal;

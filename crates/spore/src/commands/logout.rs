@@ -7,8 +7,8 @@ use hub::credentials::Credentials;
 use serde_json::json;
 
 use super::login::registry;
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::output;
 
 #[derive(Debug, Args)]

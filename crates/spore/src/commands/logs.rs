@@ -8,8 +8,8 @@ use clap::Args;
 use sandbox::find;
 use serde_json::json;
 
-use crate::cli::{Format, Options};
 use crate::error::{CliError, Doing};
+use crate::options::{Format, Options};
 use crate::{context, output};
 
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use sandbox::{Sandbox, Status, kill_all, list};
 use serde_json::json;
 use store::prune::PrunePlan;
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output, progress};
 
 #[derive(Debug, Args)]

@@ -7,8 +7,8 @@ use clap::Args;
 use sandbox::{Sandbox, Status, list};
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output};
 
 #[derive(Debug, Args)]

@@ -9,9 +9,9 @@ use hub::{PullError, PullPlan, Pulled, Selector, TagAs, plan_pull_from};
 use serde_json::json;
 use store::{RefError, Store};
 
-use crate::cli::Options;
 use crate::config::{Config, Hub};
 use crate::error::CliError;
+use crate::options::Options;
 use crate::progress::{self, Transfer};
 use crate::{context, hubs, interrupt, output, variants};
 

@@ -16,9 +16,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use self::licences::Published;
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::progress::{self, Transfer};
 use crate::{context, hubs, interrupt, output};
 

@@ -8,9 +8,9 @@ use format::{FullName, Reference};
 use serde_json::json;
 use store::Store;
 
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output, progress};
 
 #[derive(Debug, Args)]

@@ -13,9 +13,9 @@ use store::{Lease, ResolveError, Resolved, SandboxId, Store};
 use super::exec::{self, CommandArgs};
 use super::fork::parse_duration;
 use super::pull;
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, hubs, interrupt};
 
 #[derive(Debug, Args)]

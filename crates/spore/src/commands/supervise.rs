@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use sandbox::supervisor::{self, Start};
 
-use crate::cli::Options;
 use crate::context;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 
 #[derive(Debug, Args)]
 pub(crate) struct SuperviseArgs {

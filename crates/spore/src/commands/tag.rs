@@ -7,9 +7,9 @@ use format::{FullName, HubName};
 use serde_json::json;
 use store::RefError;
 
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output};
 
 #[derive(Debug, Args)]

@@ -6,7 +6,7 @@ use clap::Args;
 use format::manifest::media_type;
 use serde_json::json;
 
-use crate::cli::Options;
+use crate::options::Options;
 use crate::{agent, output};
 
 #[derive(Debug, Args)]

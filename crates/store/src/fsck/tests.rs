@@ -11,8 +11,8 @@ use format::map::{Codec, MapBuilder};
 
 use super::*;
 use crate::lock::lock_existing;
-use crate::prune::Item;
 use crate::testing::{Home, home, name, pages, put_snapshot};
+use crate::trash::Item;
 use crate::{Folder, Framing, LockKey, SandboxId, Snapshot};
 
 fn filled() -> (Home, Snapshot) {

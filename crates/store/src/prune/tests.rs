@@ -3,10 +3,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 
+use format::Digest;
+
 use super::*;
 use crate::file::names;
 use crate::testing::{Home, home, layer, name, put_snapshot};
-use crate::{Lease, LockKey};
+use crate::{FlatKey, Lease, LockKey};
 
 mod interleaved;
 

@@ -7,8 +7,8 @@ use format::Digest;
 
 use super::*;
 use crate::SandboxId;
-use crate::prune::Item;
 use crate::testing::{Stuck, home, name, put_snapshot};
+use crate::trash::Item;
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();

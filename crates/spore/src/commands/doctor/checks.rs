@@ -11,8 +11,8 @@ use rootfs::{ToolStatus, UserNamespaces, tools};
 use store::Store;
 
 use super::{Check, State};
-use crate::cli::Options;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{context, output};
 
 const FORKS: &str = "running forks";

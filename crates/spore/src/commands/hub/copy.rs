@@ -8,9 +8,9 @@ use format::{Reference, Tag};
 use hub::{CopyEnd, CopyPlan, Delivered, Selector, plan_copy};
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::config::{Config, Hub};
 use crate::error::CliError;
+use crate::options::Options;
 use crate::progress::{self, Transfer};
 use crate::{hubs, interrupt, output};
 

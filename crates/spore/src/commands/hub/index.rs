@@ -13,9 +13,9 @@ use hub::{Page, Registry};
 use indicatif::ProgressBar;
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::{hubs, interrupt, output, progress};
 
 #[derive(Debug, Args)]

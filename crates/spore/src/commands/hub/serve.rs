@@ -10,8 +10,8 @@ use clap::Args;
 use hub_server::{Limits, Policy, Server, Tls, Tokens};
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::{context, interrupt, output};
 
 /// Most bytes of a file of tokens.

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use hub_server::{Namespace, NewToken};
 use serde_json::json;
 
-use crate::cli::{Format, Options};
 use crate::error::CliError;
+use crate::options::{Format, Options};
 use crate::output;
 
 #[derive(Debug, Args)]

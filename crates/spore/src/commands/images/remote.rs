@@ -6,9 +6,9 @@ use format::Name;
 use hub::{BadOffer, HubError, Offer, Offers, list_offers};
 use serde_json::{Value, json};
 
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{hubs, interrupt, output};
 
 pub(super) fn run(options: &Options, hub: &str, names: &[String]) -> Result<ExitCode, CliError> {

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use hub::{Referrer, Selector};
 use serde_json::json;
 
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::CliError;
+use crate::options::Options;
 use crate::{hubs, interrupt, output};
 
 pub(super) fn run(options: &Options, text: &str, hub: Option<&str>) -> Result<ExitCode, CliError> {

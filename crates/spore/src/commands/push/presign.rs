@@ -9,9 +9,9 @@ use format::Reference;
 use hub::{HubLocation, RawManifest};
 
 use super::{PushArgs, destination};
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::{context, hubs, interrupt, output, progress};
 
 /// The only positional argument is the destination here: the snapshot itself may be elsewhere.

@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::PushArgs;
 use super::licences::Published;
-use crate::cli::Options;
 use crate::config::Config;
 use crate::error::{CliError, Doing};
+use crate::options::Options;
 use crate::progress::Transfer;
 use crate::{context, hubs, interrupt, output};
 

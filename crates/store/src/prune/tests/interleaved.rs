@@ -8,7 +8,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::SandboxId;
+use crate::{LoadError, SandboxId};
 
 /// A snapshot's blobs, the manifest last, as a hub would send them.
 type Source = Vec<(Digest, Vec<u8>)>;
