@@ -66,7 +66,6 @@ fn the_variable_wins_over_the_file() {
     // A mistyped alias is no folder that a push would make.
     let baker = baker.env("SPORE_DEFAULT_HUB", "amce");
     baker.run(["push", "one:1"]).exits_with(2).says(&["SPORE_DEFAULT_HUB", "amce", "no alias in [hubs]"]);
-    drop(baker.env("SPORE_DEFAULT_HUB", ""));
 }
 
 #[test]

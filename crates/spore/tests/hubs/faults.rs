@@ -18,12 +18,13 @@ fn busy() -> Fault {
 fn a_push_through_cuts_and_refusals_ends_well() {
     let (hub, baker) = (Hub::served(), user([]));
     let digest = bake(&baker, "sample");
+    let tag = format!("/v2/{NAME}/manifests/1");
     let script = [
+        Rule::once(Fault::LoseAnswer).on("PUT", &tag),
         Rule::times(3, busy()).on("POST", "/v2/").after(1),
-        Rule::times(2, Fault::CutRequest { after: 20_000 }).on("PUT", "/v2/"),
+        Rule::times(2, Fault::CutRequest { after: 100 }).on("PUT", "/v2/"),
         Rule::times(2, Fault::LoseAnswer).on("PUT", "/v2/").after(1),
         Rule::times(2, busy()).on("HEAD", "/v2/").after(2),
-        Rule::once(Fault::LoseAnswer).on("PUT", &format!("/v2/{NAME}/manifests/1")),
     ];
     let proxy = proxy(&hub, script);
     proxy.cut(Direction::ToServer, 200_000);
@@ -31,7 +32,10 @@ fn a_push_through_cuts_and_refusals_ends_well() {
     let reference = format!("{}/{NAME_1}", proxy.addr());
     let pushed = baker.json(["push", "sample:1", &reference]);
     assert_eq!(pushed["digest"], digest);
-    hub.assert_blobs_are_whole();
+    let blobs = hub.assert_blobs_are_whole();
+    // What is seen to have been tried again.
+    assert!(proxy.count("POST", "/v2/") > blobs && proxy.connections() > 2);
+    assert_eq!(proxy.count("PUT", &tag), 2);
     hub.assert_gives(&digest);
 }
 
@@ -45,7 +49,7 @@ fn a_pull_through_cuts_and_refusals_ends_well() {
     let script = [
         Rule::once(busy()).on("GET", &format!("/v2/{NAME}/manifests/")),
         Rule::times(2, busy()).on("GET", &blobs).after(1),
-        Rule::times(3, Fault::TruncateAnswer { after: 10_000 }).on("GET", &blobs),
+        Rule::times(3, Fault::TruncateAnswer { after: 100 }).on("GET", &blobs),
         Rule::once(Fault::LoseAnswer).on("GET", &blobs).after(2),
     ];
     let proxy = proxy(&hub, script);
@@ -55,6 +59,7 @@ fn a_pull_through_cuts_and_refusals_ends_well() {
     assert_eq!(pulled["digest"], digest);
     spore.fsck();
     assert_eq!(hub.assert_blobs_are_whole(), count);
+    assert!(proxy.count("GET", &blobs) > count && proxy.connections() > 2);
 }
 
 #[test]
