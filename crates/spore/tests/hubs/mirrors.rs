@@ -1,9 +1,10 @@
 //! Mirrors of other kinds than their hub, by the configuration file.
 
 use std::fs;
+use std::path::Path;
 
-use crate::harness::Spore;
 use crate::harness::run::Outcome;
+use crate::harness::{Spore, files};
 use crate::places::{Hub, NAME, NAME_1, bake, configure, user};
 
 /// Nobody listens there.
@@ -62,9 +63,9 @@ fn a_part_that_the_hub_lacks_comes_from_a_mirror() {
     // It has the layers, which both samples share, and nothing else of this one.
     bake(&baker, "other");
     bucket.push(&baker, "other");
-    let largest = |path: &std::path::PathBuf| fs::metadata(path).unwrap().len();
-    let blobs = crate::harness::files::entries(&folder.path().join("blobs/sha256"));
-    let lost = blobs.iter().max_by_key(|path| largest(path)).unwrap();
+    let size = |path: &Path| fs::metadata(path).unwrap().len();
+    let blobs = files::entries(&folder.path().join("blobs/sha256"));
+    let lost = blobs.iter().max_by_key(|path| size(path)).unwrap();
     fs::remove_file(lost).unwrap();
 
     let spore = reader(&[&bucket], &[&folder.location, &bucket.location, &web.location]);

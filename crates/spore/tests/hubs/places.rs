@@ -16,6 +16,8 @@ use crate::harness::{Spore, files};
 
 /// What samples are called in hubs.
 pub const NAME: &str = "team/sample";
+/// The same with the tag that they have.
+pub const NAME_1: &str = "team/sample:1";
 
 /// A hub, which goes with the value.
 #[derive(Debug)]
@@ -110,9 +112,6 @@ impl Hub {
         blobs.len()
     }
 }
-
-/// [`NAME`] with the tag that samples have.
-pub const NAME_1: &str = "team/sample:1";
 
 fn path_in(folder: &TempDir) -> PathBuf {
     folder.path().join("hub")
