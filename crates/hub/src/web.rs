@@ -157,7 +157,8 @@ impl WebHub {
     /// All tags that `index.json` lists.
     async fn listed(&self, action: &str) -> Result<Vec<(Name, Tag)>, HubError> {
         let Some(body) = self.small("index.json", INDEX_BYTES, action).await? else {
-            let action = format!("{action}: it has no index.json");
+            let action =
+                format!("{action}: it has no index.json, which `spore hub index` makes where its files lie");
             return Err(HubError::Unsupported { hub: self.location.to_string(), action });
         };
         let index =

@@ -10,7 +10,7 @@
 //!
 //! Invariants:
 //! - An unknown key is an error: a mistyped one would be silently without effect.
-//! - A location in the file means the same from every working directory: relative folders are refused.
+//! - A location in the file or a variable means the same from every working directory: relative folders are refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -111,15 +111,18 @@ impl File {
         for location in file.hubs.values().flat_map(Locations::all) {
             check_location(location)?;
         }
-        if let Some(hub) = file.default_hub.as_ref().filter(|hub| !file.has_alias(hub)) {
-            check_location(hub)
-                .map_err(|error| format!("default_hub: {error}, and no alias in [hubs] either"))?;
+        if let Some(hub) = &file.default_hub {
+            file.check_default(hub).map_err(|reason| format!("default_hub: {reason}"))?;
         }
         Ok(file)
     }
 
-    fn has_alias(&self, text: &str) -> bool {
-        self.hubs.keys().any(|alias| alias.0.as_str() == text)
+    /// Refuses a relative folder: a push to a mistyped alias would make one, wherever it is run.
+    fn check_default(&self, hub: &str) -> Result<(), String> {
+        if self.hubs.keys().any(|alias| alias.0.as_str() == hub) {
+            return Ok(());
+        }
+        check_location(hub).map_err(|error| format!("{error}, and no alias in [hubs] either"))
     }
 }
 
@@ -190,6 +193,10 @@ impl Config {
             _ => File::default(),
         };
         let from_variable = std::env::var(DEFAULT_HUB_VARIABLE).ok().filter(|value| !value.is_empty());
+        if let Some(hub) = &from_variable {
+            file.check_default(hub)
+                .map_err(|reason| CliError::Usage(format!("{DEFAULT_HUB_VARIABLE}: {reason}")))?;
+        }
         Ok(Self::new(path, text.is_some(), file, from_variable))
     }
 

@@ -78,7 +78,7 @@ fn a_ticket_is_enough_to_push() {
     fs::write(path("none.json"), "{}").unwrap();
     untrusted.run(["push", "sample:1", "--ticket", &path("none.json")]).exits_with(2).says(&["not a ticket"]);
     let forever = ["push", "--presign", &manifest, "sample:2", "--hub", &location, "--expires", "8d"];
-    trusted.run(forever).exits_with(2).says(&["7 days"]);
+    trusted.run(forever).exits_with(2).says(&["84 hours"]);
     let folder = ["push", "--presign", &manifest, "sample:2", "--hub", &path("hub")];
     trusted.run(folder).exits_with(2).says(&["only uploads to a bucket"]);
 }

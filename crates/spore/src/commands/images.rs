@@ -21,14 +21,15 @@ mod remote;
   spore images --format json
   spore images --hub oci://hub.example                what a hub offers
   spore images --hub acme team/numpy team/report      under these names: some hubs do not tell which they have
+  spore images --hub                                  what the default hub offers
 
 SIZE is what a snapshot's blobs take; OWN the part that removing it would free, SHARED the part that other snapshots
 have too. FLAT is what the files take that were laid out for engines: a cache, of which `prune --all` removes what no
 sandbox uses.")]
 pub(crate) struct ImagesArgs {
-    /// List what a hub offers instead: a folder, a URL (oci://HOST) or an alias
-    #[arg(long, value_name = "HUB")]
-    hub: Option<String>,
+    /// List what a hub offers instead: a folder, a URL (oci://HOST) or an alias; without HUB the default hub
+    #[arg(long, value_name = "HUB", num_args = 0..=1)]
+    hub: Option<Option<String>>,
     /// Names in the hub [default: all]
     #[arg(requires = "hub", value_name = "NAME")]
     names: Vec<String>,
@@ -36,7 +37,7 @@ pub(crate) struct ImagesArgs {
 
 pub(crate) fn run(options: &Options, args: &ImagesArgs) -> Result<ExitCode, CliError> {
     match &args.hub {
-        Some(hub) => remote::run(options, hub, &args.names),
+        Some(hub) => remote::run(options, hub.as_deref(), &args.names),
         None => local(options),
     }
 }

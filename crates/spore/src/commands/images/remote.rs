@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use format::Name;
-use hub::{BadOffer, HubError, Offer, Offers, list_offers};
+use hub::{BadOffer, HubError, HubLocation, Offer, Offers, list_offers};
 use serde_json::{Value, json};
 
 use crate::config::Config;
@@ -11,12 +11,13 @@ use crate::error::CliError;
 use crate::options::Options;
 use crate::{hubs, interrupt, output};
 
-pub(super) fn run(options: &Options, hub: &str, names: &[String]) -> Result<ExitCode, CliError> {
-    let hub = Config::load()?.hub(hub)?;
+pub(super) fn run(options: &Options, hub: Option<&str>, names: &[String]) -> Result<ExitCode, CliError> {
+    let hub = hubs::named(&Config::load()?, hub)?;
     let names = names.iter().map(|name| name.parse::<Name>()).collect::<Result<Vec<_>, _>>()?;
     let registry = hub::open(&hub.location, &hubs::access()?)?;
     let names = (!names.is_empty()).then_some(names);
-    let offers = interrupt::block_on(list_offers(&registry, names)).map_err(explain)?;
+    let offers =
+        interrupt::block_on(list_offers(&registry, names)).map_err(|error| explain(error, &hub.location))?;
     let Offers { offers, bad, others } = &offers;
     let document = json!({
         "hub": registry.location(),
@@ -37,10 +38,11 @@ pub(super) fn run(options: &Options, hub: &str, names: &[String]) -> Result<Exit
     }
 }
 
-/// Adds what this verb offers.
-fn explain(error: CliError) -> CliError {
+/// Adds what this verb offers. Names are no help where tags cannot be listed either, as on a web server.
+fn explain(error: CliError, hub: &HubLocation) -> CliError {
+    let has_tags = matches!(hub, HubLocation::Registry(_));
     match error {
-        CliError::Hub(error) if matches!(*error, HubError::Unsupported { .. }) => {
+        CliError::Hub(error) if has_tags && matches!(*error, HubError::Unsupported { .. }) => {
             CliError::Failed(format!("{error}: name what you look for: `spore images --hub HUB NAME…`"))
         }
         error => error,
