@@ -28,7 +28,10 @@ pub use guest::{
     Network, OnFork, RUN_DIR, RUNNERS_DIR, Ready, Warm,
 };
 pub use identity::{BootId, Entropy, Hostname, Identity, InvalidIdentity, LinkState, MachineId};
-pub use message::{Exec, ExitStatus, Failure, FailureKind, Reply, Request, parse_reply, parse_request};
+pub use message::{
+    Archive, Exec, ExitStatus, Extract, Failure, FailureKind, Reply, Request, WindowSize, parse_reply,
+    parse_request,
+};
 
 /// Name of the virtio-serial port that carries this protocol.
 pub const PORT_NAME: &str = "dev.spore.agent";

@@ -17,8 +17,11 @@ mod power;
 mod runner;
 mod service;
 mod spawn;
+mod streams;
 mod sys;
 mod task;
+mod terminal;
+mod tool;
 mod users;
 mod warm;
 
@@ -29,8 +32,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if !rustix::process::getpid().is_init() {
-        console("this is the first process of a guest, to be started by its kernel");
-        return ExitCode::FAILURE;
+        return tool::main();
     }
     let Err(error) = run();
     console(&format!("the guest is powered off: {error}"));

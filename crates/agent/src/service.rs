@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_protocol::{
-    ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId, Stream,
-    parse_request,
+    Exec, ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId,
+    Stream, parse_request,
 };
 use rustix::process::Pid;
 
@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::spawn::failure;
 use crate::sys;
 use crate::task::Task;
+use crate::tool;
 use crate::warm::Warm;
 
 const SIGINT: i32 = 2;
@@ -213,7 +214,7 @@ impl Service {
                 link.quiet();
                 self.shutdown = Some(Instant::now() + FAREWELL);
             }
-            Request::Ping {} | Request::Exec(_) | Request::Eval { .. } | Request::Signal { .. } => {
+            _ => {
                 let message = "this request needs a session of its own: session 0 is the agent's".to_owned();
                 return Err(failure(FailureKind::BadRequest, message));
             }
@@ -235,20 +236,20 @@ impl Service {
                 }
                 self.signal_eval(link, session, number);
             }
-            Request::Exec(_) | Request::Eval { .. } if known => {
+            Request::Resize(size) => {
+                if let Some(exec) = self.execs.get(&session) {
+                    exec.resize(size);
+                }
+            }
+            _ if known => {
                 return Err(failure(FailureKind::BadRequest, format!("session {session} is in use")));
             }
-            Request::Exec(_) | Request::Eval { .. }
-                if self.execs.len() + self.warm.evals.len() >= MAX_SESSIONS =>
-            {
+            _ if self.execs.len() + self.warm.evals.len() >= MAX_SESSIONS => {
                 return Err(failure(FailureKind::Busy, format!("{MAX_SESSIONS} sessions are open already")));
             }
-            Request::Exec(exec) => {
-                let exec = ExecSession::start(session, &exec, &self.config)?;
-                let pid = exec.pid().as_raw_nonzero().get().unsigned_abs();
-                link.queue().reply(session, &Reply::Started { pid });
-                self.execs.insert(session, exec);
-            }
+            Request::Exec(exec) => self.exec(link, session, &exec)?,
+            Request::Archive(archive) => self.exec(link, session, &tool::archive(archive))?,
+            Request::Extract(extract) => self.exec(link, session, &tool::extract(extract))?,
             Request::Eval { code } => {
                 self.warm.check_runner()?;
                 self.warm.evals.push(session, code);
@@ -258,6 +259,14 @@ impl Service {
                 return Err(failure(FailureKind::BadRequest, message));
             }
         }
+        Ok(())
+    }
+
+    fn exec(&mut self, link: &mut Link, session: SessionId, exec: &Exec) -> Result<(), Failure> {
+        let exec = ExecSession::start(session, exec, &self.config)?;
+        let pid = exec.pid().as_raw_nonzero().get().unsigned_abs();
+        link.queue().reply(session, &Reply::Started { pid });
+        self.execs.insert(session, exec);
         Ok(())
     }
 

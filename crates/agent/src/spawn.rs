@@ -21,12 +21,24 @@ pub(crate) struct Program<'a> {
     pub(crate) user: Option<&'a str>,
 }
 
-/// Its three standard descriptors, and one more that it inherits under the number in a variable.
+/// Its three standard descriptors, and what else some have.
 pub(crate) struct Descriptors {
     pub(crate) stdin: Stdio,
     pub(crate) stdout: Stdio,
     pub(crate) stderr: Stdio,
-    pub(crate) inherited: Option<(&'static str, OwnedFd)>,
+    pub(crate) extra: Extra,
+}
+
+/// What of a program's descriptors is not as usual.
+#[derive(Default)]
+pub(crate) enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// It inherits one more, under the number in this variable.
+    Inherited(&'static str, OwnedFd),
+    /// Its standard input is the terminal that controls it.
+    Terminal,
 }
 
 /// Starts the program as the leader of its own session. Its end is seen by whoever reaps all children.
@@ -51,12 +63,10 @@ pub(crate) fn spawn(
     command.args(arguments).current_dir(cwd).env_clear().envs([("PATH", PATH), ("HOME", home)]);
     command.envs(&config.env).envs(program.env);
     command.stdin(descriptors.stdin).stdout(descriptors.stdout).stderr(descriptors.stderr);
-    let mut inherited = None;
-    if let Some((variable, fd)) = descriptors.inherited {
+    if let Extra::Inherited(variable, fd) = &descriptors.extra {
         command.env(variable, fd.as_raw_fd().to_string());
-        inherited = Some(fd);
     }
-    sys::prepare(&mut command, credentials, inherited);
+    sys::prepare(&mut command, credentials, descriptors.extra);
     let child = command.spawn().map_err(|error| spawn_failure(name, &error))?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| failure(FailureKind::Io, format!("{name} got an impossible process id")))

@@ -44,8 +44,9 @@ impl Cli {
             Command::Du(args) => commands::du::run(&options, &args),
             Command::Bake(args) => commands::bake::run(&options, args),
             Command::Fork(args) => commands::fork::run(&options, &args),
-            Command::Run(args) => commands::run::run(&options, args),
-            Command::Exec(args) => commands::exec::run(&options, args),
+            Command::Run(args) => commands::run::run(&options, &args),
+            Command::Exec(args) => commands::exec::run(&options, &args),
+            Command::Cp(args) => commands::cp::run(&options, &args),
             Command::Eval(args) => commands::eval::run(&options, args),
             Command::Ps(args) => commands::ps::run(&options, &args),
             Command::Logs(args) => commands::logs::run(&options, &args),
@@ -92,6 +93,8 @@ pub(crate) enum Command {
     Exec(commands::exec::ExecArgs),
     /// Evaluate code in a sandbox's warm process
     Eval(commands::eval::EvalArgs),
+    /// Copy files between here and a sandbox
+    Cp(commands::cp::CpArgs),
     /// List sandboxes
     Ps(commands::ps::PsArgs),
     /// Show what a sandbox's console, engine and supervisor wrote

@@ -3,6 +3,7 @@
 pub(crate) mod bake;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod cp;
 pub(crate) mod doctor;
 pub(crate) mod du;
 pub(crate) mod eval;

@@ -61,6 +61,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Channel(#[from] sandbox::ChannelError),
     #[error(transparent)]
+    Output(#[from] sandbox::OutputError),
+    #[error(transparent)]
+    Files(#[from] archive::Error),
+    #[error(transparent)]
     Recipe(#[from] rootfs::RecipeError),
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),

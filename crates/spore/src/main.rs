@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod problems;
 mod progress;
+mod terminal;
 mod variants;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("format", &[]),
     ("agent-protocol", &[]),
+    ("archive", &[]),
     ("host", &[]),
     ("memory", &["format"]),
     ("store", &["format"]),
@@ -20,12 +21,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),
     ("hub-server", &["format", "hub", "store"]),
-    ("agent", &["agent-protocol"]),
+    ("agent", &["agent-protocol", "archive"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),
     (
         "spore",
         &[
             "agent-protocol",
+            "archive",
             "catalog",
             "engine",
             "format",

@@ -16,8 +16,8 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use agent_protocol::{
-    Credit, Decoder, Failure, FailureKind, INITIAL_CREDIT, Incoming, Reply, Request, SessionId, Stream,
-    encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply,
+    Credit, Decoder, Failure, FailureKind, Greeting, INITIAL_CREDIT, Incoming, Reply, Request, SessionId,
+    Stream, encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply,
     parse_request,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +37,8 @@ pub(super) struct Mux {
     to_agent: tokio::sync::Mutex<OwnedWriteHalf>,
     sessions: RefCell<HashMap<SessionId, Session>>,
     next: Cell<u32>,
+    /// What the agent speaks: clients are told, so that none asks for what that does not know.
+    version: u32,
 }
 
 struct Session {
@@ -83,8 +85,9 @@ impl Session {
 }
 
 impl Mux {
-    pub(super) fn new(to_agent: OwnedWriteHalf) -> Self {
-        Self { to_agent: tokio::sync::Mutex::new(to_agent), sessions: RefCell::default(), next: Cell::new(1) }
+    pub(super) fn new(to_agent: OwnedWriteHalf, version: u32) -> Self {
+        let to_agent = tokio::sync::Mutex::new(to_agent);
+        Self { to_agent, sessions: RefCell::default(), next: Cell::new(1), version }
     }
 
     /// Sends whole frames to the agent. When that fails, the reader sees the connection end.
@@ -245,7 +248,10 @@ impl Client {
     /// Translates what the client sent into frames for the agent; `None` if it broke the protocol.
     fn take(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Option<()> {
         match incoming {
-            Incoming::Hello(greeting) => self.queue.send(hello_reply(greeting.nonce).to_vec()).ok(),
+            Incoming::Hello(greeting) => {
+                let reply = Greeting { version: self.mux.version, nonce: greeting.nonce };
+                self.queue.send(hello_reply(reply).to_vec()).ok()
+            }
             Incoming::Control(SessionId::CONTROL, payload) => self.own(payload),
             Incoming::Control(id, payload) => self.control(*id, payload, out),
             Incoming::Data(id, stream, bytes) => {
@@ -276,16 +282,21 @@ impl Client {
 
     fn control(&mut self, id: SessionId, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let request = parse_request(payload).ok()?;
+        use Request::{Archive, Eval, Exec, Extract, Resize, Signal};
+        if request.since() > self.mux.version {
+            return self
+                .reply(id, &refused(FailureKind::BadRequest, "the guest's agent is too old for this"));
+        }
         let agent_id = match (&request, self.sessions.get(&id)) {
-            (Request::Exec(_) | Request::Eval { .. }, None) => match self.mux.open(id, &self.queue) {
-                Some(agent_id) => {
-                    self.sessions.insert(id, agent_id);
-                    agent_id
-                }
-                None => return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open")),
-            },
-            (Request::Signal { .. }, Some(agent_id)) => *agent_id,
-            (Request::Signal { .. }, None) => return Some(()),
+            (Exec(_) | Eval { .. } | Archive(_) | Extract(_), None) => {
+                let Some(agent_id) = self.mux.open(id, &self.queue) else {
+                    return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open"));
+                };
+                self.sessions.insert(id, agent_id);
+                agent_id
+            }
+            (Signal { .. } | Resize(_), Some(agent_id)) => *agent_id,
+            (Signal { .. } | Resize(_), None) => return Some(()),
             _ => return None,
         };
         encode_request(out, agent_id, &request).ok()

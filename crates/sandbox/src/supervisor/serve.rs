@@ -46,11 +46,12 @@ pub(super) fn until_end(
     let end = local.block_on(&runtime, async {
         control.set_nonblocking(true).at("listen in", &folder)?;
         let control = UnixListener::from_std(control).at("listen in", &folder)?;
+        let version = agent.version();
         let (stream, decoder) = agent.into_parts();
         stream.set_nonblocking(true).at("listen in", &folder)?;
         let stream = UnixStream::from_std(stream).at("listen in", &folder)?;
         let (from_agent, to_agent) = stream.into_split();
-        let mux = Rc::new(Mux::new(to_agent));
+        let mux = Rc::new(Mux::new(to_agent, version));
         tokio::task::spawn_local(accept(control, Rc::clone(&mux)));
         Ok::<_, Error>(tokio::select! {
             () = sleep(left) => End::TimeLimit,

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_protocol::Request;
 use clap::Args;
 use engine::NetworkMode;
 use format::Reference;
@@ -23,6 +22,7 @@ use crate::{context, hubs, interrupt};
   spore run python-numpy -- python3 -c 'print(1)'
   spore run --hub /srv/hub python-numpy -- python3 --version     pulls it unless it is here
   echo data | spore run python-numpy -i -- sort
+  spore run python-numpy -it -- python3          at this terminal
 
 A snapshot that is here is used as it is; `spore pull` moves its tag. The exit status is the command's; 125 when Spore
 failed, 126 when it cannot be executed, 127 when it is not found, 128 + N when signal N ended it.")]
@@ -45,15 +45,15 @@ pub(crate) struct RunArgs {
     command: CommandArgs,
 }
 
-pub(crate) fn run(options: &Options, args: RunArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(options: &Options, args: &RunArgs) -> Result<ExitCode, CliError> {
+    let (request, terminal) = args.command.request()?;
     let store = context::store(options)?;
     let lease = store.lease()?;
-    let resolved = here_or_pulled(options, &store, &lease, &args)?;
-    let forked = fork_one(options, &store, &lease, resolved, &args)?;
-    let request = Request::Exec(args.command.into_exec());
+    let resolved = here_or_pulled(options, &store, &lease, args)?;
+    let forked = fork_one(options, &store, &lease, resolved, args)?;
     let followed = exec::open(&store, forked.id.as_str()).and_then(|channel| {
         let (store, id) = (store.clone(), forked.id.clone());
-        exec::follow(options, channel, &request, move || drop(remove(&store, &id)))
+        exec::follow(options, channel, &request, terminal, move || drop(remove(&store, &id)))
     });
     let removed = remove(&store, &forked.id);
     let status = followed?;
