@@ -34,6 +34,12 @@ pub enum Request {
     Archive(Archive),
     /// New session: make the files of a tar stream that comes on Stdin. Since version 2.
     Extract(Extract),
+    /// New session: connect to a port of the guest's loopback; Stdin and Stdout are the connection's two directions. Since
+    /// version 2.
+    Connect {
+        /// TCP.
+        port: u16,
+    },
     /// Open session: send a signal.
     Signal {
         /// 1 to 64.
@@ -50,6 +56,7 @@ impl Request {
             Request::Exec(Exec { tty: Some(_), .. })
             | Request::Archive(_)
             | Request::Extract(_)
+            | Request::Connect { .. }
             | Request::Resize(_) => 2,
             _ => 1,
         }
@@ -132,6 +139,8 @@ pub enum Reply {
         /// In the guest.
         pid: u32,
     },
+    /// A `Connect` has succeeded: input may be sent.
+    Connected {},
     /// The last message of a session whose work was done.
     Exit(ExitStatus),
     /// A request was not fulfilled; the last message of a session.

@@ -102,9 +102,12 @@ fn what_version_2_has_is_pinned() {
         text(&Request::Extract(extract.clone())),
         r#"{"extract":{"path":"/tmp","name":"x","user":"ana"}}"#
     );
-    for request in
-        [Request::Exec(exec), Request::Archive(archive), Request::Extract(extract), Request::Resize(window)]
-    {
+    let connect = Request::Connect { port: 80 };
+    assert_eq!(text(&connect), r#"{"connect":{"port":80}}"#);
+    assert_eq!(serde_json::to_string(&Reply::Connected {}).unwrap(), r#"{"connected":{}}"#);
+    let (exec, archive, extract) =
+        (Request::Exec(exec), Request::Archive(archive), Request::Extract(extract));
+    for request in [exec, archive, extract, connect, Request::Resize(window)] {
         assert_eq!(request.since(), 2);
         assert_eq!(parse_request(text(&request).as_bytes()), Ok(request));
     }

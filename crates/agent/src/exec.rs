@@ -15,7 +15,7 @@ use rustix::process::Pid;
 
 use crate::link::Link;
 use crate::spawn::{Descriptors, Extra, Pipe, Program, failure, spawn};
-use crate::streams::{Input, Output};
+use crate::streams::{Ending, Input, Output};
 use crate::sys;
 use crate::terminal::{self, Terminal};
 
@@ -120,7 +120,7 @@ impl Streams {
         let theirs = Descriptors { stdin, stdout: stdout.theirs, stderr: stderr.theirs, extra: Extra::None };
         let outputs =
             vec![Output::of_pipe(Stream::Stdout, stdout.ours), Output::of_pipe(Stream::Stderr, stderr.ours)];
-        Ok(Streams { input: input.map(|pipe| Input::new(pipe, &[])), outputs, theirs })
+        Ok(Streams { input: input.map(|pipe| Input::new(pipe, Ending::Close)), outputs, theirs })
     }
 
     fn of_terminal(size: WindowSize, with_input: bool) -> io::Result<Self> {
@@ -128,7 +128,7 @@ impl Streams {
         let input = if with_input { Some(master.try_clone()?) } else { None };
         let (stdin, stdout) = (slave.try_clone()?, slave.try_clone()?);
         Ok(Streams {
-            input: input.map(|master| Input::new(master, terminal::END_OF_INPUT)),
+            input: input.map(|master| Input::new(master, Ending::Say(terminal::END_OF_INPUT))),
             outputs: vec![Output::of_terminal(Stream::Stdout, master)],
             theirs: Descriptors {
                 stdin: stdin.into(),

@@ -6,6 +6,7 @@
 
 mod agent;
 mod boot;
+mod connection;
 mod eval;
 mod exec;
 mod identity;
@@ -16,6 +17,7 @@ mod port;
 mod power;
 mod runner;
 mod service;
+mod session;
 mod spawn;
 mod streams;
 mod sys;

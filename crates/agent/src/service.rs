@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::{
     Exec, ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId,
-    Stream, parse_request,
+    parse_request,
 };
 use rustix::process::Pid;
 
+use crate::connection::Connection;
 use crate::exec::ExecSession;
 use crate::link::{Link, Received};
 use crate::log::Log;
+use crate::session::Session;
 use crate::spawn::failure;
 use crate::sys;
 use crate::task::Task;
@@ -28,7 +30,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Service {
     config: GuestConfig,
     writable: Option<OwnedFd>,
-    execs: BTreeMap<SessionId, ExecSession>,
+    sessions: BTreeMap<SessionId, Session>,
     /// Whose turn it is to fill the queue first.
     turn: SessionId,
     warm: Warm,
@@ -41,7 +43,7 @@ impl Service {
         Service {
             config,
             writable,
-            execs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             turn: SessionId::CONTROL,
             warm: Warm::new(log),
             task: None,
@@ -67,8 +69,8 @@ impl Service {
         if !link.is_open() {
             return;
         }
-        for (stream, fd) in self.execs.values().flat_map(|exec| exec.waits(room)) {
-            add(fd, stream != Stream::Stdin, stream == Stream::Stdin);
+        for session in self.sessions.values() {
+            session.waits(room, add);
         }
         if let Some((fd, read, write)) = self.warm.waits(room) {
             add(fd, read, write);
@@ -87,9 +89,8 @@ impl Service {
     }
 
     pub(crate) fn reaped(&mut self, link: &mut Link, pid: Pid, status: ExitStatus) {
-        if let Some(exec) = self.execs.values_mut().find(|exec| exec.pid() == pid) {
-            exec.ended(status);
-        } else if !self.warm.reaped(pid, status, link)
+        if !self.sessions.values_mut().any(|session| session.reaped(pid, status))
+            && !self.warm.reaped(pid, status, link)
             && let Some(task) = &mut self.task
         {
             task.reaped(pid, status);
@@ -101,7 +102,7 @@ impl Service {
         if !link.is_open() {
             return;
         }
-        self.pump_execs(link, buffer);
+        self.pump_sessions(link, buffer);
         self.warm.pump(link, buffer);
         if let Some(task) = &mut self.task
             && let Some(reply) = task.poll(&mut self.warm, &self.config, buffer)
@@ -111,13 +112,13 @@ impl Service {
         }
     }
 
-    fn pump_execs(&mut self, link: &mut Link, buffer: &mut [u8]) {
-        let from_turn = self.execs.range(self.turn..).chain(self.execs.range(..self.turn));
+    fn pump_sessions(&mut self, link: &mut Link, buffer: &mut [u8]) {
+        let from_turn = self.sessions.range(self.turn..).chain(self.sessions.range(..self.turn));
         let order: Vec<SessionId> = from_turn.map(|(id, _)| *id).collect();
         self.turn = order.get(1).copied().unwrap_or(SessionId::CONTROL);
         for id in order {
-            if self.execs.get_mut(&id).is_some_and(|exec| exec.pump(link, buffer)) {
-                self.execs.remove(&id);
+            if self.sessions.get_mut(&id).is_some_and(|session| session.pump(link, buffer)) {
+                self.sessions.remove(&id);
             }
         }
     }
@@ -137,15 +138,15 @@ impl Service {
             Received::Incoming(_) if !link.is_open() => {}
             Received::Incoming(Incoming::Control(session, payload)) => self.control(link, session, payload),
             Received::Incoming(Incoming::Data(session, _, bytes)) => {
-                if let Some(exec) = self.execs.get_mut(&session)
-                    && let Err(failure) = exec.input(bytes)
+                if let Some(open) = self.sessions.get_mut(&session)
+                    && let Err(failure) = open.input(bytes)
                 {
                     self.fail(link, session, failure);
                 }
             }
             Received::Incoming(Incoming::Credit(session, credit)) => {
-                if let Some(exec) = self.execs.get_mut(&session) {
-                    exec.credit(credit.stream, credit.bytes);
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.credit(credit.stream, credit.bytes);
                 }
                 self.warm.evals.credit(session, credit.stream, credit.bytes);
             }
@@ -156,8 +157,8 @@ impl Service {
 
     /// Ends all that the connection has started, except the warm process.
     fn forget_connection(&mut self) {
-        for exec in std::mem::take(&mut self.execs).into_values() {
-            exec.signal(SIGKILL);
+        for mut session in std::mem::take(&mut self.sessions).into_values() {
+            session.signal(SIGKILL);
         }
         self.warm.abandon_evals();
         if let Some(task) = self.task.take() {
@@ -178,8 +179,8 @@ impl Service {
 
     /// Answers with a failure, which ends the session.
     fn fail(&mut self, link: &mut Link, session: SessionId, failure: Failure) {
-        if let Some(exec) = self.execs.remove(&session) {
-            exec.signal(SIGKILL);
+        if let Some(mut open) = self.sessions.remove(&session) {
+            open.signal(SIGKILL);
         }
         if self.warm.evals.remove(session) {
             self.warm.signal(SIGINT);
@@ -228,28 +229,31 @@ impl Service {
         session: SessionId,
         request: Request,
     ) -> Result<(), Failure> {
-        let known = self.execs.contains_key(&session) || self.warm.evals.contains(session);
+        let known = self.sessions.contains_key(&session) || self.warm.evals.contains(session);
         match request {
             Request::Signal { number } => {
-                if let Some(exec) = self.execs.get(&session) {
-                    exec.signal(number);
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.signal(number);
                 }
                 self.signal_eval(link, session, number);
             }
             Request::Resize(size) => {
-                if let Some(exec) = self.execs.get(&session) {
-                    exec.resize(size);
+                if let Some(open) = self.sessions.get(&session) {
+                    open.resize(size);
                 }
             }
             _ if known => {
                 return Err(failure(FailureKind::BadRequest, format!("session {session} is in use")));
             }
-            _ if self.execs.len() + self.warm.evals.len() >= MAX_SESSIONS => {
+            _ if self.sessions.len() + self.warm.evals.len() >= MAX_SESSIONS => {
                 return Err(failure(FailureKind::Busy, format!("{MAX_SESSIONS} sessions are open already")));
             }
             Request::Exec(exec) => self.exec(link, session, &exec)?,
             Request::Archive(archive) => self.exec(link, session, &tool::archive(archive))?,
             Request::Extract(extract) => self.exec(link, session, &tool::extract(extract))?,
+            Request::Connect { port } => {
+                self.sessions.insert(session, Session::Connection(Connection::start(session, port)?));
+            }
             Request::Eval { code } => {
                 self.warm.check_runner()?;
                 self.warm.evals.push(session, code);
@@ -266,7 +270,7 @@ impl Service {
         let exec = ExecSession::start(session, exec, &self.config)?;
         let pid = exec.pid().as_raw_nonzero().get().unsigned_abs();
         link.queue().reply(session, &Reply::Started { pid });
-        self.execs.insert(session, exec);
+        self.sessions.insert(session, Session::Exec(exec));
         Ok(())
     }
 

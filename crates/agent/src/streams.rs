@@ -14,12 +14,22 @@ const CREDIT_STEP: u32 = INITIAL_CREDIT / 4;
 /// More than the kernel holds of what was written to a terminal: 64 KiB under way, and 4 KiB to be read.
 const TERMINAL_HOLDS: u64 = 128 * 1024;
 
+/// What tells a program that no more input comes, besides that the descriptor is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Nothing.
+    Close,
+    /// These bytes are the last.
+    Say(&'static [u8]),
+    /// Its socket is shut down in this direction.
+    Shutdown,
+}
+
 /// Bytes on their way to a program.
 pub(crate) struct Input {
     /// `None` when the program reads no more: what comes is consumed for nothing.
     fd: Option<OwnedFd>,
-    /// What tells the program that no more comes, besides that the descriptor is closed.
-    farewell: &'static [u8],
+    ending: Ending,
     held: VecDeque<u8>,
     /// What the host may still send.
     window: u32,
@@ -30,9 +40,9 @@ pub(crate) struct Input {
 
 impl Input {
     /// To a descriptor that does not block.
-    pub(crate) fn new(fd: OwnedFd, farewell: &'static [u8]) -> Self {
+    pub(crate) fn new(fd: OwnedFd, ending: Ending) -> Self {
         let held = VecDeque::new();
-        Input { fd: Some(fd), farewell, held, window: INITIAL_CREDIT, owed: 0, ended: false }
+        Input { fd: Some(fd), ending, held, window: INITIAL_CREDIT, owed: 0, ended: false }
     }
 
     /// Takes what the host sent. An error ends the session.
@@ -46,11 +56,18 @@ impl Input {
         }
         if bytes.is_empty() {
             self.ended = true;
-            self.held.extend(self.farewell);
+            if let Ending::Say(last) = self.ending {
+                self.held.extend(last);
+            }
         } else {
             self.held.extend(bytes);
         }
         Ok(())
+    }
+
+    /// Whether nothing is to be written any more: all was, or nobody reads.
+    pub(crate) fn is_over(&self) -> bool {
+        self.fd.is_none()
     }
 
     /// What has to be writable for something to happen.
@@ -69,6 +86,10 @@ impl Input {
         if self.fd.is_none() {
             self.consume(self.held.len());
         } else if self.ended && self.held.is_empty() {
+            if let (Some(socket), Ending::Shutdown) = (&self.fd, self.ending) {
+                // Whoever is at its other end may have gone.
+                let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+            }
             self.fd = None;
         }
         if self.owed >= CREDIT_STEP && !self.ended {
@@ -98,7 +119,7 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// From a pipe that does not block.
+    /// From a pipe or socket that does not block.
     pub(crate) fn of_pipe(stream: Stream, pipe: OwnedFd) -> Self {
         Output { stream, fd: Some(pipe), is_terminal: false, credit: INITIAL_CREDIT.into(), left: None }
     }

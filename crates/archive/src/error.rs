@@ -52,6 +52,19 @@ pub enum Error {
     NotAFolder(PathBuf),
 }
 
+impl Error {
+    /// The same, with the name of a file in a destination as one below this folder.
+    pub(crate) fn below(mut self, folder: &Path) -> Self {
+        match &mut self {
+            Self::File { path, .. } | Self::InTheWay { path, .. } | Self::Kind { path, .. } => {
+                *path = folder.join(&*path);
+            }
+            _ => {}
+        }
+        self
+    }
+}
+
 /// Adds what was tried, and on which file, to an error of the system.
 pub(crate) trait At<T> {
     fn at(self, what: &'static str, path: &Path) -> Result<T, Error>;

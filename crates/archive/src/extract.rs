@@ -32,7 +32,7 @@ pub enum Modes {
 pub struct Destination {
     folder: OwnedFd,
     root: Root,
-    /// Its name for people.
+    /// The folder's name, for people.
     path: PathBuf,
     /// The root was asked for as a folder: `name/`.
     folder_only: bool,
@@ -65,7 +65,7 @@ impl Destination {
     /// # Errors
     /// If there is no such folder.
     pub fn folder(path: &Path) -> Result<Self, Error> {
-        Self::new(path, path, Root::Kept)
+        Self::new(path, Root::Kept)
     }
 
     /// For the tree with the root `name`, as `cp` would: in `path` if that is a folder, else as `path`. The name in the
@@ -77,20 +77,20 @@ impl Destination {
         let contents = name == ".";
         if path.is_dir() {
             let root = if contents { Root::Dropped } else { Root::Named(one_component(name)?) };
-            return Self::new(path, path, root);
+            return Self::new(path, root);
         }
         let name = path.file_name().ok_or_else(|| Error::NotAFolder(path.to_owned()))?;
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut destination = Self::new(parent, path, Root::Named(name.to_owned()))?;
+        let mut destination = Self::new(parent, Root::Named(name.to_owned()))?;
         destination.folder_only = path.as_os_str().as_bytes().ends_with(b"/");
         Ok(destination)
     }
 
-    fn new(folder: &Path, path: &Path, root: Root) -> Result<Self, Error> {
+    fn new(path: &Path, root: Root) -> Result<Self, Error> {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
-        let folder = match rustix::fs::openat(CWD, folder, flags, Mode::empty()) {
-            Err(Errno::NOTDIR) => return Err(Error::NotAFolder(folder.to_owned())),
-            other => other.at("open the folder", folder)?,
+        let folder = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+            Err(Errno::NOTDIR) => return Err(Error::NotAFolder(path.to_owned())),
+            other => other.at("open the folder", path)?,
         };
         Ok(Destination { folder, root, path: path.to_owned(), folder_only: false })
     }
@@ -100,6 +100,10 @@ impl Destination {
     /// # Errors
     /// At the first thing that cannot be made or must not be; what was made before stays.
     pub fn extract(&self, input: impl Read, modes: Modes) -> Result<(), Error> {
+        self.make_all(input, modes).map_err(|error| error.below(&self.path))
+    }
+
+    fn make_all(&self, input: impl Read, modes: Modes) -> Result<(), Error> {
         let mut reader = Reader::new(input);
         let mut unfinished: Vec<Unfinished> = Vec::new();
         while let Some(entry) = reader.next()? {
@@ -108,7 +112,7 @@ impl Destination {
                 unfinished.pop().map_or(Ok(()), Unfinished::finish)?;
             }
             if entry.kind != Kind::Folder && self.folder_only && name.components().count() == 1 {
-                return Err(Error::NotAFolder(self.path.clone()));
+                return Err(Error::NotAFolder(self.path.join(name)));
             }
             unfinished.extend(self.make(&mut reader, entry, name, modes)?);
         }
@@ -157,7 +161,7 @@ impl Destination {
         let Some(last) = name.file_name() else {
             return match kind {
                 Kind::Folder => Ok(None),
-                _ => Err(Error::InTheWay { path: self.path.clone(), is_folder: true }),
+                _ => Err(Error::InTheWay { path: PathBuf::new(), is_folder: true }),
             };
         };
         let mode = Mode::from_raw_mode(mode & if modes == Modes::All { 0o7777 } else { 0o777 });

@@ -44,6 +44,7 @@ pub use manage::{Sandbox, find, kill, kill_all, list};
 pub use output::{OutputError, SessionOutput};
 pub use probe::probe_for;
 pub use record::{Record, Status};
+pub use supervisor::Forward;
 
 use std::path::PathBuf;
 

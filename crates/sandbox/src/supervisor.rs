@@ -5,6 +5,7 @@
 //! crash-only: should it die, the engine runs on, and the next command that touches the sandbox starts another
 //! supervisor, which adopts it; running execs are lost, and their clients see the connection end.
 
+mod forward;
 mod logs;
 mod mux;
 mod serve;
@@ -12,6 +13,7 @@ mod serve;
 use std::fs::File;
 use std::io;
 use std::io::Write;
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -34,6 +36,8 @@ const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the agent of a running VM may take to answer a new supervisor.
 pub(crate) const ADOPTION_DEADLINE: Duration = Duration::from_secs(30);
+
+pub use forward::Forward;
 
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]
@@ -78,14 +82,14 @@ pub fn run(
         return announce(&mut parent, &Announcement::Ready, &folder);
     }
     // Bound before anything runs: what cannot be served is not started, and a client that comes early waits.
-    let ready = bind(&folder).and_then(|control| {
+    let ready = bind(&folder, &start).and_then(|(listeners, record)| {
         let supervised = match &start {
-            Start::Restore { deadline, .. } => restore(store, engine, id, folder.clone(), *deadline),
-            Start::Adopt => adopt(store, id, folder.clone()),
+            Start::Restore { deadline, .. } => restore(store, engine, id, folder.clone(), record, *deadline),
+            Start::Adopt => adopt(store, id, folder.clone(), record),
         };
-        Ok((control, supervised?))
+        Ok((listeners, supervised?))
     });
-    let (control, supervised) = match ready {
+    let (listeners, supervised) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             // Removed first: who hears of it may end this process.
@@ -104,12 +108,31 @@ pub fn run(
         Start::Restore { keep, .. } => Some(keep),
         Start::Adopt => None,
     };
-    serve::until_end(store, id, supervised, control, keep)
+    serve::until_end(store, id, supervised, listeners, keep)
 }
 
-fn bind(folder: &Path) -> Result<UnixListener, Error> {
+/// Where a supervisor is asked for something.
+struct Listeners {
+    /// By clients.
+    control: UnixListener,
+    /// By what connects to a forwarded port, and the guest's port for it.
+    ports: Vec<(TcpListener, u16)>,
+}
+
+/// Binds what the record asks for, and notes there which ports these are.
+fn bind(folder: &Path, start: &Start) -> Result<(Listeners, Record), Error> {
+    let mut record = Record::read(folder)?;
     let handle = host::socket::folder(folder).at("open", folder)?;
-    host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)
+    let control = host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)?;
+    let ports = match (forward::bind(&mut record.ports), start) {
+        // Somebody else has taken one meanwhile: all but the ports goes on.
+        (Err(error), Start::Adopt) => {
+            tracing::warn!(%error, "ports are not forwarded any more");
+            Vec::new()
+        }
+        (ports, _) => ports?,
+    };
+    Ok((Listeners { control, ports }, record))
 }
 
 fn announce(parent: &mut UnixStream, announcement: &Announcement, folder: &Path) -> Result<(), Error> {
@@ -129,9 +152,9 @@ fn restore(
     engine: &dyn Engine,
     id: &SandboxId,
     folder: PathBuf,
+    mut record: Record,
     allowed: Duration,
 ) -> Result<Supervised, Error> {
-    let mut record = Record::read(&folder)?;
     record.set_supervisor(ProcessId::current()?);
     record.write(&folder)?;
     let config = read_config(store, &record)?;
@@ -159,6 +182,12 @@ fn restore(
             identity::fresh(id, network == NetworkMode::User, left).map(Request::Identity)
         };
         let agent = acknowledge(&folder, connection, &identity, deadline)?;
+        if let Some(forward) = record.ports.first() {
+            let what = "ports cannot be forwarded".to_owned();
+            agent
+                .check(&Request::Connect { port: forward.guest })
+                .map_err(|source| Error::Agent { what, source })?;
+        }
         record.ready = true;
         record.write(&folder)?;
         Ok(agent)
@@ -199,8 +228,7 @@ fn acknowledge(
 }
 
 /// Takes up a VM whose supervisor has died.
-fn adopt(store: &Store, id: &SandboxId, folder: PathBuf) -> Result<Supervised, Error> {
-    let mut record = Record::read(&folder)?;
+fn adopt(store: &Store, id: &SandboxId, folder: PathBuf, mut record: Record) -> Result<Supervised, Error> {
     let engine = record
         .engine()
         .filter(|process| record.ready && process.is_alive())

@@ -6,11 +6,11 @@ use std::time::Duration;
 use clap::Args;
 use engine::NetworkMode;
 use format::Reference;
-use sandbox::{Context, ForkOptions, Forked, find, fork, kill};
+use sandbox::{Context, ForkOptions, Forked, Forward, find, fork, kill};
 use store::{Lease, ResolveError, Resolved, SandboxId, Store};
 
 use super::exec::{self, CommandArgs};
-use super::fork::parse_duration;
+use super::fork::{parse_duration, parse_forward};
 use super::pull;
 use crate::config::Config;
 use crate::error::CliError;
@@ -35,6 +35,9 @@ pub(crate) struct RunArgs {
     /// End it after this long: 30s, 10m, 2h, 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
+    /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT [address: 127.0.0.1]
+    #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
+    ports: Vec<Forward>,
     /// Connect it to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
@@ -106,6 +109,8 @@ fn fork_one(
     let fork_options = ForkOptions {
         count: 1,
         ttl: args.ttl,
+        idle: None,
+        ports: args.ports.clone(),
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,

@@ -2,7 +2,7 @@
 
 use agent_protocol::{Exec, ExitStatus, Extract, Nonce, VERSION, WindowSize, hello};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Duration, timeout};
+use tokio::time::timeout;
 
 use super::*;
 
