@@ -10,6 +10,7 @@
 mod decode;
 mod encode;
 mod frame;
+mod given;
 mod guest;
 mod identity;
 mod message;
@@ -23,6 +24,7 @@ pub use frame::{
     Credit, Greeting, HEADER_LEN, INITIAL_CREDIT, Kind, MAX_PAYLOAD, MAX_SESSIONS, Nonce, PADDING_LEN,
     ProtocolError, SessionId, Stream, VERSION,
 };
+pub use given::{GIVEN_MAX, Given, InvalidGiven, SECRETS_DIR};
 pub use guest::{
     GUEST_CONFIG_MAX, GUEST_CONFIG_PATH, GUEST_CONFIG_VERSION, GuestConfig, GuestConfigError, MAX_LAYERS,
     Network, OnFork, RUN_DIR, RUNNERS_DIR, Ready, Warm,

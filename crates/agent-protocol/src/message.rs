@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, ProtocolError};
+use crate::{Given, Identity, ProtocolError};
 
 /// What a host asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Request {
     },
     /// Session 0: become another machine.
     Identity(Identity),
+    /// Session 0: have these variables and secrets. Since version 2.
+    Provide(Given),
     /// Session 0: flush, trim, and be quiet until the next greeting.
     Sync {},
     /// Session 0: flush and power off.
@@ -57,6 +59,7 @@ impl Request {
             | Request::Archive(_)
             | Request::Extract(_)
             | Request::Connect { .. }
+            | Request::Provide(_)
             | Request::Resize(_) => 2,
             _ => 1,
         }
@@ -128,6 +131,8 @@ pub enum Reply {
     Warmed {},
     /// To `Identity`: every step was done.
     IdentityDone {},
+    /// To `Provide`.
+    Provided {},
     /// To `Sync`: the guest may be frozen.
     SyncDone {},
     /// To a Resume greeting.

@@ -107,13 +107,39 @@ fn what_version_2_has_is_pinned() {
     assert_eq!(serde_json::to_string(&Reply::Connected {}).unwrap(), r#"{"connected":{}}"#);
     let (exec, archive, extract) =
         (Request::Exec(exec), Request::Archive(archive), Request::Extract(extract));
-    for request in [exec, archive, extract, connect, Request::Resize(window)] {
+    let env = [("A".to_owned(), "1".to_owned())].into();
+    let given = Given::new(env, [("key".to_owned(), vec![1, 255])].into()).unwrap();
+    assert!(!format!("{given:?}").contains("255"), "values must not reach logs");
+    let provide = Request::Provide(given);
+    assert_eq!(text(&provide), r#"{"provide":{"env":{"A":"1"},"secrets":{"key":"01ff"}}}"#);
+    for request in [exec, archive, extract, connect, provide, Request::Resize(window)] {
         assert_eq!(request.since(), 2);
         assert_eq!(parse_request(text(&request).as_bytes()), Ok(request));
     }
     // What an agent of version 1 understands is not kept from it.
     assert_eq!(Request::Exec(Exec { argv: vec!["sh".into()], ..Exec::default() }).since(), 1);
     assert_eq!(text(&Request::Exec(Exec::default())), r#"{"exec":{"argv":[],"env":{},"stdin":false}}"#);
+}
+
+#[test]
+fn what_is_given_is_checked() {
+    for wrong in [
+        r#"{"env":{"":"1"}}"#,
+        r#"{"env":{"A=B":"1"}}"#,
+        "{\"env\":{\"A\":\"\\u0000\"}}",
+        r#"{"secrets":{"":"00"}}"#,
+        r#"{"secrets":{"../x":"00"}}"#,
+        r#"{"secrets":{".x":"00"}}"#,
+        r#"{"secrets":{"x":"0"}}"#,
+        r#"{"secrets":{"x":"FF"}}"#,
+    ] {
+        assert!(parse_request(format!(r#"{{"provide":{wrong}}}"#).as_bytes()).is_err(), "{wrong}");
+    }
+    let secret = |length| Given::new(Default::default(), [("a".to_owned(), vec![0; length])].into());
+    assert!(secret(GIVEN_MAX).is_err());
+    let mut out = Vec::new();
+    let most = Request::Provide(secret(GIVEN_MAX - 1).unwrap());
+    encode_request(&mut out, SessionId::CONTROL, &most).unwrap();
 }
 
 #[test]

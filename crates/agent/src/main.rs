@@ -9,6 +9,7 @@ mod boot;
 mod connection;
 mod eval;
 mod exec;
+mod given;
 mod identity;
 mod link;
 mod log;

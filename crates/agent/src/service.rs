@@ -13,6 +13,7 @@ use rustix::process::Pid;
 
 use crate::connection::Connection;
 use crate::exec::ExecSession;
+use crate::given;
 use crate::link::{Link, Received};
 use crate::log::Log;
 use crate::session::Session;
@@ -203,6 +204,10 @@ impl Service {
             }
             Request::Identity(identity) => {
                 self.task = Some(Task::identity(identity, &mut self.warm, &self.config)?);
+            }
+            Request::Provide(given) => {
+                given::take(given, &mut self.config)?;
+                link.queue().reply(SessionId::CONTROL, &Reply::Provided {});
             }
             Request::Sync {} => {
                 self.sync()

@@ -118,7 +118,8 @@ pub(crate) fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message }
 }
 
-fn credentials(user: &str) -> Result<Credentials, Failure> {
+/// What a user of the guest runs with.
+pub(crate) fn credentials(user: &str) -> Result<Credentials, Failure> {
     let read = |path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // A guest without these files has no users by name; numbers work.
     let (passwd, group) = (read("/etc/passwd").unwrap_or_default(), read("/etc/group").unwrap_or_default());

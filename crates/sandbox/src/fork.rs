@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use agent_protocol::Given;
 use engine::NetworkMode;
 use format::FullName;
 use rustix::pipe::PipeFlags;
@@ -45,6 +46,8 @@ pub struct ForkOptions {
     pub network: NetworkMode,
     /// Ports of the host that lead into each. More than one sandbox cannot share them, unless the host's is 0: any.
     pub ports: Vec<Forward>,
+    /// What each is given, and no snapshot and no file of the host has.
+    pub given: Given,
     /// The name by which the snapshot was asked for: for people.
     pub name: Option<FullName>,
     /// How long one sandbox may take to become ready.
@@ -171,7 +174,7 @@ impl Job<'_> {
         layout::populate(context.store, context.engine, draft.path(), snapshot, flats, state)?;
         Record::new(snapshot.digest, options)?.write(draft.path())?;
         let folder = draft.commit()?;
-        let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline };
+        let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline, given: &options.given };
         let supervisor = launch::start(context.store, context.supervisor, &id, task).inspect_err(|_| {
             // Nothing runs in it yet.
             context.store.remove_sandbox(&id).ok();

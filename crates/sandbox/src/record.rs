@@ -204,6 +204,8 @@ fn host_boot() -> Result<String, Error> {
 mod tests {
     use std::time::Duration;
 
+    use agent_protocol::Given;
+
     use super::*;
 
     fn sample() -> Record {
@@ -213,6 +215,7 @@ mod tests {
             idle: None,
             network: NetworkMode::None,
             ports: vec![Forward { host: ([127, 0, 0, 1], 8080).into(), guest: 80 }],
+            given: Given::default(),
             name: None,
             deadline: Duration::from_secs(60),
         };

@@ -10,6 +10,8 @@
 mod copies;
 #[path = "exec_and_eval/eval.rs"]
 mod eval;
+#[path = "exec_and_eval/given.rs"]
+mod given;
 #[path = "exec_and_eval/guest.rs"]
 mod guest;
 mod harness;

@@ -1,15 +1,18 @@
 //! `spore fork`
 
+use std::fs::File;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent_protocol::{GIVEN_MAX, Given};
 use clap::Args;
 use engine::NetworkMode;
 use sandbox::{Context, ForkOptions, Forked, Forward, fork};
 use serde_json::json;
 
-use crate::error::CliError;
+use crate::error::{CliError, Doing};
 use crate::options::Options;
 use crate::{context, interrupt, output, progress};
 
@@ -18,6 +21,7 @@ use crate::{context, interrupt, output, progress};
   spore fork python-numpy
   spore fork python-numpy -n 100 --ttl 10m --format json
   spore fork jupyter-kernel -p 8888:8888 --idle 30m     http://127.0.0.1:8888 leads into it
+  spore fork coding-agent -e LANG --secret api-key=key.txt     a variable, and a file /run/secrets/api-key in memory
   spore fork hub.example/team/numpy:1.2@sha256:…     the digest decides")]
 pub(crate) struct ForkArgs {
     /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]
@@ -34,12 +38,57 @@ pub(crate) struct ForkArgs {
     /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT; PORT 0 is any that is free [address: 127.0.0.1]
     #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
     ports: Vec<Forward>,
+    /// A variable for what runs in them: KEY=VALUE, or KEY with the value that it has here
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    env: Vec<String>,
+    #[command(flatten)]
+    secrets: Secrets,
     /// Connect them to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
     /// How long one may take to become ready
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     deadline: Duration,
+}
+
+/// Small secrets for a guest.
+#[derive(Debug, Args)]
+pub(crate) struct Secrets {
+    /// A secret, which the guest finds in /run/secrets/NAME, in memory: the content of FILE
+    #[arg(long = "secret", value_name = "NAME=FILE")]
+    secrets: Vec<String>,
+}
+
+impl Secrets {
+    /// These and the variables, as they are given to a guest.
+    pub(crate) fn given(&self, env: &[String]) -> Result<Given, CliError> {
+        let variable = |text: &String| match text.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => match std::env::var(text) {
+                Ok(value) => Ok((text.clone(), value)),
+                Err(_) => {
+                    Err(CliError::Usage(format!("--env {text}: there is no such variable here, in UTF-8")))
+                }
+            },
+        };
+        let secret = |text: &String| {
+            let (name, path) = text.split_once('=').ok_or_else(|| {
+                CliError::Usage(format!(
+                    "--secret {text:?}: expected NAME=FILE; the value itself would show in ps"
+                ))
+            })?;
+            let mut value = Vec::new();
+            let file = File::open(path).doing(format!("open the secret {path}"))?;
+            // More is refused by its length.
+            file.take(GIVEN_MAX as u64 + 1)
+                .read_to_end(&mut value)
+                .doing(format!("read the secret {path}"))?;
+            Ok((name.to_owned(), value))
+        };
+        let env = env.iter().map(variable).collect::<Result<_, CliError>>()?;
+        let secrets = self.secrets.iter().map(secret).collect::<Result<_, CliError>>()?;
+        Given::new(env, secrets).map_err(|error| CliError::Usage(error.to_string()))
+    }
 }
 
 /// A number and one of `s`, `m`, `h`, `d`.
@@ -84,6 +133,7 @@ fn check_ports(count: u32, ports: &[Forward]) -> Result<(), CliError> {
 
 pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliError> {
     check_ports(args.count, &args.ports)?;
+    let given = args.secrets.given(&args.env)?;
     let store = context::store(options)?;
     let lease = store.lease()?;
     let resolved = context::resolve(&store, &args.reference)?;
@@ -98,6 +148,7 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
         ttl: args.ttl,
         idle: args.idle,
         ports: args.ports.clone(),
+        given,
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,

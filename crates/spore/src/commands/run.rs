@@ -10,7 +10,7 @@ use sandbox::{Context, ForkOptions, Forked, Forward, find, fork, kill};
 use store::{Lease, ResolveError, Resolved, SandboxId, Store};
 
 use super::exec::{self, CommandArgs};
-use super::fork::{parse_duration, parse_forward};
+use super::fork::{Secrets, parse_duration, parse_forward};
 use super::pull;
 use crate::config::Config;
 use crate::error::CliError;
@@ -38,6 +38,8 @@ pub(crate) struct RunArgs {
     /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT [address: 127.0.0.1]
     #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
     ports: Vec<Forward>,
+    #[command(flatten)]
+    secrets: Secrets,
     /// Connect it to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
@@ -111,6 +113,7 @@ fn fork_one(
         ttl: args.ttl,
         idle: None,
         ports: args.ports.clone(),
+        given: args.secrets.given(&[])?,
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,
