@@ -42,3 +42,29 @@ pub(crate) fn resize(terminal: impl std::os::fd::AsFd, size: WindowSize) -> io::
     let size = Winsize { ws_row: size.rows, ws_col: size.columns, ws_xpixel: 0, ws_ypixel: 0 };
     Ok(tcsetwinsize(terminal, size)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use rustix::termios::{LocalModes, tcgetwinsize};
+
+    use super::*;
+
+    #[test]
+    fn a_terminal_edits_lines_and_has_its_size() {
+        let Terminal { master, slave } = Terminal::open(WindowSize { rows: 24, columns: 80 }).unwrap();
+        let size = || tcgetwinsize(&slave).map(|size| (size.ws_row, size.ws_col)).unwrap();
+        assert_eq!(size(), (24, 80));
+        resize(&master, WindowSize { rows: 50, columns: 132 }).unwrap();
+        assert_eq!(size(), (50, 132));
+        let modes = tcgetattr(&slave).unwrap();
+        assert!(modes.local_modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG));
+        let (mut keyboard, mut program) = (std::fs::File::from(master), std::fs::File::from(slave));
+        keyboard.write_all(b"ab\x7fc\n").unwrap();
+        keyboard.write_all(END_OF_INPUT).unwrap();
+        let mut line = String::new();
+        program.read_to_string(&mut line).unwrap();
+        assert_eq!(line, "ac\n", "a character was erased, and the input has ended");
+    }
+}

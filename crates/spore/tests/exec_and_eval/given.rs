@@ -28,9 +28,15 @@ fn what_a_fork_is_given_is_in_the_guest_alone() {
     let forked = fork.env("GIVEN", VALUE).args(["--format", "json"]).finish().succeeds();
     let id = forked.json()["sandboxes"][0]["id"].as_str().expect("an id").to_owned();
     assert_eq!(spore.sh(&id, "echo $MODE $GIVEN"), format!("batch {VALUE}"));
-    assert_eq!(spore.run(["exec", &id, "-e", "MODE=x", "--", "sh", "-c", "echo $MODE"]).succeeds().text(), "x");
+    assert_eq!(
+        spore.run(["exec", &id, "-e", "MODE=x", "--", "sh", "-c", "echo $MODE"]).succeeds().text(),
+        "x"
+    );
     assert_eq!(spore.sh(&id, "cat /run/secrets/api-key"), SECRET);
-    assert_eq!(spore.sh(&id, "stat -c '%a %u' /run/secrets/api-key; stat -f -c %T /run/secrets"), "400 0\ntmpfs");
+    assert_eq!(
+        spore.sh(&id, "stat -c '%a %u' /run/secrets/api-key; stat -f -c %T /run/secrets"),
+        "400 0\ntmpfs"
+    );
     spore.run(["exec", &id, "-u", "1234", "--", "cat", "/run/secrets/api-key"]).exits_with(1);
 
     // The disk of the guest is a file here, which it has written all it has to by then.
@@ -54,7 +60,8 @@ fn what_a_fork_is_given_is_in_the_guest_alone() {
 
 fn contains(path: &Path, word: &str) -> bool {
     // What has other names is the snapshot's, and was there before.
-    let is_file = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
+    let is_file =
+        fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1);
     let bytes = if is_file { fs::read(path).expect("it can be read") } else { Vec::new() };
     let first = word.as_bytes()[0];
     let mut starts = bytes.iter().enumerate().filter(|(_, byte)| **byte == first);

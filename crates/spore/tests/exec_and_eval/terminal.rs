@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -48,7 +49,14 @@ impl Screen {
         Self { keyboard, terminal, shown, child }
     }
 
+    /// Types when keys are passed on: what is typed before is a line to be edited, as everywhere.
+    #[track_caller]
     fn type_in(&mut self, keys: &str) {
+        let begun = Instant::now();
+        while self.is_ours() {
+            assert!(begun.elapsed() < DEADLINE, "the terminal is not lent");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         self.keyboard.write_all(keys.as_bytes()).expect("it is read");
     }
 
