@@ -54,7 +54,7 @@ fn ports_lead_into_guests() {
     while unread.write(&[0; 1 << 16]).is_ok() {}
     let questions: Vec<Vec<u8>> = (0..4_u8).map(|byte| vec![byte; 1 << 20]).collect();
     in_parallel(&questions, |question| {
-        assert!(ask(port(0, 0), question) == *question, "it comes back whole")
+        assert!(ask(port(0, 0), question) == *question, "it comes back whole");
     });
     drop(unread);
     let listed = spore.json(["ps"]);
