@@ -25,7 +25,8 @@ impl Brought {
 
     /// The flat files of a snapshot that are not there yet.
     pub(crate) fn add_flats(&mut self, config: &Config) -> Result<(), FileError> {
-        let disks = config.disks.iter().map(|disk| disk.content.map_or(FlatKey::Map(disk.map), FlatKey::Layer));
+        let disks =
+            config.disks.iter().map(|disk| disk.content.map_or(FlatKey::Map(disk.map), FlatKey::Layer));
         for key in disks.chain([FlatKey::Map(config.memory.map)]) {
             if self.store.open_flat(key)?.is_none() {
                 self.items.push(Item::Flat(key));

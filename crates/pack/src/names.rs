@@ -45,8 +45,8 @@ impl EntryName {
 
     /// Whether a folder of this name holds files of a pack.
     pub(crate) fn is_folder(name: &str) -> bool {
-        let name = name.strip_prefix("./").unwrap_or(name);
-        matches!(name.strip_suffix('/').unwrap_or(name), "" | "blobs" | "blobs/sha256")
+        let below = name.strip_prefix("./").unwrap_or(name);
+        matches!(below, "blobs" | "blobs/" | "blobs/sha256" | "blobs/sha256/") || matches!(name, "." | "./")
     }
 }
 
@@ -178,9 +178,9 @@ mod tests {
     #[test]
     fn folders_are_those_of_the_layout() {
         for folder in [".", "./", "blobs", "blobs/", "./blobs/sha256/"] {
-            assert!(EntryName::is_folder(folder) || folder == ".", "{folder}");
+            assert!(EntryName::is_folder(folder), "{folder}");
         }
-        for wrong in ["/", "..", "../", "blobs//", "blobs/sha512", "etc"] {
+        for wrong in ["", "/", "..", "../", "blobs//", "blobs/sha512", "etc"] {
             assert!(!EntryName::is_folder(wrong), "{wrong}");
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use format::manifest::media_type;
+use format::manifest::{annotation, media_type};
 use format::map::MapBuilder;
 use format::snapshot::Part as Named;
 use format::{Config, Descriptor, Digest, Manifest, Map, Maps, SnapshotError, limits, snapshot};
@@ -49,8 +49,12 @@ impl Roles {
     }
 
     pub(crate) fn part(&self, blob: &Descriptor) -> Part {
-        let Descriptor { digest, size, media_type, .. } = blob;
-        let unknown = || format!("part of type {}", format::excerpt(media_type));
+        let Descriptor { digest, size, media_type, annotations } = blob;
+        // What the manifest calls it helps people, even if it should not be true.
+        let unknown = || match annotations.get(annotation::TITLE) {
+            Some(title) => format!("part titled {:?}", format::excerpt(title)),
+            None => format!("part of type {:?}", format::excerpt(media_type)),
+        };
         let role = self.0.get(digest).cloned().unwrap_or_else(unknown);
         Part { role, digest: *digest, size: *size }
     }
@@ -92,7 +96,8 @@ pub(crate) fn read(
     reader.keep(&manifest.config, small);
     reader.known.roles = Roles::new(manifest, snapshot::named_by_config(&config));
     let layers: HashSet<Digest> = config.layers().map(|disk| disk.map).collect();
-    let named: HashSet<Digest> = config.disks.iter().map(|disk| disk.map).chain([config.memory.map]).collect();
+    let named: HashSet<Digest> =
+        config.disks.iter().map(|disk| disk.map).chain([config.memory.map]).collect();
     let mut maps = HashMap::new();
     for blob in manifest.layers.iter().filter(|blob| blob.media_type == media_type::MAP) {
         if !named.contains(&blob.digest) {

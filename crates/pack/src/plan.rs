@@ -108,7 +108,8 @@ fn layer_frames(snapshot: &Snapshot) -> HashSet<Digest> {
     let disks = || config.disks.iter().zip(&maps.disks);
     let digest = |blob: &MapBlob| blob.digest;
     let others = disks().filter(|(disk, _)| disk.role != DiskRole::Layer).map(|(_, map)| map);
-    let kept: HashSet<_> = others.chain([&maps.memory]).flat_map(|map| map.blobs().iter().map(digest)).collect();
+    let kept: HashSet<_> =
+        others.chain([&maps.memory]).flat_map(|map| map.blobs().iter().map(digest)).collect();
     let layers = disks().filter(|(disk, _)| disk.role == DiskRole::Layer);
     let frames = layers.flat_map(|(_, map)| map.blobs().iter().map(digest));
     frames.filter(|digest| !kept.contains(digest)).collect()
@@ -178,9 +179,7 @@ impl Writer<'_> {
         let damaged = loop {
             let length = match rest.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                length => {
-                    length.map_err(|source| PackError::Read { part: part.clone(), source })?
-                }
+                length => length.map_err(|source| PackError::Read { part: part.clone(), source })?,
             };
             let bytes = buffer.get(..length).unwrap_or_default();
             hasher.update(bytes);

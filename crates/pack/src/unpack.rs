@@ -16,7 +16,7 @@ use store::{BlobError, BlobWriter, Lease, RefError, Store};
 
 use crate::brought::Brought;
 use crate::head::Head;
-use crate::laying::{Layer, Told, beside};
+use crate::laying::{Layer, beside};
 use crate::parts::{self, Known, is_here};
 use crate::plan::in_order;
 use crate::source::{Input, Source};
@@ -72,7 +72,10 @@ struct Ends {
 
 impl std::fmt::Debug for Ends {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Ends").field("options", &self.options).field("head", &self.head).finish_non_exhaustive()
+        out.debug_struct("Ends")
+            .field("options", &self.options)
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 
@@ -182,7 +185,16 @@ impl UnpackPlan {
         if !counts.missing.is_empty() && !options.may_lack {
             return Err(UnpackError::Missing { snapshot, parts: counts.missing });
         }
-        Ok(Arrived { snapshot, counts, store, lease, options, manifest, is_checked: parts.is_some(), brought })
+        Ok(Arrived {
+            snapshot,
+            counts,
+            store,
+            lease,
+            options,
+            manifest,
+            is_checked: parts.is_some(),
+            brought,
+        })
     }
 
     /// What is better said before anything is read.
@@ -246,17 +258,16 @@ impl Ends {
                 counts.missing.push(part);
                 continue;
             } else {
+                counts.new_bytes = counts.new_bytes.saturating_add(part.size);
                 // What cannot become whole is read to its end for the names of what is missing, and not stored.
                 let is_wanted = counts.missing.is_empty() || options.may_lack;
-                let target = match brought.as_mut().filter(|_| is_wanted) {
-                    Some(brought) => {
-                        brought.add(Item::Blob(part.digest));
-                        Target::Store(Box::new(store.blob_writer(lease)?))
-                    }
-                    None => Target::Nowhere(Hasher::new()),
+                let Some(brought) = brought.as_mut().filter(|_| is_wanted) else {
+                    copy(source, Target::Nowhere(Hasher::new()), &part, &mut buffer, progress)?;
+                    continue;
                 };
-                copy(source, target, &part, &mut buffer, progress)?;
-                counts.new_bytes = counts.new_bytes.saturating_add(part.size);
+                brought.add(Item::Blob(part.digest));
+                let writer = Box::new(store.blob_writer(lease)?);
+                copy(source, Target::Store(writer), &part, &mut buffer, progress)?;
             }
             if !on_blob(part.digest) {
                 return Ok(());
@@ -350,9 +361,9 @@ impl Arrived {
     /// If parts are still missing or do not belong together; if the tag leads elsewhere and may not move.
     pub fn finish(mut self, tag: &TagAs, progress: &dyn Progress) -> Result<Unpacked, UnpackError> {
         self.store_manifest()?;
-        let Self { snapshot, store, lease, options, brought, .. } = &mut self;
+        let Self { snapshot, store, lease, options, is_checked, brought, .. } = &mut self;
         let loaded = store.load_leased(lease, snapshot)?;
-        if !self.is_checked {
+        if !*is_checked {
             check_size(snapshot, "laid out", laid_out_bytes(&loaded.maps), options)?;
         }
         if options.lay_out {

@@ -9,7 +9,6 @@ use indicatif::ProgressBar;
 use pack::{Contents, PackError, PackFile, PackPlan, Part, plan_pack};
 use serde_json::json;
 
-use crate::config::Config;
 use crate::error::CliError;
 use crate::options::Options;
 use crate::{context, interrupt, output, progress};

@@ -61,13 +61,17 @@ pub(crate) struct UnpackArgs {
 
 pub(crate) fn run(options: &Options, args: &UnpackArgs) -> Result<ExitCode, CliError> {
     let interrupted = interrupt::flag()?;
-    unpack(options, args, interrupted).or_else(|error| {
+    unpack(options, args, interrupted).map_err(|error| {
         // Whatever could not be read then: it was the user who ended it.
-        if interrupted.load(Ordering::SeqCst) { Err(CliError::Interrupted) } else { Err(error) }
+        if interrupted.load(Ordering::SeqCst) { CliError::Interrupted } else { error }
     })
 }
 
-fn unpack(options: &Options, args: &UnpackArgs, interrupted: &'static AtomicBool) -> Result<ExitCode, CliError> {
+fn unpack(
+    options: &Options,
+    args: &UnpackArgs,
+    interrupted: &'static AtomicBool,
+) -> Result<ExitCode, CliError> {
     let config = Config::load()?;
     let hub = args.hub.as_deref().map(|hub| config.hub(hub)).transpose()?;
     let given = args.name.as_deref().map(|name| super::tag::local_name(&config, name)).transpose()?;
@@ -86,7 +90,8 @@ fn unpack(options: &Options, args: &UnpackArgs, interrupted: &'static AtomicBool
     let arrived = plan.execute(&tag, &told);
     told.bar.finish_and_clear();
     let mut arrived = arrived.map_err(explain)?;
-    let (counts, fetched) = (arrived.counts.clone(), fetch(options, &store, hub, &tag.name.name, &mut arrived)?);
+    let (counts, fetched) =
+        (arrived.counts.clone(), fetch(options, &store, hub, &tag.name.name, &mut arrived)?);
     let unpacked = arrived.finish(&tag, &told).map_err(explain)?;
     let document = json!({
         "name": tag.name.to_string(),
@@ -98,7 +103,8 @@ fn unpack(options: &Options, args: &UnpackArgs, interrupted: &'static AtomicBool
     });
     output::result(options.format, &document, || {
         let (new, present) = (output::size(counts.new_bytes), output::size(counts.present_bytes));
-        let fetched = if fetched == 0 { String::new() } else { format!("fetched {}, ", output::size(fetched)) };
+        let fetched =
+            if fetched == 0 { String::new() } else { format!("fetched {}, ", output::size(fetched)) };
         let before = unpacked.moved_from.map(|before| format!("\nit was {before}")).unwrap_or_default();
         format!("{}  {}  unpacked {new}, {fetched}{present} were here{before}", tag.name, unpacked.snapshot)
     });
@@ -137,8 +143,11 @@ fn verify(options: &Options, plan: UnpackPlan, told: &Told, may_lack: bool) -> R
             .iter()
             .map(|part| vec![output::size(part.size), part.digest.to_string(), part.role.clone()])
             .collect();
-        let missing =
-            if rows.is_empty() { String::new() } else { output::table(&["MISSING", "DIGEST", "PART"], &rows) };
+        let missing = if rows.is_empty() {
+            String::new()
+        } else {
+            output::table(&["MISSING", "DIGEST", "PART"], &rows)
+        };
         format!("{head}\nwould unpack {new}, {present} are here\n{missing}")
     });
     if counts.missing.is_empty() || may_lack {
@@ -165,7 +174,10 @@ fn proposed(name: Option<&str>) -> Result<FullName, CliError> {
         Ok(Reference { hub: None, name, tag, digest: None }) => {
             Ok(FullName { hub: HubName::local(), name, tag: tag.unwrap_or_default() })
         }
-        _ => Err(usage(format!("the pack proposes the name {:?}, which is not NAME[:TAG]", format::excerpt(text)))),
+        _ => Err(usage(format!(
+            "the pack proposes the name {:?}, which is not NAME[:TAG]",
+            format::excerpt(text)
+        ))),
     }
 }
 
@@ -185,7 +197,9 @@ fn explain(error: UnpackError) -> CliError {
 fn input(path: &Path, interrupted: &'static AtomicBool) -> Result<Input, CliError> {
     let file = if path == Path::new("-") {
         if io::stdin().is_terminal() {
-            return Err(CliError::Usage("a pack does not come from a terminal: give a file, or a pipe".to_owned()));
+            return Err(CliError::Usage(
+                "a pack does not come from a terminal: give a file, or a pipe".to_owned(),
+            ));
         }
         File::from(io::stdin().as_fd().try_clone_to_owned().doing("read standard input")?)
     } else {
@@ -234,7 +248,8 @@ mod tests {
         let name = |text| proposed(Some(text)).map(|name| name.to_string());
         assert_eq!(name("numpy").unwrap(), "local/numpy:latest");
         assert_eq!(name("team/numpy:1.2").unwrap(), "local/team/numpy:1.2");
-        for wrong in ["", "../x", "/etc/passwd", "hub.example/numpy", "local/numpy:1", "numpy@sha256:0", "N"] {
+        for wrong in ["", "../x", "/etc/passwd", "hub.example/numpy", "local/numpy:1", "numpy@sha256:0", "N"]
+        {
             let error = name(wrong).unwrap_err().to_string();
             assert!(error.contains("--name"), "{error}");
         }
