@@ -47,7 +47,8 @@ pub(crate) fn entry_bytes(size: u64) -> u64 {
 
 /// Bytes of zeros behind an entry of `size` bytes.
 pub(crate) fn padding(size: u64) -> u64 {
-    size.next_multiple_of(BLOCK as u64).saturating_sub(size)
+    // Of no size does this overflow.
+    size.wrapping_neg() % BLOCK as u64
 }
 
 /// What closes an archive.

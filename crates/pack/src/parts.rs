@@ -96,8 +96,7 @@ pub(crate) fn read(
     reader.keep(&manifest.config, small);
     reader.known.roles = Roles::new(manifest, snapshot::named_by_config(&config));
     let layers: HashSet<Digest> = config.layers().map(|disk| disk.map).collect();
-    let named: HashSet<Digest> =
-        config.disks.iter().map(|disk| disk.map).chain([config.memory.map]).collect();
+    let named = check_declared(manifest, &config).map_err(inconsistent)?;
     let mut maps = HashMap::new();
     for blob in manifest.layers.iter().filter(|blob| blob.media_type == media_type::MAP) {
         if !named.contains(&blob.digest) {
@@ -122,6 +121,18 @@ pub(crate) fn read(
         known.parts = Some((config, maps));
     }
     Ok(known)
+}
+
+/// The maps that the config names. The manifest has to declare each as one.
+fn check_declared(manifest: &Manifest, config: &Config) -> Result<HashSet<Digest>, SnapshotError> {
+    let is_map = |part: &Named| part.media_type == media_type::MAP;
+    let maps = snapshot::named_by_config(config).into_iter().filter(is_map).map(|part| {
+        match manifest.find(&part.digest) {
+            Some(declared) if declared.media_type == media_type::MAP => Ok(part.digest),
+            _ => Err(SnapshotError::Closure(format!("{} {} is not declared", part.role, part.digest))),
+        }
+    });
+    maps.collect()
 }
 
 /// One that is missing counts as empty, for the names of what the others need.

@@ -1,15 +1,18 @@
 //! `spore pack`
 
+use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
 use indicatif::ProgressBar;
 use pack::{Contents, PackError, PackFile, PackPlan, Part, plan_pack};
 use serde_json::json;
 
-use crate::error::CliError;
+use crate::error::{CliError, Doing};
 use crate::options::Options;
 use crate::{context, interrupt, output, progress};
 
@@ -66,7 +69,9 @@ pub(crate) fn run(options: &Options, args: &PackArgs) -> Result<ExitCode, CliErr
         // Nothing is to be tidied up: an interruption ends the process, as it ends every tool in a pipe.
         let told = Told { bar: progress::bytes(options, "packing"), interrupted: None };
         told.bar.set_length(plan.bytes);
-        let written = plan.write(&mut io::stdout().lock(), &told);
+        // Not by way of the buffer that looks for lines.
+        let stdout = io::stdout().as_fd().try_clone_to_owned().doing("write to standard output")?;
+        let written = plan.write(&mut File::from(stdout), &told);
         told.bar.finish_and_clear();
         written?;
         return Ok(ExitCode::SUCCESS);
@@ -138,7 +143,7 @@ fn dry_run(plan: &PackPlan) -> String {
 /// The bar, and Ctrl-C.
 pub(crate) struct Told {
     pub(crate) bar: ProgressBar,
-    pub(crate) interrupted: Option<&'static std::sync::atomic::AtomicBool>,
+    pub(crate) interrupted: Option<&'static AtomicBool>,
 }
 
 impl pack::Progress for Told {
@@ -151,6 +156,6 @@ impl pack::Progress for Told {
     }
 
     fn is_interrupted(&self) -> bool {
-        self.interrupted.is_some_and(|flag| flag.load(std::sync::atomic::Ordering::SeqCst))
+        self.interrupted.is_some_and(|flag| flag.load(Ordering::SeqCst))
     }
 }

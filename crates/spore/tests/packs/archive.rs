@@ -1,5 +1,6 @@
 //! Tar archives as plain fields that encode to whatever they say, true or not.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -84,9 +85,10 @@ impl Archive {
         let layers = declared["layers"].as_array().cloned().unwrap_or_default();
         let (maps, rest): (Vec<_>, Vec<_>) =
             layers.iter().partition(|layer| layer["mediaType"] == media_type::MAP);
+        let mut seen = HashSet::from([manifest]);
         for descriptor in [&declared["config"]].into_iter().chain(maps).chain(rest) {
             let Some(text) = descriptor["digest"].as_str() else { continue };
-            let Ok(digest) = text.parse::<Digest>() else { continue };
+            let Some(digest) = text.parse().ok().filter(|digest| seen.insert(*digest)) else { continue };
             if let Ok(bytes) = fs::read(blob_path(hub, digest)) {
                 entries.push(Entry::file(&blob(digest), bytes));
             }

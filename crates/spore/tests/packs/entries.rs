@@ -202,10 +202,11 @@ fn heads() -> Vec<Forgery> {
         archive("an index of more than 4 MiB", &["index.json", "4194304"], |pack| {
             pack.entries[1] = Entry::file("index.json", " ".repeat((4 << 20) + 1));
         }),
-        archive("an index nested without end", &["index.json", "recursion"], |pack| {
-            pack.entries[1] = Entry::file("index.json", "[".repeat(1 << 20));
+        archive("an index nested without end", &["index.json", "is refused"], |pack| {
+            let deep = format!(r#"{{"manifests":[{{"annotations":{}"#, r#"{"x":"#.repeat(1 << 18));
+            pack.entries[1] = Entry::file("index.json", deep);
         }),
-        archive("an index that is nested where nobody looks", &["index.json", "recursion"], |pack| {
+        archive("an index that is nested where nobody looks", &["index.json", "EOF"], |pack| {
             let deep = format!(r#"{{"x":{}"#, "[".repeat(1 << 20));
             pack.entries[1] = Entry::file("index.json", deep);
         }),
