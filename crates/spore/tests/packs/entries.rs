@@ -69,7 +69,7 @@ fn kinds() -> Vec<Forgery> {
             pack.insert(4, Entry::of_kind(EntryType::Char, "index.json", []));
         }),
         archive("a pipe", &["a pipe"], |pack| {
-            pack.insert(0, Entry::of_kind(EntryType::Fifo, "oci-layout", []))
+            pack.insert(0, Entry::of_kind(EntryType::Fifo, "oci-layout", []));
         }),
         archive("a folder", &["a folder"], |pack| {
             pack.insert(0, Entry::of_kind(EntryType::Directory, "etc/cron.d/", []));
