@@ -300,6 +300,9 @@ fn zeros_may_follow_and_nothing_else() {
     }
 }
 
+/// Where `index.json` lies: behind a header, `oci-layout`, and its own header.
+const INDEX: std::ops::Range<usize> = 1536..2048;
+
 /// One pack for all cases, and a store that none of them may change.
 fn shared() -> &'static (Vec<u8>, Home) {
     static SHARED: std::sync::OnceLock<(Vec<u8>, Home)> = std::sync::OnceLock::new();
@@ -320,7 +323,8 @@ proptest! {
         prop_assert!(unpack(&target.store, file(&bytes)).is_err());
     }
 
-    /// A changed byte is found out, unless it is one of the padding behind an entry, which nobody reads.
+    /// A changed byte is found out, unless it is one of the padding behind an entry, which nobody reads, or of the index, which
+    /// has no digest: what it leads to has.
     #[test]
     fn a_changed_byte_changes_nothing(at in any::<prop::sample::Index>(), to in any::<u8>()) {
         let (bytes, target) = shared();
@@ -329,8 +333,9 @@ proptest! {
         changed[at] = to;
         let said = [verify(&target.store, stream(&changed)), verify(&target.store, file(&changed))];
         let is_padding = bytes[at] == 0 && to != 0;
+        let is_index = INDEX.contains(&at);
         for said in said {
-            prop_assert!(said.is_err() || is_padding || bytes[at] == to, "{at}");
+            prop_assert!(said.is_err() || is_padding || is_index || bytes[at] == to, "{at}");
         }
     }
 }
