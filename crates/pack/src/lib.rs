@@ -9,6 +9,8 @@
 //! head      what a pack says of itself, up to its manifest
 //! parts     config and maps of the snapshot, wherever they are, and what each blob is for
 //! unpack    plan and execute: pack → store
+//! receive   the blobs of a pack, into the store or only through the hash
+//! arrived   what was read, until its tag is set
 //! laying    flat files, laid out behind what is read
 //! brought   what an unpack has put into the store, taken back if it fails
 //! ```
@@ -24,6 +26,7 @@
 //! - All calls block, and none prints.
 
 mod archive;
+mod arrived;
 mod brought;
 mod error;
 mod file;
@@ -32,15 +35,18 @@ mod laying;
 mod names;
 mod parts;
 mod plan;
+mod receive;
 mod source;
 mod unpack;
 
+pub use arrived::{Arrived, Unpacked};
 pub use error::{PackError, ReadError, UnpackError};
 pub use file::PackFile;
 pub use parts::Part;
 pub use plan::{Contents, PackPlan, plan_pack};
+pub use receive::Counts;
 pub use source::Input;
-pub use unpack::{Arrived, Counts, TagAs, UnpackOptions, UnpackPlan, Unpacked, plan_unpack};
+pub use unpack::{TagAs, UnpackOptions, UnpackPlan, plan_unpack};
 
 /// Bytes that are read and written at once.
 const BUFFER: usize = 1 << 20;

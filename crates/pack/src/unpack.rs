@@ -9,18 +9,19 @@
 //!
 //! A blob that the store has is not read again. Between the last two steps the caller may fetch what is missing.
 
-use format::{Digest, FullName, Hasher, Maps, PAGE_SIZE};
+use format::{Digest, FullName, Maps, PAGE_SIZE};
 use serde::Serialize;
 use store::prune::Item;
-use store::{BlobError, BlobWriter, Lease, RefError, Store};
+use store::{Lease, RefError, Store};
 
 use crate::brought::Brought;
 use crate::head::Head;
 use crate::laying::{Layer, beside};
 use crate::parts::{self, Known, is_here};
 use crate::plan::in_order;
+use crate::receive::Counts;
 use crate::source::{Input, Source};
-use crate::{BUFFER, Part, Progress, UnpackError};
+use crate::{Arrived, Progress, UnpackError};
 
 /// How a pack is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,13 +62,13 @@ pub struct UnpackPlan {
 }
 
 /// What the plan needs to be executed.
-struct Ends {
-    store: Store,
-    lease: Lease,
-    options: UnpackOptions,
-    source: Source,
-    head: Head,
-    known: Known,
+pub(crate) struct Ends {
+    pub(crate) store: Store,
+    pub(crate) lease: Lease,
+    pub(crate) options: UnpackOptions,
+    pub(crate) source: Source,
+    pub(crate) head: Head,
+    pub(crate) known: Known,
 }
 
 impl std::fmt::Debug for Ends {
@@ -110,12 +111,13 @@ pub fn plan_unpack(store: &Store, input: Input, options: UnpackOptions) -> Resul
 }
 
 /// Bytes that the flat files of these maps take, at most.
-fn laid_out_bytes(maps: &Maps) -> u64 {
+pub(crate) fn laid_out_bytes(maps: &Maps) -> u64 {
     let all = maps.disks.iter().chain([&maps.memory]);
     all.fold(0, |sum, map| sum.saturating_add(map.covered_pages().saturating_mul(PAGE_SIZE)))
 }
 
-fn check_size(
+/// Refuses what takes more than the options allow.
+pub(crate) fn check_size(
     snapshot: &Digest,
     what: &'static str,
     bytes: u64,
@@ -127,17 +129,6 @@ fn check_size(
         }
         _ => Ok(()),
     }
-}
-
-/// What was read of a pack.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Bytes of blobs that the pack has and the store had not.
-    pub new_bytes: u64,
-    /// Bytes of blobs that the store had.
-    pub present_bytes: u64,
-    /// Blobs that are nowhere.
-    pub missing: Vec<Part>,
 }
 
 impl UnpackPlan {
@@ -217,169 +208,5 @@ impl UnpackPlan {
         }
         let blobs = self.blob_bytes.saturating_sub(self.present_bytes);
         Ok(store.ensure_space(blobs.saturating_add(self.flat_bytes.unwrap_or(0)))?)
-    }
-}
-
-impl Ends {
-    /// The counts of config and maps, which were read already.
-    fn count_known(&self) -> Counts {
-        let Self { head, known, .. } = self;
-        let mut counts = Counts::default();
-        for blob in in_order(&head.manifest).filter(|blob| known.seen.contains(&blob.digest)) {
-            if known.absent.contains(&blob.digest) {
-                counts.missing.push(known.roles.part(blob));
-            } else if known.fetched.iter().any(|(digest, _)| *digest == blob.digest) {
-                counts.new_bytes = counts.new_bytes.saturating_add(blob.size);
-            } else {
-                counts.present_bytes = counts.present_bytes.saturating_add(blob.size);
-            }
-        }
-        counts
-    }
-
-    /// Reads the rest of the pack, and stores what the store lacks, if it is to. `on_blob` is called for each blob that is in
-    /// the store, and says whether to go on.
-    fn receive(
-        &mut self,
-        counts: &mut Counts,
-        mut brought: Option<&mut Brought>,
-        progress: &dyn Progress,
-        on_blob: &mut dyn FnMut(Digest) -> bool,
-    ) -> Result<(), UnpackError> {
-        let Self { store, lease, options, source, head, known } = self;
-        let mut buffer = vec![0; BUFFER];
-        for blob in in_order(&head.manifest).filter(|blob| !known.seen.contains(&blob.digest)) {
-            let part = known.roles.part(blob);
-            let is_packed = source.start(blob)?;
-            if is_here(store, lease, &part)? {
-                counts.present_bytes = counts.present_bytes.saturating_add(part.size);
-                progress.moved(part.size);
-            } else if !is_packed {
-                counts.missing.push(part);
-                continue;
-            } else {
-                counts.new_bytes = counts.new_bytes.saturating_add(part.size);
-                // What cannot become whole is read to its end for the names of what is missing, and not stored.
-                let is_wanted = counts.missing.is_empty() || options.may_lack;
-                let Some(brought) = brought.as_mut().filter(|_| is_wanted) else {
-                    copy(source, Target::Nowhere(Hasher::new()), &part, &mut buffer, progress)?;
-                    continue;
-                };
-                brought.add(Item::Blob(part.digest));
-                let writer = Box::new(store.blob_writer(lease)?);
-                copy(source, Target::Store(writer), &part, &mut buffer, progress)?;
-            }
-            if !on_blob(part.digest) {
-                return Ok(());
-            }
-        }
-        Ok(source.finish()?)
-    }
-}
-
-/// Where a blob goes.
-enum Target {
-    Store(Box<BlobWriter>),
-    /// It is only hashed.
-    Nowhere(Hasher),
-}
-
-/// Reads the blob that `source` has come to.
-fn copy(
-    source: &mut Source,
-    mut target: Target,
-    part: &Part,
-    buffer: &mut [u8],
-    progress: &dyn Progress,
-) -> Result<(), UnpackError> {
-    loop {
-        if progress.is_interrupted() {
-            return Err(UnpackError::Interrupted);
-        }
-        let length = source.read(buffer)?;
-        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-        match &mut target {
-            Target::Store(writer) => writer.append(bytes)?,
-            Target::Nowhere(hasher) => hasher.update(bytes),
-        }
-        progress.moved(length as u64);
-    }
-    let corrupt = |found| UnpackError::Corrupt { part: part.clone(), found };
-    match target {
-        Target::Store(writer) => writer.finish(Some(&part.digest)).map(drop).map_err(|error| match error {
-            BlobError::Unexpected { found, .. } => corrupt(found),
-            error => error.into(),
-        }),
-        Target::Nowhere(hasher) => {
-            let found = hasher.finish();
-            if found == part.digest { Ok(()) } else { Err(corrupt(found)) }
-        }
-    }
-}
-
-/// A pack that was read. Dropped before [`Arrived::finish`], it takes back what it has stored.
-#[derive(Debug)]
-pub struct Arrived {
-    /// The snapshot.
-    pub snapshot: Digest,
-    /// What was read, and what is missing.
-    pub counts: Counts,
-    store: Store,
-    lease: Lease,
-    options: UnpackOptions,
-    manifest: Vec<u8>,
-    /// Whether all that bounds the snapshot's size was known before anything was stored.
-    is_checked: bool,
-    brought: Brought,
-}
-
-/// What an unpack has done.
-#[derive(Debug)]
-pub struct Unpacked {
-    /// The snapshot.
-    pub snapshot: Digest,
-    /// Where the tag led before, if it led elsewhere.
-    pub moved_from: Option<Digest>,
-}
-
-impl Arrived {
-    /// Stores the manifest, so that what is missing can be fetched by the snapshot's digest.
-    ///
-    /// # Errors
-    /// If it cannot be written.
-    pub fn store_manifest(&mut self) -> Result<(), UnpackError> {
-        if !self.store.claim_blob(&self.lease, &self.snapshot)? {
-            self.brought.add(Item::Blob(self.snapshot));
-            self.store.put_blob(&self.lease, &self.manifest)?;
-        }
-        Ok(())
-    }
-
-    /// Checks all of the snapshot, lays out what is not yet, and sets the tag.
-    ///
-    /// # Errors
-    /// If parts are still missing or do not belong together; if the tag leads elsewhere and may not move.
-    pub fn finish(mut self, tag: &TagAs, progress: &dyn Progress) -> Result<Unpacked, UnpackError> {
-        self.store_manifest()?;
-        let Self { snapshot, store, lease, options, is_checked, brought, .. } = &mut self;
-        let loaded = store.load_leased(lease, snapshot)?;
-        if !*is_checked {
-            check_size(snapshot, "laid out", laid_out_bytes(&loaded.maps), options)?;
-        }
-        if options.lay_out {
-            progress.laying_out();
-            brought.add_flats(&loaded.config)?;
-            store.lay_out(lease, &loaded, &mut || ())?;
-        }
-        let TagAs { name, may_move } = tag;
-        let before = if *may_move {
-            store.set_ref(name, snapshot, None)?
-        } else {
-            store.create_ref(name, snapshot, None)?;
-            None
-        };
-        brought.keep();
-        let moved_from = before.map(|before| before.digest).filter(|before| before != snapshot);
-        Ok(Unpacked { snapshot: *snapshot, moved_from })
     }
 }

@@ -24,6 +24,9 @@ pub(crate) enum CliError {
     /// Ctrl-C or SIGTERM. What was begun is gone, but for parts of blobs, which the next try resumes.
     #[error("interrupted: the same command goes on where it stopped")]
     Interrupted,
+    /// The same, of what cannot be resumed.
+    #[error("interrupted: nothing was kept")]
+    Undone,
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
     Config {
@@ -118,7 +121,7 @@ impl From<hub::PullError> for CliError {
 impl From<pack::PackError> for CliError {
     fn from(error: pack::PackError) -> Self {
         match error {
-            pack::PackError::Interrupted => Self::Interrupted,
+            pack::PackError::Interrupted => Self::Undone,
             error => Self::Pack(Box::new(error)),
         }
     }
@@ -127,7 +130,7 @@ impl From<pack::PackError> for CliError {
 impl From<pack::UnpackError> for CliError {
     fn from(error: pack::UnpackError) -> Self {
         match error {
-            pack::UnpackError::Interrupted => Self::Interrupted,
+            pack::UnpackError::Interrupted => Self::Undone,
             error => Self::Unpack(Box::new(error)),
         }
     }
@@ -190,7 +193,7 @@ impl CliError {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
-            Self::Interrupted => Kind::Interrupted,
+            Self::Interrupted | Self::Undone => Kind::Interrupted,
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
             Self::Resolve(error) => resolve_kind(error),

@@ -45,7 +45,8 @@ pub(crate) struct UnpackArgs {
     /// Move the tag if it leads elsewhere
     #[arg(long)]
     force: bool,
-    /// Where to fetch by digest what neither the pack nor this host has: a folder, s3://…, oci://… or an alias
+    /// Where to fetch by digest what neither the pack nor this host has, under the name that is given or proposed: a
+    /// folder, s3://…, oci://… or an alias
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// Most bytes that the snapshot may have, packed or laid out, as 64GiB [default: what the disk holds]
@@ -63,7 +64,7 @@ pub(crate) fn run(options: &Options, args: &UnpackArgs) -> Result<ExitCode, CliE
     let interrupted = interrupt::flag()?;
     unpack(options, args, interrupted).map_err(|error| {
         // Whatever could not be read then: it was the user who ended it.
-        if interrupted.load(Ordering::SeqCst) { CliError::Interrupted } else { error }
+        if interrupted.load(Ordering::SeqCst) { CliError::Undone } else { error }
     })
 }
 
