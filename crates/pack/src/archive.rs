@@ -18,8 +18,8 @@ const BLOCK: usize = 512;
 /// Bytes of zeros that may follow the end, for writers fill up their last record; GNU tar's has 10 KiB unless it was told
 /// otherwise.
 const PADDING: u64 = 1 << 20;
-/// Headers of one archive, those of folders included: many times those of the largest manifest.
-const HEADERS: u32 = 1 << 18;
+/// Headers of one archive: twice as many as for all blobs of the largest manifest, each with a PAX header.
+const HEADERS: u32 = 1 << 17;
 /// Bytes of a PAX header: times, owners and attributes of one file.
 const PAX_BYTES: u64 = 64 << 10;
 /// What a PAX header may say of an entry: nothing that changes its name, its size or its kind.

@@ -113,8 +113,8 @@ pub enum ReadError {
     Lacks(String),
     /// What comes from a pipe cannot be read in another order than it comes.
     #[error(
-        "the pack's entry {0:?} comes before what says what it is, as in archives of other tools; from a pipe that cannot \
-         be read: give the pack as a file"
+        "the pack's entry {0:?} is not where Spore would have written it, as in archives of other tools; from a pipe that \
+         cannot be read: give the pack as a file"
     )]
     Order(String),
     /// It could not be read.

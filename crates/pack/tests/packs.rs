@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{Cursor, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
 
 use format::Digest;
@@ -298,6 +298,30 @@ fn zeros_may_follow_and_nothing_else() {
             assert!(matches!(refused, Err(UnpackError::Read(ReadError::Trailing { .. }))), "{refused:?}");
         }
     }
+}
+
+/// The same header again and again.
+struct Endless(tar::Header, usize);
+
+impl Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = &self.0.as_bytes()[self.1..];
+        let length = rest.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&rest[..length]);
+        self.1 = (self.1 + length) % 512;
+        Ok(length)
+    }
+}
+
+#[test]
+fn what_never_ends_is_refused() {
+    let mut header = tar::Header::new_ustar();
+    header.set_path("blobs/").unwrap();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_cksum();
+    let refused = verify(&home().store, Input::Stream(Box::new(Endless(header, 0))));
+    assert!(matches!(refused, Err(UnpackError::Read(ReadError::TooMany { .. }))), "{refused:?}");
 }
 
 /// Where `index.json` lies: behind a header, `oci-layout`, and its own header.

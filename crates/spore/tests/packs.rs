@@ -146,6 +146,20 @@ fn a_small_pack_needs_what_it_leaves_out() {
         );
         other.fsck();
     }
+    // What has nothing but its manifest is as good as its digest.
+    let (name_only, from) = (in_folder(&folder, "name-only"), in_folder(&folder, "all"));
+    baker.json(["pack", "derived:1", "-o", &name_only, "--since", "derived:1"]);
+    baker.json(["push", "derived:1", "--hub", &from]);
+    let user = Spore::new();
+    let planned = baker.json(["pack", "derived:1", "--dry-run"]);
+    let sizes = planned["packed"].as_array().unwrap().iter().map(|part| part["size"].as_u64().unwrap());
+    let limit = sizes.sum::<u64>().to_string();
+    let limited = user.run(["unpack", &name_only, "--hub", &from, "--max-size", &limit]).exits_with(1);
+    limited.says(&["bytes laid out", &format!("at most {limit}")]);
+    assert!(files::files_below(&user.root().join("refs")).is_empty());
+    assert_eq!(user.json(["unpack", &name_only, "--hub", &from])["unpacked_bytes"], 0);
+    user.fsck();
+
     let empty = in_folder(&folder, "empty");
     fs::create_dir(&empty).unwrap();
     let user = Spore::new();
