@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{ReadError, UnpackError};
 use crate::names::{EntryName, Index, Layout};
-use crate::source::Source;
+use crate::source::{Declared, Source};
 use crate::{Part, names};
 
 /// The beginning of a pack.
@@ -21,7 +21,7 @@ pub(crate) struct Head {
 
 impl Head {
     /// Reads it, and tells the source what may follow.
-    pub(crate) fn read(source: &mut Source) -> Result<Self, UnpackError> {
+    pub(crate) fn read(source: &mut dyn Source) -> Result<Self, UnpackError> {
         let (layout, index) = source.head()?;
         let refused = |name: EntryName, reason: String| ReadError::entry(&name.to_string(), reason);
         let layout: Layout = document(EntryName::Layout, &layout)?;
@@ -40,7 +40,7 @@ impl Head {
         }
         let manifest =
             Manifest::parse(&bytes).map_err(|source| UnpackError::Manifest { digest: snapshot, source })?;
-        source.declare(&manifest)?;
+        source.declare(Declared::by(&manifest))?;
         Ok(Self { snapshot, manifest, bytes, name: entry.name().map(str::to_owned) })
     }
 }

@@ -78,7 +78,7 @@ pub(crate) fn read(
     store: &Store,
     lease: &Lease,
     head: &Head,
-    source: &mut Source,
+    source: &mut dyn Source,
 ) -> Result<Known, UnpackError> {
     let Head { manifest, snapshot, .. } = head;
     let mut known = Known {
@@ -148,7 +148,7 @@ fn in_config_order(config: &Config, mut maps: HashMap<Digest, Map>) -> Result<Ma
 struct Reader<'a> {
     store: &'a Store,
     lease: &'a Lease,
-    source: &'a mut Source,
+    source: &'a mut dyn Source,
     known: &'a mut Known,
 }
 

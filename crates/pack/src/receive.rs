@@ -65,12 +65,12 @@ impl Ends {
                 // What cannot become whole is read to its end for the names of what is missing, and not stored.
                 let is_wanted = counts.missing.is_empty() || options.may_lack;
                 let Some(brought) = brought.as_mut().filter(|_| is_wanted) else {
-                    copy(source, Target::Nowhere(Hasher::new()), &part, &mut buffer, progress)?;
+                    copy(&mut **source, Target::Nowhere(Hasher::new()), &part, &mut buffer, progress)?;
                     continue;
                 };
                 brought.add(Item::Blob(part.digest));
                 let writer = Box::new(store.blob_writer(lease)?);
-                copy(source, Target::Store(writer), &part, &mut buffer, progress)?;
+                copy(&mut **source, Target::Store(writer), &part, &mut buffer, progress)?;
             }
             if !on_blob(part.digest) {
                 return Ok(());
@@ -89,7 +89,7 @@ enum Target {
 
 /// Reads the blob that `source` has come to.
 fn copy(
-    source: &mut Source,
+    source: &mut dyn Source,
     mut target: Target,
     part: &Part,
     buffer: &mut [u8],

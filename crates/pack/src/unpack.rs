@@ -20,7 +20,7 @@ use crate::laying::{Layer, beside};
 use crate::parts::{self, Known, is_here};
 use crate::plan::in_order;
 use crate::receive::Counts;
-use crate::source::{Input, Source};
+use crate::source::{self, Input, Source};
 use crate::{Arrived, Progress, UnpackError};
 
 /// How a pack is taken in.
@@ -66,7 +66,7 @@ pub(crate) struct Ends {
     pub(crate) store: Store,
     pub(crate) lease: Lease,
     pub(crate) options: UnpackOptions,
-    pub(crate) source: Source,
+    pub(crate) source: Box<dyn Source>,
     pub(crate) head: Head,
     pub(crate) known: Known,
 }
@@ -86,12 +86,12 @@ impl std::fmt::Debug for Ends {
 /// If it is no pack, holds no valid snapshot, or one that is larger than the options allow.
 pub fn plan_unpack(store: &Store, input: Input, options: UnpackOptions) -> Result<UnpackPlan, UnpackError> {
     let lease = store.lease()?;
-    let mut source = Source::open(input)?;
-    let head = Head::read(&mut source)?;
+    let mut source = source::open(input)?;
+    let head = Head::read(&mut *source)?;
     lease.protect(&head.snapshot)?;
     let blob_bytes = head.manifest.total_size();
     check_size(&head.snapshot, "in blobs", blob_bytes, &options)?;
-    let known = parts::read(store, &lease, &head, &mut source)?;
+    let known = parts::read(store, &lease, &head, &mut *source)?;
     let mut flat_bytes = None;
     if let Some((config, maps)) = &known.parts {
         check_size(&head.snapshot, "laid out", laid_out_bytes(maps), &options)?;
