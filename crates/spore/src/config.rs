@@ -230,6 +230,14 @@ impl Config {
             return Ok(hub);
         }
         let location = HubLocation::parse(text)?;
+        // A mistyped alias would be a folder that a push makes, wherever it is run.
+        let is_path = text.starts_with(['/', '.']) || text.contains("://");
+        if !is_path && !std::path::Path::new(text).exists() {
+            let place = self.place();
+            return Err(CliError::Usage(format!(
+                "the hub {text} is neither an alias under [hubs] in {place} nor a folder here: write ./{text} for one to be made"
+            )));
+        }
         if let Some(hub) = self.hub_at(&location)? {
             return Ok(hub);
         }
@@ -274,15 +282,15 @@ fn file_path() -> Option<PathBuf> {
         .or_else(|| set("HOME").map(|home| home.join(".config/spore/config.toml")))
 }
 
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
 /// The file's text. That it is absent is an error only if somebody said that it is there.
 fn read(path: &Path) -> Result<Option<String>, CliError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os(FILE_VARIABLE).is_none() =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_set(FILE_VARIABLE) => Ok(None),
         Err(error) => Err(error).doing(format!("read the configuration {}", path.display())),
     }
 }

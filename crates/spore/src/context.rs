@@ -102,7 +102,7 @@ pub(crate) fn start_tracing() {
 
 /// Those of a verb whose diagnostics are what it is watched by: `filter`, unless `SPORE_LOG` says otherwise.
 pub(crate) fn start_logging(filter: &str) {
-    if std::env::var_os(LOG_VARIABLE).is_none() {
+    if std::env::var_os(LOG_VARIABLE).is_none_or(|value| value.is_empty()) {
         trace(tracing_subscriber::EnvFilter::new(filter));
     }
 }

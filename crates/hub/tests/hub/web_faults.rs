@@ -149,9 +149,9 @@ async fn what_stalls_is_given_up_and_resumed() {
     let size = web.world.sample.manifest.total_size();
     let before = web.proxy.bytes(Direction::ToClient);
     let start = Instant::now();
-    web.world.pull_from(web.hub_that_may_be_silent(Duration::from_millis(500))).await.unwrap();
+    web.world.pull_from(web.hub_that_may_be_silent(Duration::from_secs(2))).await.unwrap();
     assert_pulled(&web.world);
-    assert!(start.elapsed() >= Duration::from_millis(500), "nothing has stalled");
+    assert!(start.elapsed() >= Duration::from_secs(2), "nothing has stalled");
     let came = web.proxy.bytes(Direction::ToClient) - before;
     assert!(came * 100 <= size * 102, "{came} bytes came for {size}");
 }
