@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::Spore;
-use crate::places::{Hub, NAME_1, bake, user};
+use crate::harness::hubs::{Hub, NAME_1, bake, user};
 
 /// Copies what was pushed to `from`, twice, by somebody who has no store.
 #[track_caller]

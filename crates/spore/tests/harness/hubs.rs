@@ -1,4 +1,4 @@
-//! A hub of each kind, and the users of it.
+//! A real hub of each kind, and users of it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,9 @@ use serde_json::Value;
 use store::Store;
 use tempfile::TempDir;
 
-use crate::harness::served::Served;
-use crate::harness::{Spore, files};
+use super::run::Run;
+use super::served::Served;
+use super::{Spore, files};
 
 /// What samples are called in hubs.
 pub const NAME: &str = "team/sample";
@@ -85,6 +86,16 @@ impl Hub {
     /// The folder that is given out: of a registry or a bucket one that is not there.
     pub fn path(&self) -> PathBuf {
         path_in(&self.folder)
+    }
+
+    /// Adds the keys of whom a bucket lets in.
+    pub fn with_keys(&self, run: Run) -> Run {
+        match &self.server {
+            Server::Bucket(bucket) => run
+                .env("AWS_ACCESS_KEY_ID", &bucket.key().id)
+                .env("AWS_SECRET_ACCESS_KEY", &bucket.key().secret),
+            _ => run,
+        }
     }
 
     /// Pushes what [`bake`] made; gives what is said of it.
