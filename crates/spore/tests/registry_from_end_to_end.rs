@@ -28,7 +28,7 @@ const NAME: &str = "team/sample";
 
 /// A `spore` with a home of its own, where no credentials are.
 fn spore() -> Spore {
-    Spore::new().env("XDG_RUNTIME_DIR", "/nonexistent").env("DOCKER_CONFIG", "/nonexistent")
+    Spore::new().without_logins()
 }
 
 /// Puts a sample into its store, under the tag `local/sample:1`.

@@ -135,8 +135,7 @@ pub fn user<'a>(hubs: impl IntoIterator<Item = &'a Hub>) -> Spore {
         _ => None,
     });
     Spore::new()
-        .env("XDG_RUNTIME_DIR", "/nonexistent")
-        .env("DOCKER_CONFIG", "/nonexistent")
+        .without_logins()
         .env("AWS_ACCESS_KEY_ID", key.map_or("", |key| &key.id))
         .env("AWS_SECRET_ACCESS_KEY", key.map_or("", |key| &key.secret))
 }
