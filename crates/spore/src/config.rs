@@ -20,6 +20,7 @@ use format::{HubName, Reference};
 use hub::HubLocation;
 use serde::{Deserialize, Serialize};
 
+use crate::environment::variable;
 use crate::error::{CliError, Doing};
 
 const FILE_VARIABLE: &str = "SPORE_CONFIG";
@@ -232,7 +233,7 @@ impl Config {
         let location = HubLocation::parse(text)?;
         // A mistyped alias would be a folder that a push makes, wherever it is run.
         let is_path = text.starts_with(['/', '.']) || text.contains("://");
-        if !is_path && !std::path::Path::new(text).exists() {
+        if !is_path && !Path::new(text).exists() {
             let place = self.place();
             return Err(CliError::Usage(format!(
                 "the hub {text} is neither an alias under [hubs] in {place} nor a folder here: write ./{text} for one to be made"
@@ -276,21 +277,19 @@ impl Config {
 }
 
 fn file_path() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| variable(name).map(PathBuf::from);
     set(FILE_VARIABLE)
         .or_else(|| set("XDG_CONFIG_HOME").map(|folder| folder.join("spore/config.toml")))
         .or_else(|| set("HOME").map(|home| home.join(".config/spore/config.toml")))
-}
-
-fn is_set(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// The file's text. That it is absent is an error only if somebody said that it is there.
 fn read(path: &Path) -> Result<Option<String>, CliError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_set(FILE_VARIABLE) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && variable(FILE_VARIABLE).is_none() => {
+            Ok(None)
+        }
         Err(error) => Err(error).doing(format!("read the configuration {}", path.display())),
     }
 }

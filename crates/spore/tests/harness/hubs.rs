@@ -128,6 +128,12 @@ fn path_in(folder: &TempDir) -> PathBuf {
     folder.path().join("hub")
 }
 
+/// Bytes that a `--dry-run` says are missing where they would go.
+#[track_caller]
+pub fn missing_bytes(plan: &Value) -> u64 {
+    plan["missing"].as_array().unwrap().iter().map(|blob| blob["size"].as_u64().unwrap()).sum()
+}
+
 /// Somebody with the keys of these hubs, of which one may be a bucket, and with no others.
 pub fn user<'a>(hubs: impl IntoIterator<Item = &'a Hub>) -> Spore {
     let key = hubs.into_iter().find_map(|hub| match &hub.server {
