@@ -19,7 +19,7 @@ const LAYER_VERSION: u32 = 1;
 /// The layers that a recipe's base and files make.
 #[derive(Debug, Clone)]
 pub struct BaseImage {
-    /// Lowest first: at least one, at most [`MAX_LAYERS`](crate::MAX_LAYERS).
+    /// Lowest first: at least one, at most [`format::limits::LAYERS`], that of the added files included.
     pub layers: Vec<LayerFile>,
     /// What a Debian base was made of.
     pub packages: Vec<Package>,

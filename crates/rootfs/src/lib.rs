@@ -41,9 +41,9 @@ pub use kernel::{Kernel, fetch_kernel, kernel_key};
 pub use modules::GuestModule;
 pub use namespace::UserNamespaces;
 pub use recipe::{
-    Base, Build, Component, DebianBase, EnvironmentName, FileEntry, GuestPath, MAX_LAYERS, Machine, Mirror,
-    Mode, OnFork, Owner, PackageName, Ready, Recipe, RecipeError, RecipePath, Runner, Size, Suite, TimeSpan,
-    Variant, Warm, WarmStart,
+    Base, Build, Component, DebianBase, EnvironmentName, FileEntry, GuestPath, Machine, Mirror, Mode, OnFork,
+    Owner, PackageName, Ready, Recipe, RecipeError, RecipePath, Runner, Size, Suite, TimeSpan, Variant, Warm,
+    WarmStart,
 };
 pub use tools::{ToolStatus, tools};
 

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use format::Digest;
+use format::limits::LAYERS;
 
 use super::values::{Component, GuestPath, Size, Suite};
 use super::{
-    Base, Build, DebianBase, FileEntry, MAX_LAYERS, Machine, OnFork, Ready, Recipe, RecipePath, Warm,
-    WarmStart, raw,
+    Base, Build, DebianBase, FileEntry, Machine, OnFork, Ready, Recipe, RecipePath, Warm, WarmStart, raw,
 };
 
 /// The suite of the kernel for a base that is no Debian.
@@ -131,9 +131,9 @@ fn layer_count(base: &Base, files: &[FileEntry]) -> Checked<()> {
         Base::Directories(directories) => directories.len(),
     };
     let count = lower + usize::from(!files.is_empty());
-    if count > MAX_LAYERS {
+    if count > LAYERS {
         let files = if files.is_empty() { "" } else { ", the one of the added files included" };
-        return problem("base", format!("makes {count} layers{files}: at most {MAX_LAYERS} are allowed"));
+        return problem("base", format!("makes {count} layers{files}: at most {LAYERS} are allowed"));
     }
     Ok(())
 }

@@ -25,6 +25,7 @@
 
 pub mod files;
 pub mod frozen;
+pub mod hubs;
 pub mod needs;
 pub mod processes;
 pub mod recipes;
