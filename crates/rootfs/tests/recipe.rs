@@ -70,7 +70,7 @@ fn the_defaults() {
     assert_eq!(recipe.kernel.as_str(), "bookworm");
     let warm = recipe.warm.unwrap();
     let run: GuestPath = "/run/ready".parse().unwrap();
-    assert_eq!((warm.user.as_str(), warm.cwd.as_str(), warm.ready), ("root", "/", Ready::File(run)));
+    assert_eq!((warm.user, warm.cwd, warm.ready), (None, None, Ready::File(run)));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod options;
 mod output;
 mod problems;
 mod progress;
+mod registries;
 mod variants;
 
 use std::process::ExitCode;
