@@ -20,6 +20,7 @@ use crate::tools::Tool;
 
 mod attributes;
 mod directory;
+mod plan;
 mod write;
 
 pub(crate) use write::write;

@@ -4,6 +4,8 @@
 //! reference   what a recipe says, parsed
 //! documents   manifest, index and config, as far as they matter
 //! blobs       where the bytes are: a layout folder, an archive, a registry
+//! members     the files of such an archive
+//! registries  how registries are reached: a trait
 //! layer       one layer: its blob's digest, unpacking, its own digest
 //! stack       all layers: trees, whiteouts, at most so many EROFS images
 //! ```
@@ -27,6 +29,7 @@ mod blobs;
 mod documents;
 mod error;
 mod layer;
+mod members;
 mod registries;
 mod stack;
 

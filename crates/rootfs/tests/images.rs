@@ -98,6 +98,51 @@ fn an_image_is_the_same_wherever_it_comes_from() {
     }
 }
 
+#[test]
+fn archives_of_other_tools_are_read() {
+    let here = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !here("skopeo") || !here("tar") {
+        println!("skipped: archives_of_other_tools_are_read: skopeo or tar is missing");
+        return;
+    }
+    let run = |folder: &Path, program: &str, arguments: &[&str]| {
+        let done = Command::new(program).current_dir(folder).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{program}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let sample = sample();
+    let expected = layers("image = \"oci:layout\"", |folder| {
+        sample.write_layout(&folder.join("layout"), None, Packing::Plain);
+    })
+    .unwrap();
+    for (base, made) in [
+        ("oci-archive:made.tar:app", "oci-archive:made.tar:app"),
+        ("docker-archive:made.tar", "docker-archive:made.tar:example.org/app:1"),
+        ("docker-archive:made.tar:example.org/app:1", "docker-archive:made.tar:example.org/app:1"),
+    ] {
+        let found = layers(&format!("image = \"{base}\""), |folder| {
+            sample.write_layout(&folder.join("layout"), None, Packing::Gzip);
+            run(folder, "skopeo", &["--insecure-policy", "copy", "oci:layout", made]);
+        });
+        assert_eq!(found.unwrap(), expected, "{base}");
+    }
+    // GNU tar's own format, and pax; with names longer than a header has room for.
+    let long = format!("{0}/{0}", "n".repeat(200));
+    let of_tree = |format: &str| {
+        layers("tar = \"base.tar.gz\"", |folder| {
+            let tree = folder.join("tree");
+            fs::create_dir_all(tree.join(&long)).unwrap();
+            fs::write(tree.join(&long).join("file"), "content").unwrap();
+            std::os::unix::fs::symlink(&long, tree.join("link")).unwrap();
+            fs::hard_link(tree.join(&long).join("file"), tree.join("again")).unwrap();
+            let own = ["--owner=0", "--group=0", "--mtime=@1600000000", "--sort=name"];
+            let pack = ["-C", "tree", "-czf", "base.tar.gz", format, "."];
+            run(folder, "tar", &[&own[..], &pack].concat());
+        })
+        .unwrap()
+    };
+    assert_eq!(of_tree("--format=gnu"), of_tree("--format=pax"));
+}
+
 /// Golden: what is made of an image may change only with the key under which it is cached.
 #[test]
 fn layers_are_these_bytes() {
@@ -372,6 +417,37 @@ fn documents_are_bounded() {
         fs::write(folder.join("saved.tar"), pack(&sample().layers[0], Packing::Gzip)).unwrap();
     });
     assert!(said.contains("compressed by gzip: decompress it first"), "{said}");
+}
+
+#[test]
+fn archives_of_images_lead_nowhere_else() {
+    let one = Image::new(sample().layers[..1].to_vec());
+    let saved = |layer: &str, target: Option<&str>, doubled: &str| {
+        let index = json!([{"Config": "config.json", "Layers": [layer]}]).to_string();
+        refusal("image = \"docker-archive:saved.tar\"", |folder| {
+            let mut builder = tar::Builder::new(fs::File::create(folder.join("saved.tar")).unwrap());
+            image::append(&mut builder, "config.json", &one.config);
+            image::append(&mut builder, "manifest.json", index.as_bytes());
+            image::append(&mut builder, doubled, b"");
+            if let Some(target) = target {
+                let mut header = tar::Header::new_gnu();
+                header.set_entry_type(EntryType::Symlink);
+                header.set_size(0);
+                builder.append_link(&mut header, "0/layer.tar", target).unwrap();
+            }
+            builder.into_inner().unwrap();
+        })
+    };
+    for (said, says) in [
+        (saved("../../../etc/passwd", None, "x"), "it has no ../../../etc/passwd"),
+        (saved("/etc/passwd", None, "x"), "it has no /etc/passwd"),
+        (saved("0/layer.tar", Some("../../etc/passwd"), "x"), "whose target leads out of the archive"),
+        (saved("0/layer.tar", Some("/etc/passwd"), "x"), "whose target is absolute"),
+        (saved("0/layer.tar", Some("../0/layer.tar"), "x"), "it has no 0/layer.tar"),
+        (saved("0/layer.tar", None, "config.json"), "/config.json is there twice"),
+    ] {
+        assert!(said.contains(says), "{said}");
+    }
 }
 
 #[test]

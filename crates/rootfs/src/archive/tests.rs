@@ -1,3 +1,5 @@
+//! Archives as nobody should make them.
+
 use super::pax::tests::record;
 use super::*;
 

@@ -9,25 +9,21 @@
 //! a file never does: a page of a file that a guest has in memory is then, zeros behind its end included, a page of the
 //! layer, and is not stored a second time.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use std::rc::Rc;
 
 use rustix::fs::FileType;
 
-use super::attributes;
 use super::directory::{self, Dirent};
+use super::plan::{HEAD, INODE, Inode, Plan, SUPERBLOCK_SIZE, Source};
+use super::{BLOCK, INODE_UNIT as UNIT, attributes};
 use crate::archive::{Attributes, Special, Time};
 use crate::error::IoContext;
-use crate::tree::{Content, Folder, Node, Other, Spool};
+use crate::tree::{Content, Folder, Other, Spool};
 use crate::{Error, Progress};
 
-const BLOCK: u64 = super::BLOCK;
-/// What the disk begins with, up to the first inode.
-const HEAD: u64 = super::SUPERBLOCK + SUPERBLOCK_SIZE;
-const SUPERBLOCK_SIZE: u64 = 128;
 /// The number of the first inode.
 const ROOT: u16 = 36;
 const _: () = assert!(ROOT as u64 * UNIT == HEAD);
@@ -37,10 +33,6 @@ const FEATURE_MTIME: u32 = 2;
 const BLOCK_BITS: u8 = 12;
 /// The identifier that `super::OPTIONS` gives to mkfs.erofs.
 const UUID: [u8; 16] = *b"\x5b\x0e\0\0\0\0\x40\0\x80\0erofs\0";
-/// Bytes of an extended inode.
-const INODE: u64 = 64;
-/// Where an inode may begin.
-const UNIT: u64 = super::INODE_UNIT;
 /// How an inode's data lies: in blocks, or the last part behind the inode.
 const FLAT_PLAIN: u16 = 0;
 const FLAT_INLINE: u16 = 2;
@@ -59,131 +51,7 @@ pub(crate) fn write(root: &Folder, spool: &Spool, path: &Path, progress: &dyn Pr
     plan.write(blocks, spool, &mut out, progress).and_then(|()| out.out.flush()).io("write", path)
 }
 
-/// All inodes of an image, by number, the root first.
-struct Plan<'a> {
-    inodes: Vec<Inode<'a>>,
-}
-
-struct Inode<'a> {
-    source: Source<'a>,
-    /// Names that lead to it.
-    links: u32,
-    /// A folder's entries, `.` and `..` included, sorted.
-    entries: Vec<Entry<'a>>,
-    /// Its extended attributes as they lie behind it.
-    attributes: Vec<u8>,
-    size: u64,
-    /// Bytes of the data's end that lie behind it.
-    tail: u64,
-    /// Where it begins.
-    position: u64,
-    /// The first block of the rest.
-    block: u32,
-}
-
-#[derive(Clone, Copy)]
-enum Source<'a> {
-    Folder { folder: &'a Folder, opaque: bool },
-    Other(&'a Other),
-    Whiteout,
-}
-
-/// A name and the number of its inode.
-struct Entry<'a> {
-    name: &'a [u8],
-    inode: usize,
-}
-
-impl<'a> Plan<'a> {
-    fn of(root: &'a Folder) -> Self {
-        let mut plan =
-            Self { inodes: vec![Inode::new(Source::Folder { folder: root, opaque: root.is_opaque }, 2)] };
-        // Every name of a file leads to the one inode, and so does every whiteout.
-        let mut known: HashMap<*const Other, usize> = HashMap::new();
-        let mut whiteout = None;
-        let mut parents = vec![0];
-        let mut number = 0;
-        while let Some((source, parent)) =
-            plan.inodes.get(number).map(|inode| inode.source).zip(parents.get(number).copied())
-        {
-            let Source::Folder { folder, .. } = source else {
-                number += 1;
-                continue;
-            };
-            let mut entries = BTreeMap::from([(&b"."[..], number), (&b".."[..], parent)]);
-            let mut subfolders = 0;
-            for name in folder.hidden.iter().filter(|name| !folder.entries.contains_key(*name)) {
-                let inode = *whiteout.get_or_insert_with(|| plan.add(Source::Whiteout, &mut parents, number));
-                plan.link(inode);
-                entries.insert(name, inode);
-            }
-            for (name, node) in &folder.entries {
-                let inode = match node {
-                    Node::Folder(inner) => {
-                        subfolders += 1;
-                        let opaque = folder.hides_below(name, inner);
-                        let inode = plan.add(Source::Folder { folder: inner, opaque }, &mut parents, number);
-                        // By its name and by its own `.`; its folders link to it as well.
-                        plan.link(inode);
-                        plan.link(inode);
-                        inode
-                    }
-                    Node::Other(other) => {
-                        let inode = *known
-                            .entry(Rc::as_ptr(other))
-                            .or_insert_with(|| plan.add(Source::Other(other), &mut parents, number));
-                        plan.link(inode);
-                        inode
-                    }
-                };
-                entries.insert(name, inode);
-            }
-            if let Some(inode) = plan.inodes.get_mut(number) {
-                inode.entries = entries.into_iter().map(|(name, inode)| Entry { name, inode }).collect();
-                inode.links += subfolders;
-            }
-            number += 1;
-        }
-        plan
-    }
-
-    fn add(&mut self, source: Source<'a>, parents: &mut Vec<usize>, parent: usize) -> usize {
-        self.inodes.push(Inode::new(source, 0));
-        parents.push(parent);
-        self.inodes.len() - 1
-    }
-
-    fn link(&mut self, inode: usize) {
-        if let Some(inode) = self.inodes.get_mut(inode) {
-            inode.links += 1;
-        }
-    }
-
-    /// Gives every inode and its data a place. The blocks of the whole image are what it returns.
-    fn place(&mut self) -> io::Result<u32> {
-        let mut position = HEAD;
-        for inode in &mut self.inodes {
-            inode.measure();
-            let length = INODE + inode.attributes.len() as u64 + inode.tail;
-            // What lies behind an inode must be in its block. What is longer than a block begins with one.
-            if position % BLOCK + length > BLOCK {
-                position = position.next_multiple_of(BLOCK);
-            }
-            inode.position = position;
-            position = (position + length).next_multiple_of(UNIT);
-        }
-        let too_large = || io::Error::other("it would have more blocks than EROFS can count");
-        let mut block = position.div_ceil(BLOCK);
-        for inode in &mut self.inodes {
-            let blocks = (inode.size - inode.tail).div_ceil(BLOCK);
-            if blocks > 0 {
-                inode.block = u32::try_from(block).map_err(|_| too_large())?;
-                block += blocks;
-            }
-        }
-        u32::try_from(block).map_err(|_| too_large())
-    }
-
+impl Plan<'_> {
     fn write(
         &self,
         blocks: u32,
@@ -231,7 +99,7 @@ impl<'a> Plan<'a> {
     }
 
     /// The data of what is no file.
-    fn data(&self, inode: &Inode<'a>) -> Vec<u8> {
+    fn data(&self, inode: &Inode<'_>) -> Vec<u8> {
         match inode.source {
             Source::Folder { .. } => {
                 let dirents = inode.entries.iter().map(|entry| {
@@ -271,57 +139,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-impl<'a> Inode<'a> {
-    fn new(source: Source<'a>, links: u32) -> Self {
-        Self {
-            source,
-            links,
-            entries: Vec::new(),
-            attributes: Vec::new(),
-            size: 0,
-            tail: 0,
-            position: 0,
-            block: 0,
-        }
-    }
-
-    /// Finds out how long it, its attributes and its data are.
-    fn measure(&mut self) {
-        self.attributes = match self.source {
-            Source::Folder { folder, opaque } => attributes::encode(&folder.attributes.extended, opaque),
-            Source::Other(other) => attributes::encode(&other.attributes.extended, false),
-            Source::Whiteout => Vec::new(),
-        };
-        let may_have_tail;
-        (self.size, may_have_tail) = match self.source {
-            Source::Folder { .. } => (directory::length(self.entries.iter().map(|entry| entry.name)), true),
-            Source::Other(other) => match &other.content {
-                Content::File { size, .. } => (*size, false),
-                Content::Symlink(target) => (target.len() as u64, true),
-                Content::Special(_) => (0, false),
-            },
-            Source::Whiteout => (0, false),
-        };
-        let tail = self.size % BLOCK;
-        let fits = INODE + self.attributes.len() as u64 + tail <= BLOCK;
-        // A link that is half inline is none to the kernel.
-        self.tail = if may_have_tail && fits { tail } else { 0 };
-    }
-
-    fn file_type(&self) -> FileType {
-        match self.source {
-            Source::Folder { .. } => FileType::Directory,
-            Source::Other(other) => match other.content {
-                Content::File { .. } => FileType::RegularFile,
-                Content::Symlink(_) => FileType::Symlink,
-                Content::Special(Special::Character { .. }) => FileType::CharacterDevice,
-                Content::Special(Special::Block { .. }) => FileType::BlockDevice,
-                Content::Special(Special::Fifo) => FileType::Fifo,
-            },
-            Source::Whiteout => FileType::CharacterDevice,
-        }
-    }
-
+impl Inode<'_> {
     fn encode(&self, number: u32) -> Vec<u8> {
         let whiteout = Attributes {
             mode: 0,

@@ -1,3 +1,5 @@
+//! Trees of archives, and of several on top of one another.
+
 use super::*;
 use crate::Silent;
 

@@ -38,15 +38,21 @@ impl Image {
     /// Writes an OCI image layout, and gives the manifest's digest.
     pub(crate) fn write_layout(&self, folder: &Path, tag: Option<&str>, packing: Packing) -> Digest {
         fs::create_dir_all(folder.join("blobs/sha256")).unwrap();
-        let put = |bytes: &[u8]| {
+        let put = |kind: &str, bytes: &[u8]| {
             let digest = Digest::of(bytes);
             fs::write(folder.join("blobs/sha256").join(digest.hex()), bytes).unwrap();
-            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest, "size": bytes.len()})
+            let media_type = format!("application/vnd.oci.image.{kind}");
+            json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
         };
-        let layers: Vec<_> = self.layers.iter().map(|layer| put(&pack(layer, packing))).collect();
-        let manifest = json!({"schemaVersion": 2, "config": put(&self.config), "layers": layers}).to_string();
-        let mut entry = put(manifest.as_bytes());
-        entry["mediaType"] = "application/vnd.oci.image.manifest.v1+json".into();
+        let kind = match packing {
+            Packing::Plain => "layer.v1.tar",
+            Packing::Gzip => "layer.v1.tar+gzip",
+            Packing::Zstd => "layer.v1.tar+zstd",
+        };
+        let layers: Vec<_> = self.layers.iter().map(|layer| put(kind, &pack(layer, packing))).collect();
+        let config = put("config.v1+json", &self.config);
+        let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers}).to_string();
+        let mut entry = put("manifest.v1+json", manifest.as_bytes());
         if let Some(tag) = tag {
             entry["annotations"] = json!({"org.opencontainers.image.ref.name": tag});
         }
@@ -104,7 +110,8 @@ pub(crate) fn pack(bytes: &[u8], packing: Packing) -> Vec<u8> {
     }
 }
 
-fn append(builder: &mut tar::Builder<File>, name: &str, content: &[u8]) {
+/// Puts a file into an archive.
+pub(crate) fn append(builder: &mut tar::Builder<File>, name: &str, content: &[u8]) {
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
     header.set_mode(0o644);
