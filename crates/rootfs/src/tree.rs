@@ -28,8 +28,8 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What AUFS, whose whiteouts these are, keeps for itself.
 const RESERVED: &[u8] = b".wh..wh.";
 
-/// Most entries of one image: what an entry takes in memory bounds what a bake takes.
-const MAX_ENTRIES: u64 = 1 << 20;
+/// Most entries of one image. Each takes some 350 bytes of memory until its layer is written.
+const MAX_ENTRIES: u64 = 1 << 19;
 /// Most bytes of names, targets and extended attributes of one image.
 const MAX_TEXT: u64 = 256 << 20;
 /// Most bytes of all files of one image.
@@ -104,6 +104,19 @@ impl Folder {
         })
     }
 
+    /// The end of a path that is not there.
+    fn missing<'p>(&self, names: &'p [EntryName]) -> &'p [EntryName] {
+        let (mut folder, mut rest) = (self, names);
+        while let Some((name, behind)) = rest.split_first() {
+            match folder.entries.get(name) {
+                Some(Node::Folder(inner)) => (folder, rest) = (inner, behind),
+                Some(Node::Other(_)) => return behind,
+                None => break,
+            }
+        }
+        rest
+    }
+
     /// What is no folder at a path.
     fn other(&self, path: &EntryPath) -> Option<&Rc<Other>> {
         let (folders, name) = path.split_last()?;
@@ -155,16 +168,18 @@ impl Allowance {
         Self { entries: MAX_ENTRIES, text: MAX_TEXT, content: MAX_CONTENT }
     }
 
-    fn take(&mut self, entry: &Entry) -> Result<(), ArchiveError> {
-        let names: usize = entry.path.names().iter().map(|name| name.len()).sum();
+    /// Takes what an entry needs, and the folders on its way that are not there.
+    fn take(&mut self, entry: &Entry, root: &Folder) -> Result<(), ArchiveError> {
+        let made = root.missing(entry.path.names());
+        let names: usize = made.iter().map(|name| name.len()).sum();
         let extended: usize =
             entry.attributes.extended.iter().map(|(name, value)| name.len() + value.len()).sum();
-        let (content, more) = match &entry.kind {
+        let (content, target) = match &entry.kind {
             Kind::File(size) => (*size, 0),
             Kind::Symlink(target) => (0, target.len()),
             _ => (0, 0),
         };
-        let text = (names + extended + more) as u64;
+        let (count, text) = (made.len().max(1) as u64, (names + extended + target) as u64);
         let take = |left: &mut u64, count: u64, what, limit| match left.checked_sub(count) {
             Some(rest) => {
                 *left = rest;
@@ -172,8 +187,7 @@ impl Allowance {
             }
             None => Err(ArchiveError::TooMuch { what, limit }),
         };
-        // A path makes as many folders as it names.
-        take(&mut self.entries, entry.path.names().len().max(1) as u64, "files and folders", MAX_ENTRIES)?;
+        take(&mut self.entries, count, "files and folders", MAX_ENTRIES)?;
         take(&mut self.text, text, "bytes of names and attributes", MAX_TEXT)?;
         take(&mut self.content, content, "bytes in its files", MAX_CONTENT)
     }
@@ -192,7 +206,7 @@ pub(crate) fn read(
         if progress.is_interrupted() {
             return Err(ArchiveError::Interrupted);
         }
-        allowance.take(&entry)?;
+        allowance.take(&entry, &root)?;
         add(&mut root, entry, archive, spool, &mut buffer, progress)?;
     }
     Ok(root)

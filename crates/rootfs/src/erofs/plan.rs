@@ -14,6 +14,8 @@ use crate::tree::{Content, Folder, Node, Other};
 pub(super) const SUPERBLOCK_SIZE: u64 = 128;
 /// Where the first inode begins.
 pub(super) const HEAD: u64 = SUPERBLOCK + SUPERBLOCK_SIZE;
+/// The longest end of a file that lies behind its inode, in bytes.
+const FILE_TAIL: u64 = 1024;
 /// Bytes of an extended inode.
 pub(super) const INODE: u64 = 64;
 
@@ -169,20 +171,19 @@ impl<'a> Inode<'a> {
             Source::Other(other) => attributes::encode(&other.attributes.extended, false),
             Source::Whiteout => Vec::new(),
         };
-        let may_have_tail;
-        (self.size, may_have_tail) = match self.source {
-            Source::Folder { .. } => (directory::length(self.entries.iter().map(|entry| entry.name)), true),
+        let longest_tail;
+        (self.size, longest_tail) = match self.source {
+            Source::Folder { .. } => (directory::length(self.entries.iter().map(|entry| entry.name)), BLOCK),
             Source::Other(other) => match &other.content {
-                Content::File { size, .. } => (*size, false),
-                Content::Symlink(target) => (target.len() as u64, true),
-                Content::Special(_) => (0, false),
+                Content::File { size, .. } => (*size, FILE_TAIL),
+                Content::Symlink(target) => (target.len() as u64, BLOCK),
+                Content::Special(_) => (0, 0),
             },
-            Source::Whiteout => (0, false),
+            Source::Whiteout => (0, 0),
         };
         let tail = self.size % BLOCK;
         let fits = INODE + self.attributes.len() as u64 + tail <= BLOCK;
-        // A link that is half inline is none to the kernel.
-        self.tail = if may_have_tail && fits { tail } else { 0 };
+        self.tail = if tail <= longest_tail && fits { tail } else { 0 };
     }
 
     pub(super) fn file_type(&self) -> FileType {

@@ -5,9 +5,9 @@
 //! 1 KiB of zeros, then comes the superblock, then all inodes, each of the extended form, then the blocks of data in the
 //! order of their inodes. Inodes are numbered breadth first, the root first; names are sorted by bytes.
 //!
-//! The end of a folder's entries, and of a symbolic link, lies behind its inode where it fits into the same block. The end of
-//! a file never does: a page of a file that a guest has in memory is then, zeros behind its end included, a page of the
-//! layer, and is not stored a second time.
+//! The end of a folder's entries, and of a symbolic link, lies behind its inode where it fits into the same block, and so does a
+//! short end of a file. A longer one does not: a page of a file that a guest has in memory is then, zeros behind its end
+//! included, a page of the layer, and is not stored a second time. For a short one that would save less than a block costs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -66,9 +66,7 @@ impl Plan<'_> {
             out.put(&inode.encode(number))?;
             out.put(&inode.attributes)?;
             if inode.tail > 0 {
-                let data = self.data(inode);
-                let full = in_memory(inode.size - inode.tail);
-                out.put(data.get(full..).unwrap_or_default())?;
+                out.put(&self.tail(inode, spool)?)?;
             }
         }
         let mut chunk = vec![0; CHUNK];
@@ -96,6 +94,17 @@ impl Plan<'_> {
             }
         }
         out.zeros_to(u64::from(blocks) * BLOCK)
+    }
+
+    /// The end of the data, which lies behind the inode.
+    fn tail(&self, inode: &Inode<'_>, spool: &Spool) -> io::Result<Vec<u8>> {
+        let full = inode.size - inode.tail;
+        if let Source::Other(Other { content: Content::File { start, .. }, .. }) = inode.source {
+            let mut bytes = vec![0; in_memory(inode.tail)];
+            spool.read_exact_at(&mut bytes, start + full)?;
+            return Ok(bytes);
+        }
+        Ok(self.data(inode).split_off(in_memory(full)))
     }
 
     /// The data of what is no file.
