@@ -1,7 +1,8 @@
 //! Images in registries, for bases: what hubs that are registries give, read without a store.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use format::Digest;
 use hub::{BlobReader, Registry, Selector};
@@ -18,6 +19,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Registries {
     runtime: Arc<Runtime>,
+    /// Those that were asked before, with the tokens that they gave.
+    known: Mutex<BTreeMap<String, Arc<dyn Registry>>>,
 }
 
 impl Registries {
@@ -26,22 +29,28 @@ impl Registries {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime
             .map_err(|source| CliError::Io { what: "start the threads of a transfer".into(), source })?;
-        Ok(Self { runtime: Arc::new(runtime) })
+        Ok(Self { runtime: Arc::new(runtime), known: Mutex::default() })
     }
-}
 
-/// The registry of an image.
-fn open(image: &RegistryImage) -> Result<Arc<dyn Registry>, Failure> {
-    let location = hub::HubLocation::of_name(&image.host)
-        .ok_or_else(|| format!("{} is not the host of a registry", image.host))?;
-    Ok(hub::open(&location, &hubs::access()?)?)
+    /// The registry of an image.
+    fn of(&self, image: &RegistryImage) -> Result<Arc<dyn Registry>, Failure> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(registry) = known.get(image.host.as_str()) {
+            return Ok(Arc::clone(registry));
+        }
+        let location = hub::HubLocation::of_name(&image.host)
+            .ok_or_else(|| format!("{} is not the host of a registry", image.host))?;
+        let registry = hub::open(&location, &hubs::access()?)?;
+        known.insert(image.host.to_string(), Arc::clone(&registry));
+        Ok(registry)
+    }
 }
 
 impl rootfs::Registries for Registries {
     fn manifest(&self, image: &RegistryImage, digest: Option<&Digest>) -> Result<Option<Vec<u8>>, Failure> {
         let which =
             digest.map_or_else(|| Selector::Tag(image.tag.clone()), |digest| Selector::Digest(*digest));
-        let manifest = self.runtime.block_on(open(image)?.get_manifest(&image.name, &which))?;
+        let manifest = self.runtime.block_on(self.of(image)?.get_manifest(&image.name, &which))?;
         Ok(manifest.map(|manifest| manifest.bytes().to_vec()))
     }
 
@@ -51,7 +60,7 @@ impl rootfs::Registries for Registries {
         digest: &Digest,
         size: u64,
     ) -> Result<Option<Box<dyn Read>>, Failure> {
-        let blob = self.runtime.block_on(open(image)?.get_blob(&image.name, digest, 0..size))?;
+        let blob = self.runtime.block_on(self.of(image)?.get_blob(&image.name, digest, 0..size))?;
         let runtime = Arc::clone(&self.runtime);
         Ok(blob.map(|reader| Box::new(Blocking { runtime, reader }) as Box<dyn Read>))
     }

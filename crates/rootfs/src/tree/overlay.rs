@@ -8,6 +8,10 @@ use crate::archive::ArchiveError;
 /// In an overlay such a folder would hide a symbolic link below it, and with it all that is behind the link: it is
 /// refused.
 pub(crate) fn settle(layer: &mut Folder, below: &Folder) -> Result<(), ArchiveError> {
+    // overlayfs does not ask whether a root is opaque, so that one hides by name.
+    if std::mem::take(&mut layer.is_opaque) {
+        layer.hidden.extend(below.entries.keys().cloned());
+    }
     settle_at(layer, Some(below), &mut Vec::new())
 }
 

@@ -95,6 +95,15 @@ fn whiteouts_hide_what_is_below_and_nothing_else() {
 }
 
 #[test]
+fn an_opaque_root_hides_by_name() {
+    let below = stack(&[&["a/", "a/x", "b"]]);
+    let mut upper = layer(&[".wh..wh..opq", "a/", "a/y", "c"]).unwrap();
+    settle(&mut upper, &below).unwrap();
+    assert_eq!(list(&upper), ["!b", "a/* 700", "a/y", "c"]);
+    assert!(!upper.is_opaque);
+}
+
+#[test]
 fn folders_without_an_entry_look_as_below() {
     assert_eq!(list(&stack(&[&["a/", "a/b/"], &["a/b/c"]])), ["a/ 700", "a/b/ 700", "a/b/c"]);
     // Its own entry may come after what is in it.
