@@ -66,26 +66,24 @@ impl Blobs<'_> {
         Ok(Box::new(reader.take(*size)))
     }
 
-    /// A document, verified.
-    fn document(&self, what: &str, blob: &Descriptor) -> Result<Vec<u8>, ImageError> {
+    /// A manifest or an index. Registries keep them apart from other blobs.
+    fn manifest(&self, blob: &Descriptor) -> Result<Vec<u8>, ImageError> {
+        match self {
+            Self::Registry(image, registries) => {
+                let found = registries.manifest(image, Some(&blob.digest)).map_err(ImageError::Registry)?;
+                verified("manifest", blob, found.ok_or_else(|| missing(&blob.digest.to_string()))?)
+            }
+            _ => self.document("manifest", blob),
+        }
+    }
+
+    /// A document that is a blob.
+    fn document(&self, what: &'static str, blob: &Descriptor) -> Result<Vec<u8>, ImageError> {
         if blob.size > MAX_DOCUMENT {
             let reason = format!("it has {} bytes: at most {MAX_DOCUMENT} are read", blob.size);
-            return Err(ImageError::Malformed { what: "manifest", reason: format!("{what}: {reason}") });
+            return Err(ImageError::Malformed { what, reason });
         }
-        let bytes = match self {
-            Self::Registry(image, registries) if what == "manifest" => registries
-                .manifest(image, Some(&blob.digest))
-                .map_err(ImageError::Registry)?
-                .ok_or_else(|| missing(&blob.digest.to_string()))?,
-            _ => read_bounded(self.blob(blob)?, &blob.digest.to_string())?,
-        };
-        let digest = Digest::of(&bytes);
-        if digest == blob.digest {
-            Ok(bytes)
-        } else {
-            let reason = format!("it should be {} and is {digest}", blob.digest);
-            Err(ImageError::Corrupt { what: what.to_owned(), reason })
-        }
+        verified(what, blob, read_bounded(self.blob(blob)?, &blob.digest.to_string())?)
     }
 
     /// What the manifest in `bytes` says, or the one that the index in them leads to.
@@ -100,7 +98,7 @@ impl Blobs<'_> {
                     });
                 }
                 Document::Index(entries) => {
-                    bytes = self.document("manifest", &documents::choose(&entries)?.blob)?;
+                    bytes = self.manifest(&documents::choose(&entries)?.blob)?;
                 }
             }
         }
@@ -115,8 +113,18 @@ impl Blobs<'_> {
             return Err(ImageError::Malformed { what: LAYOUT_INDEX, reason });
         };
         let entry = named_entry(&entries, tag)?;
-        self.resolve(self.document("manifest", &entry.blob)?)
+        self.resolve(self.manifest(&entry.blob)?)
     }
+}
+
+/// The bytes of a document, if its digest is theirs.
+fn verified(what: &str, blob: &Descriptor, bytes: Vec<u8>) -> Result<Vec<u8>, ImageError> {
+    let digest = Digest::of(&bytes);
+    if digest == blob.digest {
+        return Ok(bytes);
+    }
+    let reason = format!("it should be {} and is {digest}", blob.digest);
+    Err(ImageError::Corrupt { what: what.to_owned(), reason })
 }
 
 /// The entry of a layout's index that has the tag; without a tag that of this kind of machine, where there is one name only.
