@@ -285,13 +285,16 @@ build_garage() {
 # Leaves target/oras, for Debian's Python: Debian has neither oras-py nor the oras that is written in Go. Without it the test
 # that reads a snapshot by it skips, by name.
 fetch_oras() {
-  local dir=target/oras oras=oras==0.2.43
-  if [[ -e $dir/oras ]]; then return; fi
+  local version=0.2.43 dir=target/oras
+  if [[ -e $dir/complete-$version ]]; then return; fi
+  rm -rf "$dir"
   mkdir -p "$dir"
   if ! /usr/bin/python3 -m pip install --quiet --no-deps --only-binary :all: --target "$dir" --requirement \
-    <(echo "$oras --hash=sha256:bf295b1cfb5017f579c35c3394c7a71707f6aff463cb6699d5d191a6d8b56ea6") >"$dir/log" 2>&1; then
+    <(echo "oras==$version --hash=sha256:bf295b1cfb5017f579c35c3394c7a71707f6aff463cb6699d5d191a6d8b56ea6") >"$dir/log" 2>&1; then
     say "oras-py cannot be fetched ($dir/log): the test that uses it will be skipped"
+    return
   fi
+  touch "$dir/complete-$version"
 }
 
 # -----------------------------------------------------------------------------------------------------------

@@ -178,9 +178,13 @@ fn an_interruption_ends_what_runs_and_nothing_else() {
 fn one_that_waits_for_its_turn_can_be_interrupted() {
     let Some(mut runner) = ready("one_that_waits_for_its_turn_can_be_interrupted") else { return };
     runner.prints("setImmediate(() => { for (;;); }); undefined", "");
-    let id = runner.begin("'never'");
-    runner.interrupt(id);
-    assert!(!runner.finish(id).ok);
+    let mut is_kept = || {
+        let id = runner.begin("'never'");
+        runner.interrupt(id);
+        !runner.finish(id).ok
+    };
+    // The first may come before what was left behind; then the second cannot.
+    assert!(is_kept() || is_kept());
     runner.prints("'here'", "'here'\n");
 }
 

@@ -105,24 +105,26 @@ pub fn closure(config: &Config, maps: &Maps) -> Vec<Part> {
 }
 
 /// The layers of a manifest: the closure, each with a title that no other one has, since clients such as `oras` make titles the
-/// names of files. `size` gives the bytes of those blobs of which neither config nor maps say it.
+/// names of files. `size` gives the bytes of each blob: where they lie, so that [`check`] compares them with what config and maps say.
 ///
 /// # Errors
 /// The first of `size`.
 pub fn layers<E>(
     config: &Config,
     maps: &Maps,
-    size: impl Fn(&Digest) -> Result<u64, E>,
+    size: impl Fn(&Part) -> Result<u64, E>,
 ) -> Result<Vec<Descriptor>, E> {
     let mut titles = HashMap::<String, u32>::new();
-    let layer = |Part { digest, media_type, size: known, role }: Part| {
+    let layer = |part: Part| {
+        let size = size(&part)?;
+        let Part { digest, media_type, role, .. } = part;
         let count = titles.entry(role.clone()).or_default();
         *count += 1;
         let title = if *count == 1 { role } else { format!("{role}, part {count}") };
         Ok(Descriptor {
             media_type,
             digest,
-            size: known.map_or_else(|| size(&digest), Ok)?,
+            size,
             annotations: BTreeMap::from([(annotation::TITLE.to_owned(), title)]),
         })
     };

@@ -79,8 +79,9 @@ impl Contents<'_> {
 /// The manifest of exactly what `config`, which is `encoded` so, and `maps` need. `size` gives the bytes of those blobs
 /// of which `maps` do not say it.
 pub fn manifest(config: &Config, encoded: &[u8], maps: &Maps, size: impl Fn(&Digest) -> u64) -> Manifest {
-    let layers = snapshot::layers(config, maps, |digest| Ok::<_, Infallible>(size(digest)));
-    let Ok(layers) = layers;
+    let Ok(layers) = snapshot::layers(config, maps, |part| {
+        Ok::<_, Infallible>(part.size.unwrap_or_else(|| size(&part.digest)))
+    });
     let config = Descriptor {
         media_type: media_type::CONFIG.to_owned(),
         digest: Digest::of(encoded),

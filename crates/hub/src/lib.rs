@@ -1,7 +1,8 @@
 //! Hubs, the places that hold snapshots for others, and the two acts between a hub and the local store.
 //!
 //! ```text
-//! location   what --hub says, parsed; opens a ...
+//! location   what --hub says, parsed
+//! open       from there to a ...
 //! registry   the trait that every kind of hub implements, kept small for those who do
 //! dir        a hub in a folder
 //! bucket     a hub in a bucket of an S3-compatible store

@@ -20,7 +20,8 @@
 //! anew before it deletes, and again each minute. What is left is a prune that stands still between a question and its
 //! deletion while a push does all of its second half. Stores offer nothing that would exclude that.
 //!
-//! With a grace shorter than half the default one, a push may skip what is due already: nobody should push then.
+//! With a grace shorter than the default one, a push may skip what is due already, and what a ticket relies on may go before the
+//! ticket ends: nobody should push then.
 
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};

@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use format::Digest;
+use format::limits::LAYERS;
 use serde::Serialize;
 
 use crate::error::IoContext;
 use crate::files::FilesLayer;
 use crate::image::{self, Image, ImageDefaults, ImageOrigin, Registries};
-use crate::recipe::{Base, FileEntry, MAX_LAYERS, Recipe};
+use crate::recipe::{Base, FileEntry, Recipe};
 use crate::tools::Tool;
 use crate::work::WorkFolder;
 use crate::{Error, Mirrors, Package, Progress, debian, erofs, tree_hash};
@@ -20,7 +21,7 @@ const LAYER_VERSION: u32 = 1;
 /// The layers that a recipe's base and files make.
 #[derive(Debug, Clone)]
 pub struct BaseImage {
-    /// Lowest first: at least one, at most [`MAX_LAYERS`](crate::MAX_LAYERS).
+    /// Lowest first: at least one, at most [`format::limits::LAYERS`], that of the added files included.
     pub layers: Vec<LayerFile>,
     /// What a Debian base was made of.
     pub packages: Vec<Package>,
@@ -107,7 +108,7 @@ impl<'a> BaseSource<'a> {
                 (0..directories.len()).map(path).collect()
             }
             (Base::Image(_), Some(image)) => {
-                let most = MAX_LAYERS - usize::from(!recipe.files.is_empty());
+                let most = LAYERS - usize::from(!recipe.files.is_empty());
                 image::build(image, most, work.path(), path, progress)?
             }
             (Base::Image(_), None) => Vec::new(),

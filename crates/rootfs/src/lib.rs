@@ -48,7 +48,7 @@ pub use modules::GuestModule;
 pub use namespace::UserNamespaces;
 pub use recipe::{
     Base, Build, Component, DebianBase, EnvironmentName, FileEntry, GuestPath, ImageReference, ImageSource,
-    MAX_LAYERS, Machine, Mirror, Mode, OnFork, Owner, PackageName, Ready, Recipe, RecipeError, RecipePath,
+    Machine, Mirror, Mode, OnFork, Owner, PackageName, Ready, Recipe, RecipeError, RecipePath,
     RegistryImage, Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
 };
 pub use tools::{ToolStatus, tools};

@@ -36,6 +36,8 @@ impl Cli {
         match command {
             Command::Pull(args) => commands::pull::run(&options, &args),
             Command::Push(args) => commands::push::run(&options, &args),
+            Command::Pack(args) => commands::pack::run(&options, &args),
+            Command::Unpack(args) => commands::unpack::run(&options, &args),
             Command::Images(args) => commands::images::run(&options, &args),
             Command::Inspect(args) => commands::inspect::run(&options, &args),
             Command::Tag(args) => commands::tag::run(&options, &args),
@@ -70,6 +72,10 @@ pub(crate) enum Command {
     Pull(commands::pull::PullArgs),
     /// Send a snapshot to a hub
     Push(commands::push::PushArgs),
+    /// Write a snapshot to one file, or to a pipe
+    Pack(commands::pack::PackArgs),
+    /// Take a snapshot from a pack
+    Unpack(commands::unpack::UnpackArgs),
     /// List the snapshots that are here, or in a hub
     Images(commands::images::ImagesArgs),
     /// Show all that is known of a snapshot or a sandbox

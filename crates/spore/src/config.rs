@@ -20,6 +20,7 @@ use format::{HubName, Reference};
 use hub::HubLocation;
 use serde::{Deserialize, Serialize};
 
+use crate::environment::variable;
 use crate::error::{CliError, Doing};
 
 const FILE_VARIABLE: &str = "SPORE_CONFIG";
@@ -230,6 +231,14 @@ impl Config {
             return Ok(hub);
         }
         let location = HubLocation::parse(text)?;
+        // A mistyped alias would be a folder that a push makes, wherever it is run.
+        let is_path = text.starts_with(['/', '.']) || text.contains("://");
+        if !is_path && !Path::new(text).exists() {
+            let place = self.place();
+            return Err(CliError::Usage(format!(
+                "the hub {text} is neither an alias under [hubs] in {place} nor a folder here: write ./{text} for one to be made"
+            )));
+        }
         if let Some(hub) = self.hub_at(&location)? {
             return Ok(hub);
         }
@@ -268,7 +277,7 @@ impl Config {
 }
 
 fn file_path() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| variable(name).map(PathBuf::from);
     set(FILE_VARIABLE)
         .or_else(|| set("XDG_CONFIG_HOME").map(|folder| folder.join("spore/config.toml")))
         .or_else(|| set("HOME").map(|home| home.join(".config/spore/config.toml")))
@@ -278,9 +287,7 @@ fn file_path() -> Option<PathBuf> {
 fn read(path: &Path) -> Result<Option<String>, CliError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
-        Err(error)
-            if error.kind() == std::io::ErrorKind::NotFound && std::env::var_os(FILE_VARIABLE).is_none() =>
-        {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && variable(FILE_VARIABLE).is_none() => {
             Ok(None)
         }
         Err(error) => Err(error).doing(format!("read the configuration {}", path.display())),

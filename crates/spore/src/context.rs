@@ -10,6 +10,7 @@ use sandbox::SupervisorProgram;
 use store::{Lease, LoadError, Resolved, Snapshot, Store};
 
 use crate::config::Config;
+use crate::environment::variable;
 use crate::error::{CliError, Doing};
 use crate::options::Options;
 use crate::progress::Transfer;
@@ -17,7 +18,7 @@ use crate::{hubs, interrupt};
 
 /// Where a store is without `--root`: `$XDG_DATA_HOME/spore`, else `~/.local/share/spore`.
 pub(crate) fn root(options: &Options) -> Result<PathBuf, CliError> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name| variable(name).map(PathBuf::from);
     let root = options
         .root
         .clone()
@@ -95,14 +96,16 @@ const LOG_VARIABLE: &str = "SPORE_LOG";
 
 /// Diagnostics of the libraries, where `SPORE_LOG` asks for them.
 pub(crate) fn start_tracing() {
-    if let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env(LOG_VARIABLE) {
+    if variable(LOG_VARIABLE).is_some()
+        && let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env(LOG_VARIABLE)
+    {
         trace(filter);
     }
 }
 
 /// Those of a verb whose diagnostics are what it is watched by: `filter`, unless `SPORE_LOG` says otherwise.
 pub(crate) fn start_logging(filter: &str) {
-    if std::env::var_os(LOG_VARIABLE).is_none() {
+    if variable(LOG_VARIABLE).is_none() {
         trace(tracing_subscriber::EnvFilter::new(filter));
     }
 }

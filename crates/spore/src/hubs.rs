@@ -7,6 +7,7 @@ use hub::{Access, HubLocation, Source};
 use store::Store;
 
 use crate::config::{Config, Hub};
+use crate::environment::variable;
 use crate::error::CliError;
 
 /// A file of certificate authorities.
@@ -69,7 +70,7 @@ pub(crate) fn named(config: &Config, text: Option<&str>) -> Result<Hub, CliError
 /// besides the system's.
 pub(crate) fn access() -> Result<Access, CliError> {
     let mut access = Access::from_environment();
-    if let Some(path) = std::env::var_os(AUTHORITIES_VARIABLE).filter(|path| !path.is_empty()) {
+    if let Some(path) = variable(AUTHORITIES_VARIABLE) {
         access.trust(Path::new(&path))?;
     }
     Ok(access)

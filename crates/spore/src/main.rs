@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod config;
 mod context;
+mod environment;
 mod error;
 mod hubs;
 mod interrupt;

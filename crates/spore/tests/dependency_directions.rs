@@ -19,6 +19,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),
+    // Its tests take the sample snapshot that those of hubs have.
+    ("pack", &["format", "hub", "store"]),
     ("hub-server", &["format", "hub", "store"]),
     ("agent", &["agent-protocol"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),
@@ -33,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "hub",
             "hub-server",
             "memory",
+            "pack",
             "rootfs",
             "sandbox",
             "store",

@@ -19,5 +19,3 @@ mod lists;
 mod mirrors;
 #[path = "hubs/pages.rs"]
 mod pages;
-#[path = "hubs/places.rs"]
-mod places;

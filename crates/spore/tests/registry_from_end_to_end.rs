@@ -15,12 +15,12 @@ use std::io::Write as _;
 
 use format::config::Accelerator;
 use harness::Spore;
+use harness::hubs::missing_bytes;
 use harness::needs::{find_program, say_skipped};
 use harness::run::Outcome;
 use hub::testing::proxy::FaultProxy;
 use hub::testing::registry::{Auth, RealRegistry, RegistryOptions};
-use hub::testing::{PASSWORD, USER};
-use hub::testing::{SampleSpec, put_sample};
+use hub::testing::{PASSWORD, SampleSpec, USER, put_sample};
 use serde_json::Value;
 use store::Store;
 
@@ -28,7 +28,7 @@ const NAME: &str = "team/sample";
 
 /// A `spore` with a home of its own, where no credentials are.
 fn spore() -> Spore {
-    Spore::new().env("XDG_RUNTIME_DIR", "/nonexistent").env("DOCKER_CONFIG", "/nonexistent")
+    Spore::new().without_logins()
 }
 
 /// Puts a sample into its store, under the tag `local/sample:1`.
@@ -54,7 +54,7 @@ fn travels(baker: &Spore, user: &Spore, hub: &str, reference: &str) {
     let digest = bake(baker, "one");
     let plan = baker.json(["push", "one:1", &format!("{reference}:1"), "--dry-run"]);
     let pushed = baker.json(["push", "one:1", &format!("{reference}:1")]);
-    let planned: u64 = plan["missing"].as_array().unwrap().iter().map(|blob| number(blob, "size")).sum();
+    let planned = missing_bytes(&plan);
     assert_eq!((number(&pushed, "sent_bytes"), pushed["digest"].as_str()), (planned, Some(&*digest)));
 
     let offered = user.json(["images", "--hub", hub]);
@@ -73,7 +73,7 @@ fn travels(baker: &Spore, user: &Spore, hub: &str, reference: &str) {
     let other = format!("{reference}-two:1");
     let plan = baker.json(["push", "two:1", &other, "--dry-run"]);
     let pushed = baker.json(["push", "two:1", &other]);
-    let to_send: u64 = plan["missing"].as_array().unwrap().iter().map(|blob| number(blob, "size")).sum();
+    let to_send = missing_bytes(&plan);
     assert_eq!(number(&pushed, "sent_bytes"), to_send);
     assert!(number(&pushed, "mounted_bytes") > 2 * 300 * 4096 && to_send < planned / 2, "{pushed}");
     let pulled = user.json(["pull", &other]);
@@ -142,7 +142,7 @@ fn a_copy_goes_from_hub_to_hub_and_needs_no_store() {
     let shown = spore.json(["hub", "copy", "--from", folder, "one:1", &there, "--dry-run"]);
     let copied = spore.json(["hub", "copy", "--from", folder, "one:1", &there]);
     assert_eq!((copied["digest"].as_str(), copied["tag"].as_str()), (Some(&*digest), Some("1")));
-    let planned: u64 = shown["missing"].as_array().unwrap().iter().map(|blob| number(blob, "size")).sum();
+    let planned = missing_bytes(&shown);
     assert_eq!(number(&copied, "sent_bytes"), planned);
     let again = spore.json(["hub", "copy", "--from", folder, "one:1", &there]);
     assert_eq!((number(&again, "sent_bytes"), number(&again, "skipped_bytes")), (0, planned));

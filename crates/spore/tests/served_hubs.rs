@@ -95,6 +95,17 @@ fn a_token_pushes_where_it_may() {
     served.interrupt();
 }
 
+/// As one that is not set: a server then logs its requests.
+#[test]
+fn an_empty_spore_log_is_none() {
+    let temp = files::scratch("hub");
+    let spore = Spore::new().env("SPORE_LOG", "");
+    let served = Served::start(&spore, &temp.path().join("hub"), &[]);
+    spore.run(["images", "--hub", &format!("oci://{}", served.host())]).succeeds();
+    assert!(served.log().contains("/v2/_catalog"), "{}", served.log());
+    served.interrupt();
+}
+
 #[test]
 fn what_would_let_everybody_in_is_refused() {
     let temp = files::scratch("hub");

@@ -57,6 +57,16 @@ fn no_two_layers_have_one_title() {
 }
 
 #[test]
+fn sizes_are_those_that_are_found_and_not_those_that_are_said() {
+    let (config, maps) = parts();
+    let found = |part: &Part| Ok::<_, ()>(if part.role == "frames of memory" { 999 } else { 1000 });
+    let mut manifest = manifest(&config, &maps);
+    manifest.layers = layers(&config, &maps, found).unwrap();
+    let error = check(&manifest, &config, &maps).unwrap_err().to_string();
+    assert!(error.contains("its map says 1000"), "{error}");
+}
+
+#[test]
 fn a_manifest_that_lists_anything_else_is_refused() {
     let (config, maps) = parts();
     let refused = |change: fn(&mut Manifest), expected: &str| {

@@ -69,6 +69,10 @@ impl Reading {
                     piece.truncate(usize::try_from(self.end - self.at).unwrap_or(usize::MAX));
                     self.at += piece.len() as u64;
                     self.chunks = Some(chunks);
+                    // What is skipped is no progress.
+                    if piece.is_empty() {
+                        continue;
+                    }
                     self.tries = Tries::new();
                     return Ok(Some(piece));
                 }
@@ -131,7 +135,8 @@ async fn open(objects: &Objects, key: &str, range: Range<u64>) -> Result<Option<
             }
             Some(Problem::Refused(Refusal { status: 404, code, .. })) if code != "NoSuchBucket" => Ok(None),
             Some(Problem::Whole) => {
-                objects.ignores_ranges.store(true, Ordering::Relaxed);
+                // To give all where all was asked for is right.
+                objects.ignores_ranges.fetch_or(range.start > 0, Ordering::Relaxed);
                 Err(no_parts(objects.location()))
             }
             Some(problem) => Err(objects.meaning(problem)),

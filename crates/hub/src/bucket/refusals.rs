@@ -57,7 +57,12 @@ impl Objects {
             (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => full(hub, &action),
             // Garage has no code for it.
             (403, "AccessDenied") if message.contains("quota is reached") => full(hub, &action),
-            (301 | 302 | 303 | 307 | 308, _) | (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
+            (_, "AuthorizationHeaderMalformed") => HubError::Malformed {
+                hub,
+                what: format!("the region {} at {}", self.region, self.endpoint()),
+                reason: format!("the store wants another one ({code}): set region=… in the location"),
+            },
+            (301 | 302 | 303 | 307 | 308, _) | (_, "PermanentRedirect") => {
                 let said = [&status.to_string(), code.as_str()].join(" ");
                 HubError::Malformed {
                     hub,

@@ -32,6 +32,8 @@ pub struct NginxOptions {
     pub tls: bool,
     /// Whether it wants [`USER`] and [`PASSWORD`] for everything.
     pub password: bool,
+    /// Whether it gives all of a file to whoever asks for a part.
+    pub no_parts: bool,
 }
 
 /// What it gives out.
@@ -171,6 +173,9 @@ fn configuration(folder: &Path, addr: SocketAddr, behind: Behind<'_>, options: N
         let (certificate, key) = (path("cert.pem"), path("key.pem"));
         let _ =
             writeln!(config, "        ssl_certificate {certificate};\n        ssl_certificate_key {key};");
+    }
+    if options.no_parts {
+        config.push_str("        max_ranges 0;\n");
     }
     if options.password {
         let _ =

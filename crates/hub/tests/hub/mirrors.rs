@@ -161,12 +161,7 @@ async fn what_a_tag_means_a_mirror_says_only_while_the_hub_cannot_be_reached() {
 #[tokio::test]
 async fn a_tag_that_moves_during_a_pull_does_not_change_what_is_pulled() {
     let world = World::pushed(&SampleSpec::default()).await;
-    let other = put_sample(&world.source, &SampleSpec { seed: "other", ..SampleSpec::default() }).unwrap();
-    let plan = hub::plan_pull(&world.target, world.hub(), &name(), &Selector::Tag(tag())).await.unwrap();
-    let push = hub::plan_push(&world.source, &other.digest, world.hub(), &name()).await.unwrap();
-    push.execute(Some(&tag()), Arc::new(())).await.unwrap();
-    plan.execute(Some(&TagAs { name: full_name(), may_move: true }), Arc::new(())).await.unwrap();
-    assert_pulled(&world);
+    assert_a_moved_tag_changes_nothing(&world, world.hub(), world.hub()).await;
 }
 
 /// It takes connections and says nothing; and it falls silent when it has said which snapshot it is.

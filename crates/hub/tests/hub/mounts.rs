@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use format::{Digest, Name};
-use hub::testing::PASSWORD;
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
 use hub::testing::registry::{Auth, RealRegistry, RegistryOptions, Untagged};
 use hub::testing::token::TokenOptions;
-use hub::testing::{Sample, SampleSpec, put_sample};
+use hub::testing::{PASSWORD, Sample, SampleSpec, put_sample};
 use hub::{Delivered, PushPlan, Registry, Selector, plan_pull, plan_push};
 
 use crate::registries::open_at;

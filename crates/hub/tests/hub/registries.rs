@@ -7,8 +7,7 @@ use std::time::Duration;
 use hub::credentials::Credentials;
 use hub::testing::registry::{Auth as Entry, RealRegistry, RegistryOptions};
 use hub::testing::token::TokenOptions;
-use hub::testing::{PASSWORD, USER};
-use hub::testing::{SampleSpec, no_access};
+use hub::testing::{PASSWORD, SampleSpec, USER, no_access};
 use hub::{Access, HubError, HubLocation, Registry, Selector};
 
 use crate::world::{World, assert_pulled, name, pull, tag};

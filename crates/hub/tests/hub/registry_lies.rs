@@ -1,23 +1,19 @@
 //! A registry that lies about lengths, types, digests and ranges, or falls silent: nothing of it is believed, and no tag is set.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use hub::testing::SampleSpec;
+use hub::testing::no_access;
 use hub::testing::proxy::{Fault, Rule};
-use hub::testing::{no_access, put_sample};
 use hub::{Access, HubError, PullError, Selector};
 
 use crate::registry_faults::{Behind, LARGE};
-use crate::world::{World, assert_nothing_pulled, assert_pulled, full_name, name, pull, tag};
+use crate::world::{
+    World, assert_a_moved_tag_changes_nothing, assert_nothing_pulled, assert_pulled, pull, tag,
+};
 
 const BLOBS: &str = "/v2/team/sample/blobs/";
 const MANIFESTS: &str = "/v2/team/sample/manifests/";
-
-fn says(status: u16, headers: &[(&str, &str)], body: &str) -> Fault {
-    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-    Fault::Answer { status, headers: headers.iter().map(owned).collect(), body: body.to_owned() }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lies_are_named_and_nothing_is_stored() {
@@ -32,39 +28,40 @@ async fn lies_are_named_and_nothing_is_stored() {
     let lies: [(&str, Rule, &Selector, Expected); 6] = [
         (
             "a size that the manifest does not say",
-            Rule::always(says(200, &[], "short")).on("HEAD", BLOBS),
+            Rule::always(Fault::answer_with(200, &[], "short")).on("HEAD", BLOBS),
             &by_tag,
             |error| matches!(error, PullError::WrongSize { .. }),
         ),
         (
             "another range than was asked for",
-            Rule::always(says(206, &[("Content-Range", "bytes 7-11/12")], "range")).on("GET", BLOBS),
+            Rule::always(Fault::answer_with(206, &[("Content-Range", "bytes 7-11/12")], "range"))
+                .on("GET", BLOBS),
             &by_tag,
             |error| matches!(error, PullError::Hub(HubError::Malformed { .. })),
         ),
         (
             "less than it said, with an end that looks good",
-            Rule::always(says(200, &[], "few")).on("GET", BLOBS),
+            Rule::always(Fault::answer_with(200, &[], "few")).on("GET", BLOBS),
             &by_tag,
             |error| matches!(error, PullError::WrongSize { .. } | PullError::Corrupt { .. }),
         ),
         (
             "a page instead of a manifest",
-            Rule::always(says(200, &[("Content-Type", "text/html")], "<html>log in</html>"))
+            Rule::always(Fault::answer_with(200, &[("Content-Type", "text/html")], "<html>log in</html>"))
                 .on("GET", MANIFESTS),
             &by_tag,
             |error| matches!(error, PullError::Manifest { .. }),
         ),
         (
             "another manifest under a digest, with the digest as its header",
-            Rule::always(says(200, &[("Docker-Content-Digest", &digest.to_string())], other))
+            Rule::always(Fault::answer_with(200, &[("Docker-Content-Digest", &digest.to_string())], other))
                 .on("GET", MANIFESTS),
             &by_digest,
             |error| matches!(error, PullError::Hub(HubError::Corrupt { .. })),
         ),
         (
             "more than a manifest may have",
-            Rule::always(says(200, &[], &"x".repeat((4 << 20) + 1))).on("GET", MANIFESTS),
+            Rule::always(Fault::answer_with(200, &[], &"x".repeat((4 << 20) + 1))).on("GET", MANIFESTS),
             &by_tag,
             |error| matches!(error, PullError::Hub(HubError::Malformed { .. })),
         ),
@@ -83,15 +80,7 @@ async fn a_tag_that_moves_during_a_pull_changes_nothing_of_it() {
     let Some(behind) = Behind::start(test, []) else { return };
     let world = World::new(&SampleSpec::default());
     world.push_to(behind.good_hub()).await.unwrap();
-    let which = Selector::Tag(tag());
-    let plan = hub::plan_pull(&world.target, behind.hub(), &name(), &which).await.unwrap();
-    let newer = put_sample(&world.source, &SampleSpec { seed: "newer", ..SampleSpec::default() }).unwrap();
-    let push = hub::plan_push(&world.source, &newer.digest, behind.good_hub(), &name()).await.unwrap();
-    push.execute(Some(&tag()), Arc::new(())).await.unwrap();
-    let as_named = hub::TagAs { name: full_name(), may_move: true };
-    let pulled = plan.execute(Some(&as_named), Arc::new(())).await.unwrap();
-    assert_eq!(pulled.snapshot, world.sample.digest);
-    assert_pulled(&world);
+    assert_a_moved_tag_changes_nothing(&world, behind.hub(), behind.good_hub()).await;
 }
 
 /// The connection stays open, and nothing more comes: it is given up on, and the rest is asked for anew.

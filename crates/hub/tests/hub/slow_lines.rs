@@ -16,7 +16,7 @@ use crate::tickets::{HOUR, sign};
 use crate::world::{World, name};
 
 /// What a hub may say and take nothing for: less than each of the uploads here takes.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(3);
 const BLOB: usize = 8 << 20;
 
 fn line(rate: u64) -> Link {
@@ -43,7 +43,7 @@ async fn put_slowly(hub: Arc<dyn Registry>, proxy: &FaultProxy, puts: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blob_reaches_a_registry() {
     let Some(behind) = Behind::start("a_blob_reaches_a_registry", []) else { return };
-    behind.proxy.set_link(Direction::ToServer, line(1 << 20));
+    behind.proxy.set_link(Direction::ToServer, line(768 << 10));
     let hub = behind.hub_as(&impatient(no_access()));
     put_slowly(hub, &behind.proxy, "/v2/team/sample/blobs/uploads/").await;
 }
@@ -52,7 +52,7 @@ async fn a_blob_reaches_a_registry() {
 async fn a_blob_reaches_a_bucket() {
     let Some(bucket) = bucket("slow_lines", "a_blob_reaches_a_bucket") else { return };
     let proxy = FaultProxy::start(bucket.addr(), []);
-    proxy.set_link(Direction::ToServer, line(1 << 20));
+    proxy.set_link(Direction::ToServer, line(768 << 10));
     let hub = hub::open(&bucket.location_at("", proxy.addr()), &impatient(bucket.access())).unwrap();
     put_slowly(hub, &proxy, &format!("/{}/blobs/", bucket.name())).await;
 }
@@ -66,7 +66,7 @@ async fn a_push_by_ticket_arrives() {
     let before = proxy.count("PUT", "");
     let puts = ticket.blobs.len() + ticket.manifests.len() + usize::from(ticket.tagged.is_some());
     // Of several at once, each has some of it.
-    proxy.set_link(Direction::ToServer, line(2 << 20));
+    proxy.set_link(Direction::ToServer, line(1500 << 10));
     let access = impatient(garage::access(None));
     let begun = Instant::now();
     let push = TicketPush::new(&world.source, &world.sample.digest, ticket, &access).await.unwrap();

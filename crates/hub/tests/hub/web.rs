@@ -17,8 +17,8 @@ use crate::buckets::bucket;
 use crate::registries::auth_file;
 use crate::world::{World, assert_nothing_pulled, assert_pulled, name, tag};
 
-const TLS: NginxOptions = NginxOptions { tls: true, password: false };
-const PLAIN: NginxOptions = NginxOptions { tls: false, password: false };
+const TLS: NginxOptions = NginxOptions { tls: true, password: false, no_parts: false };
+const PLAIN: NginxOptions = NginxOptions { tls: false, password: false, no_parts: false };
 
 fn over(test: &str, folder: &Path, options: &NginxOptions) -> Option<RealNginx> {
     RealNginx::start(&format!("web::{test}"), Behind::Folder(folder), options)

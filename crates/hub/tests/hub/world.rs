@@ -132,6 +132,23 @@ pub(crate) fn assert_blobs_are_whole(root: &Path) {
     }
 }
 
+/// Moves the tag between a pull's plan and its execution, and asserts that what was planned comes. Gives what the tag leads to then.
+pub(crate) async fn assert_a_moved_tag_changes_nothing(
+    world: &World,
+    read: Arc<dyn Registry>,
+    written: Arc<dyn Registry>,
+) -> Digest {
+    let plan = hub::plan_pull(&world.target, read, &name(), &Selector::Tag(tag())).await.unwrap();
+    let newer = put_sample(&world.source, &SampleSpec { seed: "newer", ..SampleSpec::default() }).unwrap();
+    let push = hub::plan_push(&world.source, &newer.digest, written, &name()).await.unwrap();
+    push.execute(Some(&tag()), Arc::new(())).await.unwrap();
+    let as_named = TagAs { name: full_name(), may_move: true };
+    let pulled = plan.execute(Some(&as_named), Arc::new(())).await.unwrap();
+    assert_eq!(pulled.snapshot, world.sample.digest);
+    assert_pulled(world);
+    newer.digest
+}
+
 /// Neither a tag nor a manifest.
 pub(crate) fn assert_nothing_pulled(world: &World) {
     assert_eq!(world.target.refs().unwrap().len(), 0);

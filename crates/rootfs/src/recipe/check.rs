@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use format::Digest;
+use format::limits::LAYERS;
 
 use super::values::{Component, Size, Suite};
 use super::{
-    Base, Build, DebianBase, FileEntry, ImageReference, MAX_LAYERS, Machine, OnFork, Ready, Recipe,
+    Base, Build, DebianBase, FileEntry, ImageReference, Machine, OnFork, Ready, Recipe,
     RecipePath, Warm, WarmStart, raw,
 };
 
@@ -151,9 +152,9 @@ fn layer_count(base: &Base, files: &[FileEntry]) -> Checked<()> {
         Base::Debian(_) | Base::Tar(_) | Base::Image(_) => 1,
     };
     let count = lower + usize::from(!files.is_empty());
-    if count > MAX_LAYERS {
+    if count > LAYERS {
         let files = if files.is_empty() { "" } else { ", the one of the added files included" };
-        return problem("base", format!("makes {count} layers{files}: at most {MAX_LAYERS} are allowed"));
+        return problem("base", format!("makes {count} layers{files}: at most {LAYERS} are allowed"));
     }
     Ok(())
 }

@@ -22,8 +22,6 @@ pub use values::{
 
 /// The name of the file that describes a recipe, in its folder.
 const FILE_NAME: &str = "recipe.toml";
-/// The most layers that a base has, the one of the added files included.
-pub const MAX_LAYERS: usize = 12;
 /// The largest recipe file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 

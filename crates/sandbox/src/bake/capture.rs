@@ -204,7 +204,7 @@ impl Capture<'_> {
             size: bytes.len() as u64,
             annotations: BTreeMap::new(),
         };
-        let layers = snapshot::layers(config, maps, |digest| self.bake.store.blob_size(digest))?;
+        let layers = snapshot::layers(config, maps, |part| self.bake.store.blob_size(&part.digest))?;
         let manifest = Manifest::new(config_blob, layers, self.annotations());
         snapshot::check(&manifest, config, maps).map_err(|error| format(&error))?;
         let bytes = manifest.encode().map_err(|error| format(&error))?;

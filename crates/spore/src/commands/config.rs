@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::config::{Config, Source};
 use crate::error::CliError;
 use crate::options::{Format, Options};
-use crate::{context, output};
+use crate::{context, environment, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -108,7 +108,7 @@ fn format_setting(options: &Options) -> Setting {
 }
 
 fn variable(name: &'static str) -> Setting {
-    let value = std::env::var_os(name).filter(|value| !value.is_empty());
+    let value = environment::variable(name);
     let source = if value.is_some() { Source::Variable(name) } else { Source::Default };
     Setting { name: name.into(), value: value.map(|value| value.to_string_lossy().into_owned()), source }
 }

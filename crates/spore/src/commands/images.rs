@@ -22,6 +22,7 @@ mod remote;
   spore images --hub oci://hub.example                what a hub offers
   spore images --hub acme team/numpy team/report      under these names: some hubs do not tell which they have
   spore images --hub                                  what the default hub offers
+  spore images team/numpy --hub                       under this name
 
 SIZE is what a snapshot's blobs take; OWN the part that removing it would free, SHARED the part that other snapshots
 have too. FLAT is what the files take that were laid out for engines: a cache, of which `prune --all` removes what no

@@ -26,6 +26,7 @@
 
 pub mod files;
 pub mod frozen;
+pub mod hubs;
 pub mod image;
 pub mod needs;
 pub mod processes;

@@ -65,6 +65,12 @@ impl Spore {
         self
     }
 
+    /// Nobody has logged in anywhere, and whoever does, does so here.
+    pub fn without_logins(self) -> Self {
+        let [runtime, docker] = ["runtime", "docker"].map(|folder| self.root.with_file_name(folder));
+        self.env("XDG_RUNTIME_DIR", runtime).env("DOCKER_CONFIG", docker)
+    }
+
     /// Sets a variable for everything that is run.
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.environment.push((name.into(), value.into()));

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::Spore;
-use crate::places::{Hub, NAME_1, bake, user};
+use crate::harness::hubs::{Hub, NAME_1, bake, missing_bytes, user};
 
 /// Copies what was pushed to `from`, twice, by somebody who has no store.
 #[track_caller]
@@ -11,8 +11,7 @@ fn assert_copies(from: &Hub, to: &Hub, digest: &str) {
     let spore = user([from, to]);
     let copy = ["hub", "copy", "--from", &from.location, "--to", &to.location, NAME_1];
     let plan = spore.json(copy.iter().chain(&["--dry-run"]));
-    let planned: u64 =
-        plan["missing"].as_array().unwrap().iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    let planned = missing_bytes(&plan);
     assert!(planned > 400 * 4096, "{plan}");
     let copied = spore.json(copy);
     assert_eq!((&copied["digest"], &copied["tag"]), (&digest.into(), &"1".into()));

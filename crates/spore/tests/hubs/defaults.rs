@@ -1,6 +1,6 @@
 //! The default hub, of the configuration file and of `SPORE_DEFAULT_HUB`.
 
-use crate::places::{Hub, NAME, NAME_1, bake, configure, user};
+use crate::harness::hubs::{Hub, NAME, NAME_1, bake, configure, user};
 
 #[test]
 fn the_default_hub_is_meant_where_none_is_named() {

@@ -2,7 +2,7 @@
 
 use hub::testing::proxy::{Direction, Fault, FaultProxy, Rule};
 
-use crate::places::{Hub, NAME, NAME_1, Server, bake, user};
+use crate::harness::hubs::{Hub, NAME, NAME_1, Server, bake, user};
 
 /// A proxy before the server of a hub.
 fn proxy(hub: &Hub, script: impl IntoIterator<Item = Rule>) -> FaultProxy {

@@ -5,7 +5,7 @@ use std::fs;
 use hub::testing::nginx::{Behind, NginxOptions, RealNginx};
 
 use crate::harness::Spore;
-use crate::places::{Hub, NAME, Server, bake, user};
+use crate::harness::hubs::{Hub, NAME, Server, bake, user};
 
 /// Asserts that the hub lists what was pushed to it, for people and for programs.
 #[track_caller]

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::harness::hubs::{Hub, NAME, NAME_1, bake, configure, user};
 use crate::harness::run::Outcome;
 use crate::harness::{Spore, files};
-use crate::places::{Hub, NAME, NAME_1, bake, configure, user};
 
 /// Nobody listens there.
 const DEAD: &str = "oci://127.0.0.1:1";

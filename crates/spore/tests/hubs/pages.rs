@@ -6,8 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use serde_json::Value;
 
 use crate::harness::files;
+use crate::harness::hubs::{Hub, NAME_1, Server, bake, user};
 use crate::harness::run::{DEADLINE, Run};
-use crate::places::{Hub, NAME_1, Server, bake, user};
 
 /// An object by plain HTTP, as anybody gets it: its media type, and its text.
 #[track_caller]

@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
 use crate::aftermath;
+use crate::harness::hubs::missing_bytes;
 use crate::harness::needs::{Need, say_skipped, skipped};
 use crate::harness::run::Run;
 use crate::harness::shared::{Shared, seed_cache};
@@ -88,8 +89,7 @@ fn a_pull_on_a_full_disk() {
     let laid_out = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
     let pull = [&laid_out[..], &["--no-layout"]].concat();
     let plan = disk.json([&laid_out[..], &["--dry-run"]].concat());
-    let missing = plan["missing"].as_array().unwrap();
-    let needed: u64 = missing.iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    let needed = missing_bytes(&plan);
     let with_flat_files = needed + plan["flat_bytes"].as_u64().unwrap();
     disk.fill(with_flat_files - 4096);
     disk.run(laid_out).exits_with(1).says(&["bytes are needed", &with_flat_files.to_string()]);
@@ -138,8 +138,7 @@ fn a_push_to_a_full_disk() {
     let location = hub.to_str().unwrap();
     let push = ["push", &name, "--hub", location];
     let plan = pusher.json([&push[..], &["--dry-run"]].concat());
-    let needed: u64 =
-        plan["missing"].as_array().unwrap().iter().map(|blob| blob["size"].as_u64().unwrap()).sum();
+    let needed = missing_bytes(&plan);
     for free in [0, 64 << 10, needed / 2, needed - (64 << 10)] {
         // What has come to it in whole before would stay.
         fs::remove_dir_all(&hub).ok();

@@ -64,15 +64,15 @@ fn a_killed_pull() {
         };
         makers.kinds.iter().map(filled).collect()
     };
-    let forget = |spore: &Spore, place: &Place| {
-        spore.run(["rm", &place.reference(name)]).succeeds();
+    let forget = |spore: &Spore| {
+        spore.run(["rm", name]).succeeds();
         spore.run(["prune"]).succeeds();
         let flat = spore.root().join("flat");
         files::entries(&flat).iter().for_each(|file| fs::remove_file(file).unwrap());
     };
     let measure = |place: &Place| {
-        let whole = scene.measure_twice(|spore| place.pull(spore, name), |spore| forget(spore, place));
-        forget(&scene.spore, place);
+        let whole = scene.measure_twice(|spore| place.pull(spore, name), forget);
+        forget(&scene.spore);
         whole
     };
     let whole: Vec<_> = places.iter().map(measure).collect();
@@ -82,7 +82,7 @@ fn a_killed_pull() {
         let command = place.pull(&scene.spore, name);
         let killed = scene.kill(command, whole[turn], ANYBODY);
         if !killed.was_done && aftermath::tags(&scene.spore).is_empty() {
-            scene.spore.run(["fork", &place.reference(name)]).exits_with(3);
+            scene.spore.run(["fork", name]).exits_with(3);
         }
         place.pull(&scene.spore, name).finish().succeeds();
         aftermath::assert_all_ends(&scene.spore);
@@ -90,9 +90,9 @@ fn a_killed_pull() {
         assert_eq!(partial, Vec::<PathBuf>::new(), "what was resumed is there twice");
         scene.spore.fsck();
         if number + 1 < moments() {
-            forget(&scene.spore, place);
+            forget(&scene.spore);
         } else {
-            scene.spore.fork(&place.reference(name), 1);
+            scene.spore.fork(name, 1);
             aftermath::assert_all_ends(&scene.spore);
         }
     }

@@ -53,8 +53,14 @@ impl Fault {
     /// An answer without a body.
     #[must_use]
     pub fn answer(status: u16, headers: &[(&str, &str)]) -> Self {
+        Self::answer_with(status, headers, "")
+    }
+
+    /// An answer with this body.
+    #[must_use]
+    pub fn answer_with(status: u16, headers: &[(&str, &str)], body: &str) -> Self {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        Self::Answer { status, headers: headers.iter().map(owned).collect(), body: String::new() }
+        Self::Answer { status, headers: headers.iter().map(owned).collect(), body: body.to_owned() }
     }
 }
 

@@ -11,6 +11,7 @@ use rootfs::{ToolStatus, UserNamespaces, tools};
 use store::Store;
 
 use super::{Check, State};
+use crate::environment::variable;
 use crate::error::CliError;
 use crate::options::Options;
 use crate::{context, output};
@@ -74,7 +75,7 @@ fn engine(store: Option<&Store>) -> Vec<Check> {
         Ok(qemu) => {
             let capabilities = qemu.capabilities();
             let device = OpenOptions::new().read(true).write(true).open("/dev/kvm").map(drop);
-            let is_chosen = std::env::var_os("SPORE_ACCEL").is_some_and(|value| !value.is_empty());
+            let is_chosen = variable("SPORE_ACCEL").is_some();
             vec![
                 check(State::Ok, format!("{} at {}", capabilities.version, qemu_path()), None),
                 judge_kvm(capabilities.accelerators.contains(&Accelerator::Kvm), is_chosen, device),

@@ -1,4 +1,4 @@
-//! A hub of each kind, and the users of it.
+//! A real hub of each kind, and users of it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,8 +11,9 @@ use serde_json::Value;
 use store::Store;
 use tempfile::TempDir;
 
-use crate::harness::served::Served;
-use crate::harness::{Spore, files};
+use super::run::Run;
+use super::served::Served;
+use super::{Spore, files};
 
 /// What samples are called in hubs.
 pub const NAME: &str = "team/sample";
@@ -87,6 +88,16 @@ impl Hub {
         path_in(&self.folder)
     }
 
+    /// Adds the keys of whom a bucket lets in.
+    pub fn with_keys(&self, run: Run) -> Run {
+        match &self.server {
+            Server::Bucket(bucket) => run
+                .env("AWS_ACCESS_KEY_ID", &bucket.key().id)
+                .env("AWS_SECRET_ACCESS_KEY", &bucket.key().secret),
+            _ => run,
+        }
+    }
+
     /// Pushes what [`bake`] made; gives what is said of it.
     #[track_caller]
     pub fn push(&self, spore: &Spore, seed: &str) -> Value {
@@ -117,6 +128,12 @@ fn path_in(folder: &TempDir) -> PathBuf {
     folder.path().join("hub")
 }
 
+/// Bytes that a `--dry-run` says are missing where they would go.
+#[track_caller]
+pub fn missing_bytes(plan: &Value) -> u64 {
+    plan["missing"].as_array().unwrap().iter().map(|blob| blob["size"].as_u64().unwrap()).sum()
+}
+
 /// Somebody with the keys of these hubs, of which one may be a bucket, and with no others.
 pub fn user<'a>(hubs: impl IntoIterator<Item = &'a Hub>) -> Spore {
     let key = hubs.into_iter().find_map(|hub| match &hub.server {
@@ -124,8 +141,7 @@ pub fn user<'a>(hubs: impl IntoIterator<Item = &'a Hub>) -> Spore {
         _ => None,
     });
     Spore::new()
-        .env("XDG_RUNTIME_DIR", "/nonexistent")
-        .env("DOCKER_CONFIG", "/nonexistent")
+        .without_logins()
         .env("AWS_ACCESS_KEY_ID", key.map_or("", |key| &key.id))
         .env("AWS_SECRET_ACCESS_KEY", key.map_or("", |key| &key.secret))
 }
