@@ -77,7 +77,7 @@ pub struct Exec {
     /// Absent: the guest config's, else `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// A name, or `UID[:GID]`. Absent: the guest config's, else root.
+    /// `USER[:GROUP]`, each by name or number. Absent: the guest config's, else root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Whether input follows; else the program reads `/dev/null`, or a terminal at which nobody types.

@@ -124,7 +124,10 @@ pub(crate) fn credentials(user: &str) -> Result<Credentials, Failure> {
     // A guest without these files has no users by name; numbers work.
     let (passwd, group) = (read("/etc/passwd").unwrap_or_default(), read("/etc/group").unwrap_or_default());
     users::resolve(user, &passwd, &group).ok_or_else(|| {
-        let message = format!("the guest has no user {user:?}: give a name of its /etc/passwd, or UID[:GID]");
+        let message = format!(
+            "the guest has no user {user:?}: give a name of its /etc/passwd or a number, \
+             and a group of its /etc/group or a number behind a colon"
+        );
         failure(FailureKind::NoSuchUser, message)
     })
 }

@@ -18,6 +18,7 @@ mod options;
 mod output;
 mod problems;
 mod progress;
+mod registries;
 mod terminal;
 mod variants;
 

@@ -48,7 +48,7 @@ pub(crate) struct CommandArgs {
     /// Where it runs
     #[arg(short = 'w', long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Who runs it: a name, or UID[:GID]
+    /// Who runs it: USER[:GROUP], each by name or number
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
     /// The command and its arguments
