@@ -48,8 +48,8 @@ pub use modules::GuestModule;
 pub use namespace::UserNamespaces;
 pub use recipe::{
     Base, Build, Component, DebianBase, EnvironmentName, FileEntry, GuestPath, ImageReference, ImageSource,
-    Machine, Mirror, Mode, OnFork, Owner, PackageName, Ready, Recipe, RecipeError, RecipePath,
-    RegistryImage, Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
+    Machine, Mirror, Mode, OnFork, Owner, PackageName, Ready, Recipe, RecipeError, RecipePath, RegistryImage,
+    Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
 };
 pub use tools::{ToolStatus, tools};
 

@@ -7,8 +7,8 @@ use format::limits::LAYERS;
 
 use super::values::{Component, Size, Suite};
 use super::{
-    Base, Build, DebianBase, FileEntry, ImageReference, Machine, OnFork, Ready, Recipe,
-    RecipePath, Warm, WarmStart, raw,
+    Base, Build, DebianBase, FileEntry, ImageReference, Machine, OnFork, Ready, Recipe, RecipePath, Warm,
+    WarmStart, raw,
 };
 
 /// The suite of the kernel for a base that is no Debian.
