@@ -66,6 +66,10 @@ pub(crate) fn boot() -> Result<Booted, BootError> {
     files::copy_runners(OLD_RUNNERS, &format!("{NEW_ROOT}{RUN_DIR}"))?;
     enter_new_root(&config)?;
     files::prepare_etc(&config)?;
+    if let Some(cwd) = &config.cwd {
+        // An image may name one that none of its layers has, and means that it is made.
+        fs::create_dir_all(cwd).context(format!("make the working directory {cwd}"))?;
+    }
     bind_boot_id()?;
     network::prepare(config.network.as_ref()).context("configure the network")?;
     let port = wait_for(&format!("virtio-serial port `{PORT_NAME}`"), || {

@@ -33,7 +33,9 @@ pub(crate) fn resolve(spec: &str, passwd: &str, group: &str) -> Option<Credentia
     let valid = |id: &u32| *id != u32::MAX;
     let gid = Some(explicit_gid.unwrap_or(gid)).filter(valid)?;
     let uid = Some(uid).filter(valid)?;
-    let member = entry.map(|entry| entry.name).into_iter().flat_map(|name| groups_of(name, group));
+    // As docker has it: who names a group gets that one alone.
+    let member = entry.filter(|_| explicit_gid.is_none()).map(|entry| entry.name);
+    let member = member.into_iter().flat_map(|name| groups_of(name, group));
     let mut groups = vec![Gid::from_raw(gid)];
     groups.extend(member.filter(|other| *other != gid && valid(other)).map(Gid::from_raw));
     Some(Credentials { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid), groups, home: home.to_owned() })
@@ -92,9 +94,9 @@ mod tests {
         let ana = Some((1000, 100, vec![100, 44], "/home/ana".to_owned()));
         assert_eq!(ids("ana"), ana);
         assert_eq!(ids("1000"), ana);
-        assert_eq!(ids("1000:29"), Some((1000, 29, vec![29, 44], "/home/ana".into())));
+        assert_eq!(ids("1000:29"), Some((1000, 29, vec![29], "/home/ana".into())));
         assert_eq!(ids("4711"), Some((4711, 4711, vec![4711], "/".into())));
-        assert_eq!(ids("ana:audio"), Some((1000, 29, vec![29, 44], "/home/ana".into())));
+        assert_eq!(ids("ana:audio"), Some((1000, 29, vec![29], "/home/ana".into())));
         assert_eq!(ids("4711:video"), Some((4711, 44, vec![44], "/".into())));
         assert_eq!(ids("4711:5"), Some((4711, 5, vec![5], "/".into())));
     }

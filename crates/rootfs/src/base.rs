@@ -1,6 +1,6 @@
 //! Bases and added files, turned into layers.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use format::Digest;
@@ -8,15 +8,16 @@ use format::limits::LAYERS;
 use serde::Serialize;
 
 use crate::error::IoContext;
-use crate::files::FilesLayer;
-use crate::image::{self, Image, ImageDefaults, ImageOrigin, Registries};
-use crate::recipe::{Base, FileEntry, Recipe};
+use crate::image::{Image, ImageDefaults, ImageOrigin, Registries, Watched, read_tar};
+use crate::recipe::{Base, DebianBase, FileEntry, Recipe, RecipePath, WarmStart};
+use crate::stack::Stack;
 use crate::tools::Tool;
+use crate::tree::{Folder, MAX_SIZE};
 use crate::work::WorkFolder;
-use crate::{Error, Mirrors, Package, Progress, debian, erofs, tree_hash};
+use crate::{Error, ImageError, Mirrors, Package, Progress, debian, files, host, tree_hash};
 
 /// Raised whenever this crate makes other bytes of the same input.
-const LAYER_VERSION: u32 = 1;
+const LAYER_VERSION: u32 = 2;
 
 /// The layers that a recipe's base and files make.
 #[derive(Debug, Clone)]
@@ -57,75 +58,103 @@ pub struct ToolVersion {
 #[derive(Debug)]
 pub struct BaseSource<'a> {
     recipe: &'a Recipe,
-    image: Option<Image<'a>>,
+    base: Opened<'a>,
+}
+
+/// A recipe's base; an image with what was found out about it.
+#[derive(Debug)]
+enum Opened<'a> {
+    Debian(&'a DebianBase),
+    Directories(&'a [RecipePath]),
+    Image(Box<Image<'a>>),
+    Tar(&'a RecipePath),
 }
 
 impl<'a> BaseSource<'a> {
     /// Looks up what a recipe's base is made of, in `registries` if it is an image in one.
     ///
     /// # Errors
-    /// If there is no such image, it is for another platform, or what describes it is damaged.
+    /// If there is no such image, it is for another platform, what describes it is damaged, or it does not say the process that the
+    /// recipe leaves to it.
     pub fn open(recipe: &'a Recipe, registries: &'a dyn Registries) -> Result<Self, Error> {
-        Ok(Self { recipe, image: Image::open(recipe, registries)? })
+        let base = match &recipe.base {
+            Base::Debian(base) => Opened::Debian(base),
+            Base::Directories(directories) => Opened::Directories(directories),
+            Base::Image(reference) => Opened::Image(Box::new(Image::open(reference, registries)?)),
+            Base::Tar(archive) => Opened::Tar(archive),
+        };
+        let source = Self { recipe, base };
+        let leaves_it = recipe.warm.as_ref().is_some_and(|warm| matches!(warm.start, WarmStart::Image));
+        if leaves_it && source.defaults().command.is_empty() {
+            let image = source.image().map(|image| image.reference.clone()).unwrap_or_default();
+            return Err(Error::Image { image, source: Box::new(ImageError::NoCommand) });
+        }
+        Ok(source)
     }
 
     /// The image that the base is, if it is one.
     #[must_use]
     pub fn image(&self) -> Option<&ImageOrigin> {
-        self.image.as_ref().map(Image::origin)
+        if let Opened::Image(image) = &self.base { Some(image.origin()) } else { None }
     }
 
     /// What that image says of the processes in it.
     #[must_use]
     pub fn defaults(&self) -> ImageDefaults {
-        self.image.as_ref().map(|image| image.defaults().clone()).unwrap_or_default()
+        if let Opened::Image(image) = &self.base {
+            image.defaults().clone()
+        } else {
+            ImageDefaults::default()
+        }
     }
 
     /// Makes the layers of the recipe in `out`, an existing folder, as `layer-00.erofs` and so on.
     ///
     /// `mirrors` say where this host fetches packages from if the recipe does not; they have no influence on
-    /// the bytes.
+    /// the bytes. `max_size` is how many bytes the base may unpack to, 64 GiB if it is not given.
     ///
     /// # Errors
-    /// If a tool is missing or fails, an image is not what its digests say, an archive is refused, or the added files do not
-    /// fit the base. `out` is then as it was.
-    pub fn build(&self, mirrors: &Mirrors, out: &Path, progress: &dyn Progress) -> Result<BaseImage, Error> {
+    /// If a tool is missing or fails, an image is not what its digests say, an archive is refused, it is too large, or the added files
+    /// do not fit the base. `out` is then as it was.
+    pub fn build(
+        &self,
+        mirrors: &Mirrors,
+        max_size: Option<u64>,
+        out: &Path,
+        progress: &dyn Progress,
+    ) -> Result<BaseImage, Error> {
         let recipe = self.recipe;
         let work = WorkFolder::in_folder(out)?;
-        let path = |number: usize| work.path().join(format!("layer-{number:02}.erofs"));
+        let mut stack = Stack::new(work.path(), max_size.unwrap_or(MAX_SIZE), progress)?;
         let mut packages = Vec::new();
-        let mut images = match (&recipe.base, &self.image) {
-            (Base::Debian(base), _) => {
+        match &self.base {
+            Opened::Debian(base) => {
                 let folder = WorkFolder::in_folder(work.path())?;
-                packages = debian::build(base, mirrors, folder.path(), &path(0), progress)?;
-                vec![path(0)]
+                let (archive, found) = debian::build(base, mirrors, folder.path(), progress)?;
+                packages = found;
+                push_tar(&archive, &mut stack)?;
             }
-            (Base::Directories(directories), _) => {
-                for (number, directory) in directories.iter().enumerate() {
+            Opened::Directories(directories) => {
+                for directory in *directories {
                     progress.stage("layer", directory.relative());
-                    erofs::from_recipe_folder(directory.absolute(), &path(number))?;
+                    let layer = host::layer(directory.absolute(), &mut stack)?;
+                    push(layer, directory.absolute(), &mut stack)?;
                 }
-                (0..directories.len()).map(path).collect()
             }
-            (Base::Image(_), Some(image)) => {
-                let most = LAYERS - usize::from(!recipe.files.is_empty());
-                image::build(image, most, work.path(), path, progress)?
+            Opened::Image(image) => {
+                image.stack(LAYERS - usize::from(!recipe.files.is_empty()), &mut stack)?;
             }
-            (Base::Image(_), None) => Vec::new(),
-            (Base::Tar(archive), _) => {
+            Opened::Tar(archive) => {
                 progress.stage("layer", archive.relative());
-                image::build_tar(archive.absolute(), work.path(), &path(0), progress)?;
-                vec![path(0)]
+                push_tar(archive.absolute(), &mut stack)?;
             }
-        };
+        }
         if !recipe.files.is_empty() {
             progress.stage("layer", "added files");
-            let folder = WorkFolder::in_folder(work.path())?;
-            let target = path(images.len());
-            FilesLayer::stage(&recipe.files, &images, folder.path())?.write(&target)?;
-            images.push(target);
+            let layer = files::layer(&recipe.files, &mut stack)?;
+            push(layer, Path::new("[[files]]"), &mut stack)?;
         }
-        let layers = images.iter().map(|image| publish(image, out)).collect::<Result<_, _>>()?;
+        let layers = stack.finish().into_iter().map(|layer| publish(layer, out)).collect::<Result<_, _>>()?;
         Ok(BaseImage { layers, packages, tools: tool_versions(recipe) })
     }
 
@@ -151,14 +180,14 @@ impl<'a> BaseSource<'a> {
         }
         let recipe = self.recipe;
         let (mut debian, mut directories, mut tar) = (None, Vec::new(), None);
-        match &recipe.base {
-            Base::Debian(base) => debian = Some(DebianKey::of(base)),
-            Base::Directories(paths) => {
+        match &self.base {
+            Opened::Debian(base) => debian = Some(DebianKey::of(base)),
+            Opened::Directories(paths) => {
                 let digests = paths.iter().map(|path| tree_hash::digest(path.absolute()));
                 directories = digests.collect::<Result<_, _>>()?;
             }
-            Base::Tar(archive) => tar = Some(erofs::digest(archive.absolute())?.0),
-            Base::Image(_) => {}
+            Opened::Tar(archive) => tar = Some(tree_hash::file_digest(archive.absolute())?),
+            Opened::Image(_) => {}
         }
         let files = recipe.files.iter().map(FileKey::of).collect::<Result<_, _>>()?;
         json_digest(&Key {
@@ -175,19 +204,32 @@ impl<'a> BaseSource<'a> {
     }
 }
 
-fn publish(image: &Path, out: &Path) -> Result<LayerFile, Error> {
-    let (digest, size) = erofs::digest(image)?;
-    let path = out.join(image.file_name().unwrap_or_default());
-    fs::rename(image, &path).io("rename", image)?;
-    Ok(LayerFile { path, digest, size })
+/// Puts what a tar archive holds on a stack.
+fn push_tar(archive: &Path, stack: &mut Stack<'_>) -> Result<(), Error> {
+    let file = File::open(archive).io("open", archive)?;
+    let wrong = |source| Error::Layer { path: archive.to_owned(), source: Box::new(source) };
+    let (layer, _) = read_tar(&mut Watched::new(file, stack.progress, None), stack).map_err(wrong)?;
+    push(layer, archive, stack)
+}
+
+/// Puts a layer, which comes from `path`, on a stack.
+fn push(mut layer: Folder, path: &Path, stack: &mut Stack<'_>) -> Result<(), Error> {
+    let wrong = |source| Error::Layer { path: path.to_owned(), source: Box::new(source) };
+    stack.settle(&mut layer).map_err(wrong)?;
+    stack.push(layer)
+}
+
+fn publish(mut layer: LayerFile, out: &Path) -> Result<LayerFile, Error> {
+    let path = out.join(layer.path.file_name().unwrap_or_default());
+    fs::rename(&layer.path, &path).io("rename", &layer.path)?;
+    layer.path = path;
+    Ok(layer)
 }
 
 fn tool_versions(recipe: &Recipe) -> Vec<ToolVersion> {
     let used: &[Tool] = match recipe.base {
-        Base::Debian(_) => &[Tool::MkfsErofs, Tool::Mmdebstrap],
-        Base::Directories(_) => &[Tool::MkfsErofs],
-        Base::Image(_) | Base::Tar(_) if !recipe.files.is_empty() => &[Tool::MkfsErofs],
-        Base::Image(_) | Base::Tar(_) => &[],
+        Base::Debian(_) => &[Tool::Mmdebstrap],
+        Base::Directories(_) | Base::Image(_) | Base::Tar(_) => &[],
     };
     let version =
         |tool: &Tool| Some(ToolVersion { name: tool.program().to_owned(), version: tool.version()? });

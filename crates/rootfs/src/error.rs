@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::{ArchiveError, ImageError};
+use crate::{ImageError, LayerError};
 
 /// What failed, on what, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -95,13 +95,21 @@ pub enum Error {
         /// What is wrong with it.
         source: Box<ImageError>,
     },
-    /// A tar archive cannot be a base.
+    /// A tar archive, or a folder of the recipe, cannot be a layer.
     #[error("base {}: {source}", path.display())]
-    Tar {
-        /// The archive.
+    Layer {
+        /// The archive or the file.
         path: PathBuf,
         /// What is wrong with it.
-        source: Box<ArchiveError>,
+        source: Box<LayerError>,
+    },
+    /// A file of the recipe's folder cannot be in a layer.
+    #[error("{} {reason}", path.display())]
+    Unfit {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as the rest of a sentence.
+        reason: &'static str,
     },
     /// The file given as a kernel is not one.
     #[error("{path} is not a Linux x86 boot image (bzImage): {reason}", path = path.display())]

@@ -7,7 +7,7 @@
 //! members     the files of such an archive
 //! registries  how registries are reached: a trait
 //! layer       one layer: its blob's digest, unpacking, its own digest
-//! stack       all layers: trees, whiteouts, at most so many EROFS images
+//! watched     a reader that hashes, and stops when it is to
 //! ```
 //!
 //! Invariants:
@@ -23,7 +23,8 @@ use std::fmt;
 use format::Digest;
 
 use crate::Error;
-use crate::recipe::{Base, ImageReference, ImageSource, Recipe};
+use crate::recipe::{ImageReference, ImageSource};
+use crate::stack::Stack;
 
 mod blobs;
 mod documents;
@@ -31,14 +32,15 @@ mod error;
 mod layer;
 mod members;
 mod registries;
-mod stack;
+mod watched;
 
 use blobs::Blobs;
 use documents::ImageConfig;
 pub use error::ImageError;
 use layer::LayerSource;
-pub use registries::{NoRegistries, Registries};
-pub(crate) use stack::{build, build_tar};
+pub(crate) use layer::read_tar;
+pub use registries::{NoRegistries, Registries, RegistryError, RegistryErrorKind};
+pub(crate) use watched::Watched;
 
 /// A container image, opened: what it consists of is known, and nothing but its manifest and its config was read.
 #[derive(Debug)]
@@ -77,11 +79,10 @@ pub struct ImageDefaults {
 }
 
 impl<'a> Image<'a> {
-    /// Opens the image that a recipe's base is; `None` if it is something else.
-    pub(crate) fn open(recipe: &'a Recipe, registries: &'a dyn Registries) -> Result<Option<Self>, Error> {
-        let Base::Image(reference) = &recipe.base else { return Ok(None) };
+    /// Opens an image.
+    pub(crate) fn open(reference: &'a ImageReference, registries: &'a dyn Registries) -> Result<Self, Error> {
         let wrap = |source| Error::Image { image: reference.to_string(), source: Box::new(source) };
-        Self::open_reference(reference, registries).map(Some).map_err(wrap)
+        Self::open_reference(reference, registries).map_err(wrap)
     }
 
     fn open_reference(
@@ -120,6 +121,25 @@ impl<'a> Image<'a> {
     /// What it says of the processes in it.
     pub(crate) fn defaults(&self) -> &ImageDefaults {
         &self.defaults
+    }
+
+    /// Puts its layers on an empty stack, as at most `most`. Where it has more, the lowest become one: how many depends on their
+    /// number alone, so that the layers of equal images are equal.
+    pub(crate) fn stack(&self, most: usize, stack: &mut Stack<'_>) -> Result<(), Error> {
+        let wrap = |source| Error::Image { image: self.to_string(), source: Box::new(source) };
+        let count = self.layers.len();
+        // How many of the lowest become one.
+        let merged = count.saturating_sub(most) + 1;
+        for (number, layer) in (1..).zip(&self.layers) {
+            stack.progress.stage("layer", &format!("{number} of {count}"));
+            let layer = layer.read(number, self, stack).map_err(wrap)?;
+            if number < merged {
+                stack.merge(layer);
+            } else {
+                stack.push(layer)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -25,12 +25,14 @@ mod elf;
 mod erofs;
 mod error;
 mod files;
+mod host;
 mod image;
 mod initrd;
 mod kernel;
 mod modules;
 mod namespace;
 mod recipe;
+mod stack;
 mod tools;
 mod tree;
 mod tree_hash;
@@ -41,7 +43,9 @@ pub use base::{BaseImage, BaseSource, LayerFile, ToolVersion};
 pub use debian::{Mirrors, Package};
 pub use disk::create_disk;
 pub use error::Error;
-pub use image::{ImageDefaults, ImageError, ImageOrigin, NoRegistries, Registries};
+pub use image::{
+    ImageDefaults, ImageError, ImageOrigin, NoRegistries, Registries, RegistryError, RegistryErrorKind,
+};
 pub use initrd::{Initrd, InitrdContent};
 pub use kernel::{Kernel, fetch_kernel, kernel_key};
 pub use modules::GuestModule;
@@ -52,6 +56,7 @@ pub use recipe::{
     Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
 };
 pub use tools::{ToolStatus, tools};
+pub use tree::LayerError;
 
 /// Hears what a long act is doing.
 pub trait Progress {

@@ -13,9 +13,8 @@ pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 /// A program that is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tool {
-    MkfsErofs,
-    DumpErofs,
     Mmdebstrap,
+    Tar,
     Unshare,
     Newuidmap,
     AptGet,
@@ -63,10 +62,9 @@ pub fn tools() -> Vec<ToolStatus> {
 }
 
 impl Tool {
-    const ALL: [Self; 11] = [
-        Self::MkfsErofs,
-        Self::DumpErofs,
+    const ALL: [Self; 10] = [
         Self::Mmdebstrap,
+        Self::Tar,
         Self::Unshare,
         Self::Newuidmap,
         Self::AptGet,
@@ -89,11 +87,8 @@ impl Tool {
         }
         let long = Some("--version");
         match self {
-            Self::MkfsErofs => facts("mkfs.erofs", Some("-V"), Some("1.5"), "erofs-utils", "making layers"),
-            Self::DumpErofs => {
-                facts("dump.erofs", Some("-V"), Some("1.5"), "erofs-utils", "placing added files")
-            }
             Self::Mmdebstrap => facts("mmdebstrap", long, Some("1.3"), "mmdebstrap", "Debian bases"),
+            Self::Tar => facts("tar", long, Some("1.29"), "tar", "Debian bases"),
             Self::Unshare => facts("unshare", long, Some("2.38"), "util-linux", "Debian bases"),
             Self::Newuidmap => facts("newuidmap", None, None, "uidmap", "Debian bases without root"),
             Self::AptGet => facts("apt-get", long, Some("2.2"), "apt", "fetching kernels"),
@@ -173,7 +168,7 @@ mod tests {
     #[test]
     fn versions_as_the_programs_say_them() {
         for (text, version) in [
-            ("mkfs.erofs 1.5\n", "1.5"),
+            ("tar (GNU tar) 1.34\n", "1.34"),
             ("unshare from util-linux 2.38.1\n", "2.38.1"),
             ("mke2fs 1.47.0 (5-Feb-2023)\n", "1.47.0"),
             ("apt 2.6.1 (amd64)\n", "2.6.1"),

@@ -2,15 +2,16 @@
 //! attributes and content, not times and owners.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use format::{Digest, Hasher};
 
+use crate::Error;
 use crate::error::IoContext;
-use crate::{Error, erofs};
 
 /// The largest extended attribute, and list of their names, that Linux allows.
 const MAX_ATTRIBUTE: usize = 64 << 10;
@@ -38,9 +39,22 @@ pub(crate) fn digest(path: &Path) -> Result<Digest, Error> {
     } else if kind.is_symlink() {
         field(fs::read_link(path).io("read", path)?.as_os_str().as_bytes());
     } else if kind.is_file() {
-        field(erofs::digest(path)?.0.as_bytes());
+        field(file_digest(path)?.as_bytes());
     } else if kind.is_char_device() || kind.is_block_device() {
         field(&meta.rdev().to_le_bytes());
+    }
+    Ok(hasher.finish())
+}
+
+/// The digest of a file's bytes.
+pub(crate) fn file_digest(path: &Path) -> Result<Digest, Error> {
+    let mut file = File::open(path).io("open", path)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = file.read(&mut buffer).io("read", path)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        hasher.update(bytes);
     }
     Ok(hasher.finish())
 }
@@ -55,7 +69,7 @@ pub(crate) fn sorted_names(folder: &Path) -> Result<Vec<std::ffi::OsString>, Err
 }
 
 /// The extended attributes of a file; none where the filesystem has none.
-fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
+pub(crate) fn attributes(path: &Path) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, Error> {
     let mut buffer = vec![0; MAX_ATTRIBUTE];
     let length = match rustix::fs::llistxattr(path, &mut buffer) {
         Err(rustix::io::Errno::OPNOTSUPP) => 0,

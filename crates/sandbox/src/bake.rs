@@ -39,6 +39,8 @@ pub struct BakeOptions<'a> {
     pub tag: Option<Tag>,
     /// A kernel and its modules folder instead of Debian's.
     pub kernel: Option<(PathBuf, Option<PathBuf>)>,
+    /// Bytes that the base may unpack to, if not 64 GiB.
+    pub max_base: Option<u64>,
     /// Where images in registries come from.
     pub registries: &'a dyn rootfs::Registries,
     /// Makes layers and fetches the kernel again even if they are cached.

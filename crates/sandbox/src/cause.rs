@@ -2,7 +2,7 @@
 //! counts the same for whoever waits for it as what they find themselves.
 
 use engine::EngineError;
-use rootfs::ImageError;
+use rootfs::{ImageError, LayerError, RegistryErrorKind};
 use serde::{Deserialize, Serialize};
 use store::{BlobError, LayoutError, LoadError};
 
@@ -81,16 +81,38 @@ impl From<&LayoutError> for Cause {
 
 impl From<&rootfs::Error> for Cause {
     fn from(error: &rootfs::Error) -> Self {
-        let rootfs::Error::Image { source, .. } = error else {
-            return if matches!(error, rootfs::Error::Tar { .. }) { Self::Invalid } else { Self::Other };
-        };
-        match **source {
+        match error {
+            rootfs::Error::Image { source, .. } => (&**source).into(),
+            rootfs::Error::Layer { source, .. } => (&**source).into(),
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<&ImageError> for Cause {
+    fn from(error: &ImageError) -> Self {
+        match error {
             ImageError::Missing { .. } | ImageError::NotNamed { .. } => Self::Missing,
             ImageError::Platform { .. } => Self::Incompatible,
-            ImageError::Malformed { .. }
-            | ImageError::Corrupt { .. }
-            | ImageError::Layer { .. }
-            | ImageError::Archive { .. } => Self::Invalid,
+            ImageError::Malformed { .. } | ImageError::Corrupt { .. } | ImageError::Archive { .. } => {
+                Self::Invalid
+            }
+            ImageError::Layer { source, .. } => source.into(),
+            ImageError::Registry(error) => match error.kind {
+                RegistryErrorKind::Missing => Self::Missing,
+                RegistryErrorKind::Corrupt => Self::Invalid,
+                RegistryErrorKind::Other => Self::Other,
+            },
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<&LayerError> for Cause {
+    fn from(error: &LayerError) -> Self {
+        match error {
+            LayerError::Archive(_) | LayerError::Entry { .. } => Self::Invalid,
+            LayerError::Interrupted => Self::Interrupted,
             _ => Self::Other,
         }
     }
@@ -148,6 +170,27 @@ mod tests {
         assert_eq!(of(BlobError::Missing { digest }), Cause::Missing);
         assert_eq!(of(LoadError::Missing { digest, parts: Vec::new() }), Cause::Missing);
         assert_eq!(of(LayoutError::NoLayer(digest)), Cause::Other);
+    }
+
+    #[test]
+    fn what_a_base_is_refused_for_is_told_apart() {
+        let image = |source| of(rootfs::Error::Image { image: String::new(), source: Box::new(source) });
+        let layer = |source| image(ImageError::Layer { number: 1, digest: Digest::of(b""), source });
+        let io = || std::io::Error::other("it says no");
+        assert_eq!(layer(LayerError::Archive(rootfs::ArchiveError::Read(io()))), Cause::Invalid);
+        assert_eq!(layer(LayerError::Entry { path: String::new(), reason: "" }), Cause::Invalid);
+        assert_eq!(layer(LayerError::Read(io())), Cause::Other);
+        assert_eq!(layer(LayerError::Write(io())), Cause::Other);
+        assert_eq!(layer(LayerError::NoSpace { needed: 2, free: 1 }), Cause::Other);
+        assert_eq!(layer(LayerError::TooMuch { what: "", limit: 1 }), Cause::Other);
+        assert_eq!(layer(LayerError::Interrupted), Cause::Interrupted);
+        let tar = |source| of(rootfs::Error::Layer { path: "base.tar".into(), source: Box::new(source) });
+        assert_eq!(tar(LayerError::Entry { path: String::new(), reason: "" }), Cause::Invalid);
+        assert_eq!(tar(LayerError::Write(io())), Cause::Other);
+        let registry = |kind| image(rootfs::RegistryError { kind, source: "it says no".into() }.into());
+        assert_eq!(registry(RegistryErrorKind::Missing), Cause::Missing);
+        assert_eq!(registry(RegistryErrorKind::Corrupt), Cause::Invalid);
+        assert_eq!(registry(RegistryErrorKind::Other), Cause::Other);
     }
 
     #[test]

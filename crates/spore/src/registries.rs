@@ -5,15 +5,13 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use format::Digest;
-use hub::{BlobReader, Registry, Selector};
-use rootfs::RegistryImage;
+use hub::{BlobReader, HubError, Registry, Selector};
+use rootfs::{RegistryError, RegistryErrorKind, RegistryImage};
 use tokio::io::AsyncReadExt as _;
 use tokio::runtime::Runtime;
 
 use crate::error::CliError;
 use crate::hubs;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Registries as `docker://` names them: by their hosts, with the credentials and certificates of hubs.
 #[derive(Debug)]
@@ -33,24 +31,29 @@ impl Registries {
     }
 
     /// The registry of an image.
-    fn of(&self, image: &RegistryImage) -> Result<Arc<dyn Registry>, Failure> {
+    fn of(&self, image: &RegistryImage) -> Result<Arc<dyn Registry>, RegistryError> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(registry) = known.get(image.host.as_str()) {
             return Ok(Arc::clone(registry));
         }
         let location = hub::HubLocation::of_name(&image.host)
-            .ok_or_else(|| format!("{} is not the host of a registry", image.host))?;
-        let registry = hub::open(&location, &hubs::access()?)?;
+            .ok_or_else(|| other(format!("{} is not the host of a registry", image.host)))?;
+        let registry = hub::open(&location, &hubs::access().map_err(other)?).map_err(failure)?;
         known.insert(image.host.to_string(), Arc::clone(&registry));
         Ok(registry)
     }
 }
 
 impl rootfs::Registries for Registries {
-    fn manifest(&self, image: &RegistryImage, digest: Option<&Digest>) -> Result<Option<Vec<u8>>, Failure> {
+    fn manifest(
+        &self,
+        image: &RegistryImage,
+        digest: Option<&Digest>,
+    ) -> Result<Option<Vec<u8>>, RegistryError> {
         let which =
             digest.map_or_else(|| Selector::Tag(image.tag.clone()), |digest| Selector::Digest(*digest));
-        let manifest = self.runtime.block_on(self.of(image)?.get_manifest(&image.name, &which))?;
+        let manifest =
+            self.runtime.block_on(self.of(image)?.get_manifest(&image.name, &which)).map_err(failure)?;
         Ok(manifest.map(|manifest| manifest.bytes().to_vec()))
     }
 
@@ -59,11 +62,26 @@ impl rootfs::Registries for Registries {
         image: &RegistryImage,
         digest: &Digest,
         size: u64,
-    ) -> Result<Option<Box<dyn Read>>, Failure> {
-        let blob = self.runtime.block_on(self.of(image)?.get_blob(&image.name, digest, 0..size))?;
+    ) -> Result<Option<Box<dyn Read>>, RegistryError> {
+        let blob =
+            self.runtime.block_on(self.of(image)?.get_blob(&image.name, digest, 0..size)).map_err(failure)?;
         let runtime = Arc::clone(&self.runtime);
         Ok(blob.map(|reader| Box::new(Blocking { runtime, reader }) as Box<dyn Read>))
     }
+}
+
+/// What a hub says, as callers of images tell it apart.
+fn failure(error: HubError) -> RegistryError {
+    let kind = match error {
+        HubError::NotAHub { .. } => RegistryErrorKind::Missing,
+        HubError::Corrupt { .. } | HubError::Malformed { .. } => RegistryErrorKind::Corrupt,
+        _ => RegistryErrorKind::Other,
+    };
+    RegistryError { kind, source: error.into() }
+}
+
+fn other(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RegistryError {
+    RegistryError { kind: RegistryErrorKind::Other, source: source.into() }
 }
 
 /// Reads a blob as it arrives.

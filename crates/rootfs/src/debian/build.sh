@@ -1,10 +1,9 @@
-# Builds a Debian tree and its EROFS image, as root of namespaces of its own.
+# Builds a Debian tree and a tar archive of it, as root of namespaces of its own.
 # $1 work folder (made by the caller), $2 variant, $3 suite, $4 packages (comma-separated), $5 keyring,
-# $6 time of what the build itself writes, should the tree hold no packaged file; the rest: options of
-# mkfs.erofs. In the work folder: `fetch` and `keep` are the sources to build from and to leave in the tree;
-# made are `tree`, `image` and, for packages that are only unpacked, `unpacked`.
+# $6 time of what the build itself writes, should the tree hold no packaged file. In the work folder: `fetch`
+# and `keep` are the sources to build from and to leave in the tree; made are `tree`, `base.tar` and, for packages
+# that are only unpacked, `unpacked`.
 work=$1 variant=$2 suite=$3 packages=$4 keyring=$5 epoch=$6
-shift 6
 tree=$work/tree
 mkdir "$tree"
 : >"$work/start"
@@ -46,5 +45,6 @@ fi
 # the time of the newest packaged file: a function of the packages, not of the clock.
 newest=$(find . -xdev -type f ! -newer "$work/start" -printf '%T@\n' | sort -n | tail -n 1)
 newest=${newest%%.*}
+tar --create --file="$work/base.tar" --format=pax --numeric-owner --sort=name --one-file-system \
+    --xattrs --xattrs-include='*' --clamp-mtime --mtime="@${newest:-$epoch}" .
 cd /
-SOURCE_DATE_EPOCH=${newest:-$epoch} mkfs.erofs "$@" "$work/image" "$tree"

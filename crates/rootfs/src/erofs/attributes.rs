@@ -1,11 +1,17 @@
 //! The extended attributes behind an inode: a header, then each attribute at a multiple of four bytes.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Says to overlayfs, where it is mounted with `userxattr`, that a folder hides what layers below have in it. That one is used
 /// which an ordinary user may set as well, so that a recipe's own folders have the same.
-const OPAQUE: (&[u8], &[u8]) = (b"user.overlay.opaque", b"y");
+pub(crate) const OPAQUE: &[u8] = b"user.overlay.opaque";
 const HEADER: usize = 12;
+/// The unit in which an inode counts them.
+const UNIT: usize = 4;
+/// Most bytes of all attributes of a file with their headers. Linux lists at most 64 KiB of names, and an inode counts to four times
+/// as much.
+const MAX_BODY: usize = 128 << 10;
 /// What names begin with, and the number that stands for it. What is a whole name comes before its like.
 const PREFIXES: [(&[u8], u8); 5] = [
     (b"user.", 1),
@@ -15,34 +21,82 @@ const PREFIXES: [(&[u8], u8); 5] = [
     (b"security.", 6),
 ];
 
-/// What lies behind an inode with these attributes: nothing if there are none. The archive's reader has seen to lengths and
-/// to prefixes.
-pub(super) fn encode(attributes: &BTreeMap<Vec<u8>, Vec<u8>>, opaque: bool) -> Vec<u8> {
-    let own = opaque.then_some(OPAQUE);
-    let all: BTreeMap<&[u8], &[u8]> =
-        attributes.iter().map(|(name, value)| (&**name, &**value)).chain(own).collect();
-    if all.is_empty() {
-        return Vec::new();
+/// The extended attributes of a file, sorted by name, as they lie behind its inode. Files that are alike share them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Xattrs(Option<Rc<[u8]>>);
+
+impl Xattrs {
+    /// Those with these full names. The error is the end of a sentence.
+    pub(crate) fn new(attributes: &BTreeMap<Vec<u8>, Vec<u8>>) -> Result<Self, &'static str> {
+        let mut body = Vec::new();
+        for (name, value) in attributes {
+            put(&mut body, name, value)?;
+        }
+        if body.len() > MAX_BODY {
+            return Err("has more extended attributes than a layer takes");
+        }
+        Ok(if body.is_empty() { Self::default() } else { Self(Some(body.into())) })
     }
-    let mut bytes = vec![0; HEADER];
-    for (name, value) in all {
-        let found = PREFIXES.iter().find_map(|(prefix, index)| Some((name.strip_prefix(*prefix)?, *index)));
-        let Some((name, index)) = found else { continue };
-        let (name_length, value_length) = (u8::try_from(name.len()), u16::try_from(value.len()));
-        let (Ok(name_length), Ok(value_length)) = (name_length, value_length) else { continue };
-        bytes.extend_from_slice(&[name_length, index]);
-        bytes.extend_from_slice(&value_length.to_le_bytes());
-        bytes.extend_from_slice(name);
-        bytes.extend_from_slice(value);
-        bytes.resize(bytes.len().next_multiple_of(4), 0);
+
+    /// Bytes of memory that they take.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.as_ref().map_or(0, |body| body.len() + 32)
     }
-    bytes
+
+    /// How many bytes lie behind the inode of what has these, and is opaque or not.
+    pub(super) fn length(&self, opaque: bool) -> usize {
+        let own = if opaque { OPAQUE.len() - b"user.".len() + 1 + UNIT } else { 0 };
+        match self.0.as_ref().map_or(0, |body| body.len()) + own.next_multiple_of(UNIT) {
+            0 => 0,
+            body => HEADER + body,
+        }
+    }
+
+    /// What lies there.
+    pub(super) fn encode(&self, opaque: bool) -> Result<Vec<u8>, &'static str> {
+        let mut bytes = Vec::new();
+        if self.length(opaque) > 0 {
+            bytes.resize(HEADER, 0);
+        }
+        bytes.extend_from_slice(self.0.as_deref().unwrap_or_default());
+        if opaque {
+            put(&mut bytes, OPAQUE, b"y")?;
+        }
+        Ok(bytes)
+    }
 }
 
-/// How an inode says how long that is: the header counts as one.
-pub(super) fn count(encoded: &[u8]) -> u16 {
-    match encoded.len().checked_sub(HEADER) {
-        Some(rest) => u16::try_from(rest / 4 + 1).unwrap_or(u16::MAX),
-        None => 0,
-    }
+/// Whether a file of a guest may have an attribute of this name. Those of overlayfs would decide how layers are stacked, and others
+/// mean nothing to Linux.
+pub(crate) fn is_kept(name: &[u8]) -> bool {
+    let is_overlay = name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.");
+    split(name).is_some() && !is_overlay
+}
+
+/// A name's end, and the number of its beginning.
+fn split(name: &[u8]) -> Option<(&[u8], u8)> {
+    PREFIXES.iter().find_map(|(prefix, index)| match name.strip_prefix(*prefix)? {
+        // Those that end with a dot name nothing alone, and the others all.
+        rest if rest.is_empty() == prefix.ends_with(b".") => None,
+        rest => Some((rest, *index)),
+    })
+}
+
+fn put(bytes: &mut Vec<u8>, name: &[u8], value: &[u8]) -> Result<(), &'static str> {
+    let (rest, index) = split(name).ok_or("has an extended attribute that a layer has no room for")?;
+    let lengths = (u8::try_from(rest.len()), u16::try_from(value.len()));
+    let (Ok(name_length), Ok(value_length)) = lengths else {
+        return Err("has an extended attribute that is longer than Linux takes");
+    };
+    bytes.extend_from_slice(&[name_length, index]);
+    bytes.extend_from_slice(&value_length.to_le_bytes());
+    bytes.extend_from_slice(rest);
+    bytes.extend_from_slice(value);
+    bytes.resize(bytes.len().next_multiple_of(UNIT), 0);
+    Ok(())
+}
+
+/// How an inode says how long they are: the header counts as one.
+pub(super) fn count(length: usize) -> Result<u16, std::num::TryFromIntError> {
+    length.checked_sub(HEADER).map_or(Ok(0), |body| u16::try_from(body / UNIT + 1))
 }

@@ -1,5 +1,7 @@
 //! The data of a folder: in each block the entries of so many names as fit, sorted, then the names.
 
+use std::io;
+
 use rustix::fs::FileType;
 
 const BLOCK: usize = 4096;
@@ -27,48 +29,55 @@ pub(super) fn length<'a>(names: impl Iterator<Item = &'a [u8]>) -> u64 {
     (full * BLOCK + used) as u64
 }
 
-/// The data of a folder, its last block not filled up. Names have at most 255 bytes and are in the order of their bytes.
-pub(super) fn encode<'a>(entries: impl Iterator<Item = Dirent<'a>>) -> Vec<u8> {
-    let mut data = Vec::new();
+/// Passes each block of a folder's data to `put`, the last one not filled up. Names have at most 255 bytes and are in the order of
+/// their bytes.
+pub(super) fn encode<'a>(
+    entries: impl Iterator<Item = io::Result<Dirent<'a>>>,
+    mut put: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
     let (mut block, mut used) = (Vec::new(), 0);
+    let mut data = Vec::with_capacity(BLOCK);
     for entry in entries {
+        let entry = entry?;
         if used + DIRENT + entry.name.len() > BLOCK {
-            encode_block(&block, &mut data);
-            data.resize(data.len().next_multiple_of(BLOCK), 0);
+            encode_block(&block, &mut data)?;
+            data.resize(BLOCK, 0);
+            put(&data)?;
+            (used, data) = (0, Vec::with_capacity(BLOCK));
             block.clear();
-            used = 0;
         }
         used += DIRENT + entry.name.len();
         block.push(entry);
     }
-    encode_block(&block, &mut data);
-    data
+    encode_block(&block, &mut data)?;
+    put(&data)
 }
 
-fn encode_block(entries: &[Dirent<'_>], data: &mut Vec<u8>) {
+fn encode_block(entries: &[Dirent<'_>], data: &mut Vec<u8>) -> io::Result<()> {
     let mut name_at = entries.len() * DIRENT;
     for entry in entries {
         data.extend_from_slice(&entry.number.to_le_bytes());
-        // A block is short enough for two bytes.
-        data.extend_from_slice(&u16::try_from(name_at).unwrap_or(u16::MAX).to_le_bytes());
-        data.extend_from_slice(&[code(entry.kind), 0]);
+        data.extend_from_slice(&u16::try_from(name_at).map_err(io::Error::other)?.to_le_bytes());
+        data.extend_from_slice(&[code(entry.kind)?, 0]);
         name_at += entry.name.len();
     }
     for entry in entries {
         data.extend_from_slice(entry.name);
     }
+    Ok(())
 }
 
 /// As in Linux' include/linux/fs_types.h.
-const fn code(kind: FileType) -> u8 {
-    match kind {
+fn code(kind: FileType) -> io::Result<u8> {
+    Ok(match kind {
         FileType::RegularFile => 1,
         FileType::Directory => 2,
         FileType::CharacterDevice => 3,
         FileType::BlockDevice => 4,
         FileType::Fifo => 5,
-        FileType::Socket => 6,
         FileType::Symlink => 7,
-        FileType::Unknown => 0,
-    }
+        FileType::Socket | FileType::Unknown => {
+            return Err(io::Error::other("a layer holds no files of this kind"));
+        }
+    })
 }

@@ -1,21 +1,21 @@
 //! Where everything lies in an image: inodes, numbered breadth first, and the blocks of their data.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 
 use rustix::fs::FileType;
 
-use super::{BLOCK, INODE_UNIT as UNIT, SUPERBLOCK, attributes, directory};
+use super::{BLOCK, INODE_UNIT as UNIT, SUPERBLOCK, directory};
 use crate::archive::Special;
-use crate::tree::{Content, Folder, Node, Other};
+use crate::tree::{Content, Folder, Node, Other, Place};
 
 /// Bytes of the superblock, which inodes begin behind.
 pub(super) const SUPERBLOCK_SIZE: u64 = 128;
 /// Where the first inode begins.
 pub(super) const HEAD: u64 = SUPERBLOCK + SUPERBLOCK_SIZE;
-/// The longest end of a file that lies behind its inode, in bytes.
-const FILE_TAIL: u64 = 1024;
+/// The longest file that lies behind its inode, in bytes.
+const SMALL_FILE: u64 = 1024;
 /// Bytes of an extended inode.
 pub(super) const INODE: u64 = 64;
 
@@ -24,22 +24,22 @@ pub(super) struct Plan<'a> {
     pub(super) inodes: Vec<Inode<'a>>,
 }
 
-/// A file of any kind.
+/// A file of any kind. An image may have very many: what can be found out again is not kept.
 pub(super) struct Inode<'a> {
     pub(super) source: Source<'a>,
     /// The folder in which it was found first.
-    parent: usize,
+    parent: u32,
     /// Names that lead to it.
     pub(super) links: u32,
-    /// A folder's entries, `.` and `..` included, sorted.
-    pub(super) entries: Vec<Entry<'a>>,
-    /// Its extended attributes as they lie behind it.
-    pub(super) attributes: Vec<u8>,
+    /// The inodes of a folder's names, in the order of [`names`].
+    pub(super) entries: Box<[u32]>,
     pub(super) size: u64,
-    /// Bytes of the data's end that lie behind it.
-    pub(super) tail: u64,
     /// Where it begins.
     pub(super) position: u64,
+    /// Bytes of its extended attributes, which lie behind it.
+    pub(super) attributes: u32,
+    /// Bytes of the data's end that lie behind those.
+    pub(super) tail: u32,
     /// The first block of the rest.
     pub(super) block: u32,
 }
@@ -47,8 +47,8 @@ pub(super) struct Inode<'a> {
 /// Inodes that have one number whatever leads to them: files with several names, and all whiteouts together.
 #[derive(Default)]
 struct Known {
-    others: HashMap<*const Other, usize>,
-    whiteout: Option<usize>,
+    others: HashMap<*const Other, u32>,
+    whiteout: Option<u32>,
 }
 
 /// What an inode is of.
@@ -59,14 +59,26 @@ pub(super) enum Source<'a> {
     Whiteout,
 }
 
-/// A name and the number of its inode.
-pub(super) struct Entry<'a> {
-    pub(super) name: &'a [u8],
-    pub(super) inode: usize,
+/// What a name in a folder leads to.
+enum Target<'a> {
+    Itself,
+    Parent,
+    Hidden,
+    Node(&'a Node),
+}
+
+/// A folder's names, `.` and `..` and those that it hides included, sorted by bytes.
+fn targets(folder: &Folder) -> Vec<(&[u8], Target<'_>)> {
+    let hidden = folder.hidden.iter().filter(|name| !folder.entries.contains_key(*name));
+    let mut all: Vec<(&[u8], Target<'_>)> = vec![(b".", Target::Itself), (b"..", Target::Parent)];
+    all.extend(hidden.map(|name| (&**name, Target::Hidden)));
+    all.extend(folder.entries.iter().map(|(name, node)| (&**name, Target::Node(node))));
+    all.sort_unstable_by_key(|(name, _)| *name);
+    all
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn of(root: &'a Folder) -> Self {
+    pub(super) fn of(root: &'a Folder) -> io::Result<Self> {
         let source = Source::Folder { folder: root, opaque: root.is_opaque };
         let mut plan = Self { inodes: vec![Inode::new(source, 0, 2)] };
         let mut known = Known::default();
@@ -74,61 +86,111 @@ impl<'a> Plan<'a> {
         while let Some(inode) = plan.inodes.get(number) {
             if let Source::Folder { folder, .. } = inode.source {
                 let parent = inode.parent;
-                plan.add_entries(number, parent, folder, &mut known);
+                plan.add_entries(
+                    u32::try_from(number).map_err(io::Error::other)?,
+                    parent,
+                    folder,
+                    &mut known,
+                )?;
             }
             number += 1;
         }
-        plan
+        Ok(plan)
     }
 
-    fn add_entries(&mut self, number: usize, parent: usize, folder: &'a Folder, known: &mut Known) {
-        let mut entries = BTreeMap::from([(&b"."[..], number), (&b".."[..], parent)]);
-        for name in folder.hidden.iter().filter(|name| !folder.entries.contains_key(*name)) {
-            let inode = *known.whiteout.get_or_insert_with(|| self.add(Source::Whiteout, number));
-            self.link(inode, 1);
-            entries.insert(name, inode);
-        }
-        for (name, node) in &folder.entries {
-            let inode = match node {
-                Node::Folder(inner) => {
+    fn add_entries(
+        &mut self,
+        number: u32,
+        parent: u32,
+        folder: &'a Folder,
+        known: &mut Known,
+    ) -> io::Result<()> {
+        let targets = targets(folder);
+        let mut entries = Vec::with_capacity(targets.len());
+        let mut length_of = Vec::with_capacity(targets.len());
+        for (name, target) in targets {
+            length_of.push(name);
+            entries.push(match target {
+                Target::Itself => number,
+                Target::Parent => parent,
+                Target::Hidden => {
+                    let inode = match known.whiteout {
+                        Some(inode) => inode,
+                        None => self.add(Source::Whiteout, number)?,
+                    };
+                    known.whiteout = Some(inode);
+                    self.link(inode, 1);
+                    inode
+                }
+                Target::Node(Node::Folder(inner)) => {
                     let opaque = folder.hides_below(name, inner);
-                    let inode = self.add(Source::Folder { folder: inner, opaque }, number);
+                    let inode = self.add(Source::Folder { folder: inner, opaque }, number)?;
                     // Its name and its own `.` lead to it, and its `..` to where it is.
                     self.link(inode, 2);
                     self.link(number, 1);
                     inode
                 }
-                Node::Other(other) => {
-                    let known = known.others.entry(Rc::as_ptr(other));
-                    let inode = *known.or_insert_with(|| self.add(Source::Other(other), number));
+                Target::Node(Node::Other(other)) => {
+                    let inode = self.other(other, number, known)?;
                     self.link(inode, 1);
                     inode
                 }
-            };
-            entries.insert(name, inode);
+            });
         }
-        if let Some(inode) = self.inodes.get_mut(number) {
-            inode.entries = entries.into_iter().map(|(name, inode)| Entry { name, inode }).collect();
+        if let Some(inode) = self.at(number) {
+            inode.entries = entries.into();
+            inode.size = directory::length(length_of.into_iter());
         }
+        Ok(())
     }
 
-    fn add(&mut self, source: Source<'a>, parent: usize) -> usize {
+    /// The inode of what is no folder, which other names may lead to as well.
+    fn other(&mut self, other: &'a Rc<Other>, parent: u32, known: &mut Known) -> io::Result<u32> {
+        if Rc::strong_count(other) == 1 {
+            return self.add(Source::Other(other), parent);
+        }
+        if let Some(inode) = known.others.get(&Rc::as_ptr(other)) {
+            return Ok(*inode);
+        }
+        let inode = self.add(Source::Other(other), parent)?;
+        known.others.insert(Rc::as_ptr(other), inode);
+        Ok(inode)
+    }
+
+    fn add(&mut self, source: Source<'a>, parent: u32) -> io::Result<u32> {
+        let number = u32::try_from(self.inodes.len()).map_err(io::Error::other)?;
         self.inodes.push(Inode::new(source, parent, 0));
-        self.inodes.len() - 1
+        Ok(number)
     }
 
-    fn link(&mut self, inode: usize, names: u32) {
-        if let Some(inode) = self.inodes.get_mut(inode) {
+    fn at(&mut self, number: u32) -> Option<&mut Inode<'a>> {
+        self.inodes.get_mut(usize::try_from(number).ok()?)
+    }
+
+    fn link(&mut self, inode: u32, names: u32) {
+        if let Some(inode) = self.at(inode) {
             inode.links += names;
         }
+    }
+
+    /// A folder's names with the inodes that they lead to.
+    pub(super) fn names<'p>(
+        &'p self,
+        folder: &'a Folder,
+        inode: &'p Inode<'a>,
+    ) -> impl Iterator<Item = io::Result<(&'a [u8], &'p Inode<'a>)>> {
+        targets(folder).into_iter().zip(&inode.entries).map(|((name, _), number)| {
+            let target = usize::try_from(*number).ok().and_then(|number| self.inodes.get(number));
+            Ok((name, target.ok_or_else(|| io::Error::other("a name leads to no inode"))?))
+        })
     }
 
     /// Gives every inode and its data a place. The blocks of the whole image are what it returns.
     pub(super) fn place(&mut self) -> io::Result<u32> {
         let mut position = HEAD;
         for inode in &mut self.inodes {
-            inode.measure();
-            let length = INODE + inode.attributes.len() as u64 + inode.tail;
+            inode.measure()?;
+            let length = INODE + u64::from(inode.attributes) + u64::from(inode.tail);
             // What lies behind an inode must be in its block. What is longer than a block begins with one.
             if position % BLOCK + length > BLOCK {
                 position = position.next_multiple_of(BLOCK);
@@ -139,7 +201,7 @@ impl<'a> Plan<'a> {
         let too_large = || io::Error::other("it would have more blocks than EROFS can count");
         let mut block = position.div_ceil(BLOCK);
         for inode in &mut self.inodes {
-            let blocks = (inode.size - inode.tail).div_ceil(BLOCK);
+            let blocks = inode.in_blocks().div_ceil(BLOCK);
             if blocks > 0 {
                 inode.block = u32::try_from(block).map_err(|_| too_large())?;
                 block += blocks;
@@ -150,40 +212,64 @@ impl<'a> Plan<'a> {
 }
 
 impl<'a> Inode<'a> {
-    fn new(source: Source<'a>, parent: usize, links: u32) -> Self {
+    fn new(source: Source<'a>, parent: u32, links: u32) -> Self {
         Self {
             source,
             parent,
             links,
-            entries: Vec::new(),
-            attributes: Vec::new(),
+            entries: Box::default(),
             size: 0,
-            tail: 0,
             position: 0,
+            attributes: 0,
+            tail: 0,
             block: 0,
         }
     }
 
-    /// Finds out how long it, its attributes and its data are.
-    fn measure(&mut self) {
-        self.attributes = match self.source {
-            Source::Folder { folder, opaque } => attributes::encode(&folder.attributes.extended, opaque),
-            Source::Other(other) => attributes::encode(&other.attributes.extended, false),
-            Source::Whiteout => Vec::new(),
+    /// Finds out how long its attributes and its data are. A folder's data was measured when its names were.
+    fn measure(&mut self) -> io::Result<()> {
+        let attributes = match self.source {
+            Source::Folder { folder, opaque } => folder.attributes.xattrs.length(opaque),
+            Source::Other(other) => other.attributes.xattrs.length(false),
+            Source::Whiteout => 0,
         };
-        let longest_tail;
-        (self.size, longest_tail) = match self.source {
-            Source::Folder { .. } => (directory::length(self.entries.iter().map(|entry| entry.name)), BLOCK),
-            Source::Other(other) => match &other.content {
-                Content::File { size, .. } => (*size, FILE_TAIL),
-                Content::Symlink(target) => (target.len() as u64, BLOCK),
-                Content::Special(_) => (0, 0),
-            },
-            Source::Whiteout => (0, 0),
+        self.attributes = u32::try_from(attributes).map_err(io::Error::other)?;
+        let tail = match self.source {
+            Source::Folder { .. } => self.size % BLOCK,
+            Source::Other(Other { content: Content::File { size, .. }, .. }) => {
+                self.size = *size;
+                if *size <= SMALL_FILE { *size } else { 0 }
+            }
+            Source::Other(Other { content: Content::Symlink(target), .. }) => {
+                self.size = target.len() as u64;
+                self.size % BLOCK
+            }
+            Source::Other(Other { content: Content::Special(_), .. }) | Source::Whiteout => 0,
         };
-        let tail = self.size % BLOCK;
-        let fits = INODE + self.attributes.len() as u64 + tail <= BLOCK;
-        self.tail = if tail <= longest_tail && fits { tail } else { 0 };
+        let fits = INODE + u64::from(self.attributes) + tail <= BLOCK;
+        self.tail = if fits { u32::try_from(tail).map_err(io::Error::other)? } else { 0 };
+        Ok(())
+    }
+
+    /// Bytes of its data that lie in blocks.
+    pub(super) fn in_blocks(&self) -> u64 {
+        self.size - u64::from(self.tail)
+    }
+
+    /// Where its data begins, if it is all in one piece: that of files is.
+    pub(super) fn data_position(&self) -> u64 {
+        if self.tail > 0 {
+            self.position + INODE + u64::from(self.attributes)
+        } else {
+            u64::from(self.block) * BLOCK
+        }
+    }
+
+    /// Lets its file be read from this image, of that number, from now on.
+    pub(super) fn is_in(&self, image: u16) {
+        if let Source::Other(Other { content: Content::File { place, .. }, .. }) = self.source {
+            place.set(Place::Image(image, self.data_position()));
+        }
     }
 
     pub(super) fn file_type(&self) -> FileType {

@@ -6,22 +6,22 @@
 //! order of their inodes. Inodes are numbered breadth first, the root first; names are sorted by bytes.
 //!
 //! The end of a folder's entries, and of a symbolic link, lies behind its inode where it fits into the same block, and so does a
-//! short end of a file. A longer one does not: a page of a file that a guest has in memory is then, zeros behind its end
-//! included, a page of the layer, and is not stored a second time. For a short one that would save less than a block costs.
+//! small file. A larger file has blocks of its own to its end: a page of it that a guest has in memory is then, zeros behind its end
+//! included, a page of the layer, and is not stored a second time. For a small one that would save less than a block costs.
 
-use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use rustix::fs::FileType;
+use format::{Digest, Hasher};
 
 use super::directory::{self, Dirent};
 use super::plan::{HEAD, INODE, Inode, Plan, SUPERBLOCK_SIZE, Source};
 use super::{BLOCK, INODE_UNIT as UNIT, attributes};
-use crate::archive::{Attributes, Special, Time};
+use crate::archive::Special;
 use crate::error::IoContext;
-use crate::tree::{Content, Folder, Other, Spool};
+use crate::tree::{Attributes, Content, Folder, HOLE, Other, Spool, is_zero};
 use crate::{Error, Progress};
 
 /// The number of the first inode.
@@ -31,7 +31,7 @@ const MAGIC: u32 = 0xE0F5_E1E2;
 /// "Times are of changes to the content", a compatible feature.
 const FEATURE_MTIME: u32 = 2;
 const BLOCK_BITS: u8 = 12;
-/// The identifier that `super::OPTIONS` gives to mkfs.erofs.
+/// Images are told apart by their digest, so the identifier is the same in all.
 const UUID: [u8; 16] = *b"\x5b\x0e\0\0\0\0\x40\0\x80\0erofs\0";
 /// How an inode's data lies: in blocks, or the last part behind the inode.
 const FLAT_PLAIN: u16 = 0;
@@ -40,93 +40,109 @@ const EXTENDED: u16 = 1;
 /// Bytes that are copied at once.
 const CHUNK: usize = 1 << 20;
 
-/// Writes `root` and the content of its files as an image at `path`.
-pub(crate) fn write(root: &Folder, spool: &Spool, path: &Path, progress: &dyn Progress) -> Result<(), Error> {
-    let mut plan = Plan::of(root);
+/// Writes `root` and the content of its files, from `spool`, as an image at `path`, and gives its digest and its size. From then on the
+/// files are read from that image.
+pub(crate) fn write(
+    root: &Folder,
+    spool: &mut Spool,
+    path: &Path,
+    progress: &dyn Progress,
+) -> Result<(Digest, u64), Error> {
+    let mut plan = Plan::of(root).io("lay out", path)?;
     let blocks = plan.place().io("lay out", path)?;
-    let mut out = Positioned {
-        out: BufWriter::with_capacity(CHUNK, File::create_new(path).io("make", path)?),
-        position: 0,
-    };
-    plan.write(blocks, spool, &mut out, progress).and_then(|()| out.out.flush()).io("write", path)
+    let mut out = Output::new(File::create_new(path).io("make", path)?);
+    plan.write(blocks, spool, &mut out, progress).io("write", path)?;
+    let written = out.finish().io("write", path)?;
+    let image = File::open(path).io("open", path)?;
+    let number = spool.add_image(image).io("open", path)?;
+    plan.inodes.iter().for_each(|inode| inode.is_in(number));
+    spool.clear().io("clear the copy of", path)?;
+    Ok(written)
 }
 
-impl Plan<'_> {
-    fn write(
-        &self,
-        blocks: u32,
-        spool: &Spool,
-        out: &mut Positioned<impl Write>,
-        progress: &dyn Progress,
-    ) -> io::Result<()> {
+impl<'a> Plan<'a> {
+    fn write(&self, blocks: u32, spool: &Spool, out: &mut Output, progress: &dyn Progress) -> io::Result<()> {
         out.zeros_to(super::SUPERBLOCK)?;
-        out.put(&self.superblock(blocks))?;
+        out.put(&self.superblock(blocks)?)?;
+        let mut buffer = vec![0; CHUNK];
         for (number, inode) in (1_u32..).zip(&self.inodes) {
             out.zeros_to(inode.position)?;
-            out.put(&inode.encode(number))?;
-            out.put(&inode.attributes)?;
+            out.put(&inode.encode(number)?)?;
+            out.put(&inode.encode_attributes()?)?;
             if inode.tail > 0 {
-                out.put(&self.tail(inode, spool)?)?;
+                self.put_tail(inode, spool, out, &mut buffer)?;
             }
         }
-        let mut chunk = vec![0; CHUNK];
-        for inode in &self.inodes {
-            let length = inode.size - inode.tail;
-            if length == 0 {
-                continue;
-            }
+        for inode in self.inodes.iter().filter(|inode| inode.in_blocks() > 0) {
+            stop_if_interrupted(progress)?;
             out.zeros_to(u64::from(inode.block) * BLOCK)?;
             match inode.source {
-                Source::Other(Other { content: Content::File { start, .. }, .. }) => {
-                    let mut done = 0;
-                    while done < length {
-                        if progress.is_interrupted() {
-                            return Err(io::Error::other("interrupted"));
+                Source::Folder { folder, .. } => {
+                    let mut left = inode.in_blocks();
+                    self.each_block(folder, inode, |block| {
+                        // What is left of the data then is the tail.
+                        if left == 0 {
+                            return Ok(());
                         }
-                        let count = usize::try_from(length - done).unwrap_or(CHUNK).min(CHUNK);
-                        let part = chunk.get_mut(..count).unwrap_or_default();
-                        spool.read_exact_at(part, start + done)?;
-                        out.put(part)?;
-                        done += count as u64;
-                    }
+                        left = left.saturating_sub(BLOCK);
+                        out.put(block)
+                    })?;
                 }
-                _ => out.put(self.data(inode).get(..in_memory(length)).unwrap_or_default())?,
+                Source::Other(other) => {
+                    put_data(other, inode.in_blocks(), spool, out, &mut buffer, progress)?
+                }
+                Source::Whiteout => {}
             }
         }
         out.zeros_to(u64::from(blocks) * BLOCK)
     }
 
     /// The end of the data, which lies behind the inode.
-    fn tail(&self, inode: &Inode<'_>, spool: &Spool) -> io::Result<Vec<u8>> {
-        let full = inode.size - inode.tail;
-        if let Source::Other(Other { content: Content::File { start, .. }, .. }) = inode.source {
-            let mut bytes = vec![0; in_memory(inode.tail)];
-            spool.read_exact_at(&mut bytes, start + full)?;
-            return Ok(bytes);
-        }
-        Ok(self.data(inode).split_off(in_memory(full)))
-    }
-
-    /// The data of what is no file.
-    fn data(&self, inode: &Inode<'_>) -> Vec<u8> {
+    fn put_tail(
+        &self,
+        inode: &Inode<'a>,
+        spool: &Spool,
+        out: &mut Output,
+        buffer: &mut [u8],
+    ) -> io::Result<()> {
         match inode.source {
-            Source::Folder { .. } => {
-                let dirents = inode.entries.iter().map(|entry| {
-                    let target = self.inodes.get(entry.inode);
-                    Dirent {
-                        name: entry.name,
-                        number: target.map_or(0, |target| target.position / UNIT),
-                        kind: target.map_or(FileType::Unknown, Inode::file_type),
+            Source::Folder { folder, .. } => {
+                let mut full = inode.in_blocks() / BLOCK;
+                self.each_block(folder, inode, |block| match full.checked_sub(1) {
+                    Some(rest) => {
+                        full = rest;
+                        Ok(())
                     }
-                });
-                directory::encode(dirents)
+                    None => out.put(block),
+                })
             }
-            Source::Other(Other { content: Content::Symlink(target), .. }) => target.clone(),
-            _ => Vec::new(),
+            Source::Other(Other { content: Content::File { place, .. }, .. }) => {
+                let tail = part(buffer, u64::from(inode.tail))?;
+                spool.read_exact_at(place.get(), 0, tail)?;
+                out.put(tail)
+            }
+            Source::Other(Other { content: Content::Symlink(target), .. }) => {
+                let start = in_memory(inode.in_blocks())?;
+                out.put(target.get(start..).ok_or_else(too_short)?)
+            }
+            _ => Ok(()),
         }
     }
 
-    fn superblock(&self, blocks: u32) -> Vec<u8> {
+    fn each_block(
+        &self,
+        folder: &'a Folder,
+        inode: &Inode<'a>,
+        put: impl FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let dirents = self.names(folder, inode).map(|found| {
+            let (name, target) = found?;
+            Ok(Dirent { name, number: target.position / UNIT, kind: target.file_type() })
+        });
+        directory::encode(dirents, put)
+    }
+
+    fn superblock(&self, blocks: u32) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut put = |field: &[u8]| bytes.extend_from_slice(field);
         put(&MAGIC.to_le_bytes());
@@ -143,20 +159,52 @@ impl Plan<'_> {
         put(&0_u32.to_le_bytes());
         put(&0_u32.to_le_bytes());
         put(&UUID);
-        bytes.resize(in_memory(SUPERBLOCK_SIZE), 0);
-        bytes
+        bytes.resize(in_memory(SUPERBLOCK_SIZE)?, 0);
+        Ok(bytes)
+    }
+}
+
+/// The data of what is no folder, as far as it lies in blocks.
+fn put_data(
+    other: &Other,
+    length: u64,
+    spool: &Spool,
+    out: &mut Output,
+    buffer: &mut [u8],
+    progress: &dyn Progress,
+) -> io::Result<()> {
+    match &other.content {
+        Content::File { place, .. } => {
+            let mut done = 0;
+            while done < length {
+                stop_if_interrupted(progress)?;
+                let chunk = part(buffer, (length - done).min(CHUNK as u64))?;
+                spool.read_exact_at(place.get(), done, chunk)?;
+                for piece in chunk.chunks(HOLE) {
+                    if is_zero(piece) { out.hole(piece)? } else { out.put(piece)? }
+                }
+                done += chunk.len() as u64;
+            }
+            Ok(())
+        }
+        Content::Symlink(target) => out.put(target.get(..in_memory(length)?).ok_or_else(too_short)?),
+        Content::Special(_) => Ok(()),
     }
 }
 
 impl Inode<'_> {
-    fn encode(&self, number: u32) -> Vec<u8> {
-        let whiteout = Attributes {
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            time: Time { seconds: super::FILE_TIME, nanoseconds: 0 },
-            extended: BTreeMap::new(),
+    fn encode_attributes(&self) -> io::Result<Vec<u8>> {
+        let encoded = match self.source {
+            Source::Folder { folder, opaque } => folder.attributes.xattrs.encode(opaque),
+            Source::Other(other) => other.attributes.xattrs.encode(false),
+            Source::Whiteout => Ok(Vec::new()),
         };
+        let encoded = encoded.map_err(io::Error::other)?;
+        if encoded.len() == in_memory(u64::from(self.attributes))? { Ok(encoded) } else { Err(too_short()) }
+    }
+
+    fn encode(&self, number: u32) -> io::Result<Vec<u8>> {
+        let whiteout = Attributes::of_root(0);
         let attributes = match self.source {
             Source::Folder { folder, .. } => &folder.attributes,
             Source::Other(other) => &other.attributes,
@@ -174,13 +222,14 @@ impl Inode<'_> {
                 content:
                     Content::Special(Special::Character { major, minor } | Special::Block { major, minor }),
                 ..
-            }) => device_number(*major, *minor),
+            }) => device_number(*major, *minor)?,
             _ => self.block,
         };
-        let mut bytes = Vec::with_capacity(in_memory(INODE));
+        let count = attributes::count(in_memory(u64::from(self.attributes))?).map_err(io::Error::other)?;
+        let mut bytes = Vec::new();
         let mut put = |field: &[u8]| bytes.extend_from_slice(field);
         put(&(EXTENDED | (layout << 1)).to_le_bytes());
-        put(&attributes::count(&self.attributes).to_le_bytes());
+        put(&count.to_le_bytes());
         // 16 bits, and as many that are reserved.
         put(&mode.to_le_bytes());
         put(&self.size.to_le_bytes());
@@ -191,37 +240,87 @@ impl Inode<'_> {
         put(&attributes.time.seconds.to_le_bytes());
         put(&attributes.time.nanoseconds.to_le_bytes());
         put(&self.links.to_le_bytes());
-        bytes.resize(in_memory(INODE), 0);
-        bytes
+        bytes.resize(in_memory(INODE)?, 0);
+        Ok(bytes)
     }
 }
 
-/// As Linux has it on disks (`new_encode_dev`); the archive's reader has seen to the ranges.
-const fn device_number(major: u32, minor: u32) -> u32 {
-    (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
+/// As Linux has it on disks (`new_encode_dev`), with room for 12 bits and 20.
+fn device_number(major: u32, minor: u32) -> io::Result<u32> {
+    if major >> 12 != 0 || minor >> 20 != 0 {
+        return Err(io::Error::other(format!("there is no device {major}:{minor}")));
+    }
+    Ok((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
 }
 
 /// A length of what is in memory.
-fn in_memory(length: u64) -> usize {
-    usize::try_from(length).unwrap_or(usize::MAX)
+fn in_memory(length: u64) -> io::Result<usize> {
+    usize::try_from(length).map_err(io::Error::other)
 }
 
-/// Knows where it is, and fills gaps by zeros.
-struct Positioned<W> {
-    out: W,
+/// The first `length` bytes of a buffer.
+fn part(buffer: &mut [u8], length: u64) -> io::Result<&mut [u8]> {
+    buffer.get_mut(..in_memory(length)?).ok_or_else(too_short)
+}
+
+fn too_short() -> io::Error {
+    io::Error::other("a part of the image is not as long as was planned")
+}
+
+fn stop_if_interrupted(progress: &dyn Progress) -> io::Result<()> {
+    if progress.is_interrupted() { Err(io::Error::other("interrupted")) } else { Ok(()) }
+}
+
+/// An image that is being written from its beginning to its end, and hashed on the way.
+struct Output {
+    file: File,
+    hasher: Hasher,
+    /// What was put and is not in the file yet.
+    waiting: Vec<u8>,
     position: u64,
 }
 
-impl<W: Write> Positioned<W> {
+impl Output {
+    fn new(file: File) -> Self {
+        Self { file, hasher: Hasher::new(), waiting: Vec::with_capacity(CHUNK), position: 0 }
+    }
+
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.update(bytes);
+        if self.waiting.len() + bytes.len() > CHUNK {
+            self.flush()?;
+        }
+        self.waiting.extend_from_slice(bytes);
         self.position += bytes.len() as u64;
-        self.out.write_all(bytes)
+        Ok(())
+    }
+
+    /// Passes over what is zero.
+    fn hole(&mut self, zeros: &[u8]) -> io::Result<()> {
+        self.hasher.update(zeros);
+        self.flush()?;
+        self.position += zeros.len() as u64;
+        Ok(())
     }
 
     /// Gaps are shorter than a block.
     fn zeros_to(&mut self, position: u64) -> io::Result<()> {
         let zeros = [0; 4096];
-        let zeros = position.checked_sub(self.position).and_then(|count| zeros.get(..in_memory(count)));
+        let count = position.checked_sub(self.position).map(in_memory).transpose()?;
+        let zeros = count.and_then(|count| zeros.get(..count));
         self.put(zeros.ok_or_else(|| io::Error::other("an image's parts overlap"))?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.write_all_at(&self.waiting, self.position - self.waiting.len() as u64)?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> io::Result<(Digest, u64)> {
+        self.flush()?;
+        // The end may be a hole.
+        self.file.set_len(self.position)?;
+        Ok((self.hasher.finish(), self.position))
     }
 }

@@ -59,7 +59,7 @@ impl Blobs<'_> {
             }
             Self::Archive(members) => members.open(&path)?,
             Self::Registry(image, registries) => {
-                let found = registries.blob(image, digest, *size).map_err(ImageError::Registry)?;
+                let found = registries.blob(image, digest, *size)?;
                 found.ok_or_else(|| missing(&digest.to_string()))?
             }
         };
@@ -70,7 +70,7 @@ impl Blobs<'_> {
     fn manifest(&self, blob: &Descriptor) -> Result<Vec<u8>, ImageError> {
         match self {
             Self::Registry(image, registries) => {
-                let found = registries.manifest(image, Some(&blob.digest)).map_err(ImageError::Registry)?;
+                let found = registries.manifest(image, Some(&blob.digest))?;
                 verified("manifest", blob, found.ok_or_else(|| missing(&blob.digest.to_string()))?)
             }
             _ => self.document("manifest", blob),
@@ -98,7 +98,7 @@ impl Blobs<'_> {
                     });
                 }
                 Document::Index(entries) => {
-                    bytes = self.manifest(&documents::choose(&entries)?.blob)?;
+                    bytes = self.manifest(&documents::choose(&entries.iter().collect::<Vec<_>>())?.blob)?;
                 }
             }
         }
@@ -127,7 +127,8 @@ fn verified(what: &str, blob: &Descriptor, bytes: Vec<u8>) -> Result<Vec<u8>, Im
     Err(ImageError::Corrupt { what: what.to_owned(), reason })
 }
 
-/// The entry of a layout's index that has the tag; without a tag that of this kind of machine, where there is one name only.
+/// The entry of a layout's index that has the tag, or the digest that is given as one; without a tag that of this kind of machine,
+/// where there is one name only.
 fn named_entry<'e>(entries: &'e [IndexEntry], tag: Option<&str>) -> Result<&'e IndexEntry, ImageError> {
     let mut names: Vec<&str> = entries.iter().filter_map(IndexEntry::ref_name).collect();
     names.sort_unstable();
@@ -138,24 +139,21 @@ fn named_entry<'e>(entries: &'e [IndexEntry], tag: Option<&str>) -> Result<&'e I
     };
     let named = match tag {
         Some(tag) => {
-            let named: Vec<_> = entries.iter().filter(|entry| entry.ref_name() == Some(tag)).collect();
+            let is_named =
+                |entry: &&IndexEntry| entry.ref_name() == Some(tag) || entry.blob.digest.to_string() == tag;
+            let named: Vec<_> = entries.iter().filter(is_named).collect();
             if named.is_empty() {
-                return Err(problem(&format!("no image in it is named {tag:?}")));
+                return Err(problem(&format!("no image in it is named {:?}", format::excerpt(tag))));
             }
             named
         }
         None if names.len() > 1 => return Err(problem("it has several images: name one behind a colon")),
         None => entries.iter().collect(),
     };
-    if let [only] = named.as_slice() {
-        return Ok(only);
+    match named.as_slice() {
+        [only] => Ok(only),
+        named => documents::choose(named),
     }
-    let candidates: Vec<_> = named.iter().map(|&entry| entry.clone()).collect();
-    let chosen = documents::choose(&candidates)?;
-    named
-        .into_iter()
-        .find(|entry| entry.blob.digest == chosen.blob.digest)
-        .ok_or_else(|| problem("it has no image"))
 }
 
 /// Opens an image layout folder.
@@ -189,7 +187,7 @@ pub(super) fn docker_archive(file: &Path, name: Option<&str>) -> Result<(Blobs<'
     }
     let (Some(image), true) = (images.pop(), images.is_empty()) else {
         let reason = match name {
-            Some(name) => format!("no image in it, or more than one, is named {name:?}"),
+            Some(name) => format!("no image in it, or more than one, is named {:?}", format::excerpt(name)),
             None => "it has none, or several images: name one behind a colon".to_owned(),
         };
         return Err(ImageError::NotNamed { reason, found });
@@ -204,7 +202,7 @@ pub(super) fn registry<'a>(
     image: &'a RegistryImage,
     registries: &'a dyn Registries,
 ) -> Result<(Blobs<'a>, Found), ImageError> {
-    let bytes = registries.manifest(image, image.digest.as_ref()).map_err(ImageError::Registry)?;
+    let bytes = registries.manifest(image, image.digest.as_ref())?;
     let bytes = bytes.ok_or_else(|| missing(&format!("manifest {image}")))?;
     if let Some(digest) = image.digest.filter(|digest| *digest != Digest::of(&bytes)) {
         let reason = format!("it should be {digest} and is {}", Digest::of(&bytes));
@@ -244,5 +242,5 @@ fn read_bounded(reader: impl Read, what: &str) -> Result<Vec<u8>, ImageError> {
 }
 
 pub(super) fn missing(what: &str) -> ImageError {
-    ImageError::Missing { what: what.to_owned() }
+    ImageError::Missing { what: format::excerpt(what) }
 }

@@ -4,7 +4,8 @@
 //! from only in names of media types. Those are not looked at: what a document is, its fields tell, and what a layer is
 //! compressed by, its first bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use format::Digest;
 use serde::Deserialize;
@@ -44,6 +45,8 @@ struct Platform {
     architecture: String,
     #[serde(default)]
     os: String,
+    #[serde(default)]
+    variant: String,
 }
 
 /// A manifest or an index.
@@ -74,13 +77,42 @@ impl Document {
     }
 }
 
+impl Platform {
+    /// How well it suits a guest, the best first; `None` if it does not. Variants of amd64 are levels of its instruction set:
+    /// a guest has the first, as hosts of all kinds must be able to run it.
+    fn suits(&self) -> Option<Suits> {
+        if self.os != "linux" || self.architecture != "amd64" {
+            return None;
+        }
+        match self.variant.as_str() {
+            "" => Some(Suits::Wholly),
+            "v1" => Some(Suits::ByName),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Suits {
+    Wholly,
+    ByName,
+    Perhaps,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(out, "/{}", self.variant) }
+    }
+}
+
 impl IndexEntry {
-    fn is_for_us(&self) -> bool {
-        self.platform.as_ref().is_some_and(|p| p.os == "linux" && p.architecture == "amd64")
+    fn suits(&self) -> Option<Suits> {
+        self.platform.as_ref().map_or(Some(Suits::Perhaps), Platform::suits)
     }
 
     fn platform(&self) -> String {
-        self.platform.as_ref().map_or("no platform".to_owned(), |p| format!("{}/{}", p.os, p.architecture))
+        self.platform.as_ref().map_or("no platform".to_owned(), Platform::to_string)
     }
 
     pub(super) fn ref_name(&self) -> Option<&str> {
@@ -88,14 +120,21 @@ impl IndexEntry {
     }
 }
 
-/// The entry of an index for this kind of machine: the first that says so, or the only one if it says nothing.
-pub(super) fn choose(entries: &[IndexEntry]) -> Result<&IndexEntry, ImageError> {
-    match entries {
-        [only] if only.platform.is_none() => Ok(only),
-        _ => entries.iter().find(|entry| entry.is_for_us()).ok_or_else(|| ImageError::Platform {
-            found: entries.iter().map(IndexEntry::platform).collect(),
-        }),
+/// The entry of an index for this kind of machine, or the one that says nothing of machines. Several that suit as well are one only
+/// if they are alike.
+pub(super) fn choose<'e>(entries: &[&'e IndexEntry]) -> Result<&'e IndexEntry, ImageError> {
+    let best = entries.iter().filter_map(|entry| entry.suits()).min();
+    let mut suiting = entries.iter().filter(|entry| best.is_some() && entry.suits() == best);
+    let Some(&chosen) = suiting.next() else {
+        return Err(ImageError::Platform { found: entries.iter().map(|entry| entry.platform()).collect() });
+    };
+    let others: BTreeSet<_> =
+        suiting.map(|entry| entry.blob.digest).filter(|digest| *digest != chosen.blob.digest).collect();
+    if others.is_empty() {
+        return Ok(chosen);
     }
+    let all = std::iter::once(chosen.blob.digest).chain(others);
+    Err(ImageError::Ambiguous { found: all.map(|digest| digest.to_string()).collect() })
 }
 
 /// An image's config.
@@ -131,9 +170,8 @@ struct Process {
 impl ImageConfig {
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, ImageError> {
         let config: Self = parse("config", bytes)?;
-        let Platform { os, architecture } = &config.platform;
-        if os != "linux" || architecture != "amd64" {
-            return Err(ImageError::Platform { found: vec![format!("{os}/{architecture}")] });
+        if config.platform.suits().is_none() {
+            return Err(ImageError::Platform { found: vec![config.platform.to_string()] });
         }
         Ok(config)
     }
@@ -187,5 +225,6 @@ pub(super) struct SavedImage {
 }
 
 pub(super) fn parse<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, ImageError> {
-    serde_json::from_slice(bytes).map_err(|error| ImageError::Malformed { what, reason: error.to_string() })
+    serde_json::from_slice(bytes)
+        .map_err(|error| ImageError::Malformed { what, reason: format::excerpt(&error.to_string()) })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use format::Digest;
 
-use crate::ArchiveError;
+use crate::{ArchiveError, LayerError, RegistryError};
 
 /// What is wrong with an image.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +33,10 @@ pub enum ImageError {
         reason: String,
     },
     /// It is for other machines.
-    #[error("it is for {}: expected linux/amd64", list(found))]
+    #[error(
+        "it is for {}: expected linux/amd64, of no variant or v1, since guests have the processor that all hosts have",
+        list(found)
+    )]
     Platform {
         /// For which.
         found: Vec<String>,
@@ -53,8 +56,8 @@ pub enum ImageError {
         number: usize,
         /// The digest of its tar archive.
         digest: Digest,
-        /// What is wrong with the archive.
-        source: ArchiveError,
+        /// What is wrong with it.
+        source: LayerError,
     },
     /// The file that holds it is no tar archive that can be read.
     #[error("{source}")]
@@ -68,9 +71,21 @@ pub enum ImageError {
         /// By what.
         by: &'static str,
     },
+    /// Several images for this kind of machine, and none of them named.
+    #[error(
+        "it has several images for linux/amd64: name one of {} as TAG or, in a registry, behind an @",
+        list(found)
+    )]
+    Ambiguous {
+        /// Their digests.
+        found: Vec<String>,
+    },
+    /// It says of no process what it is.
+    #[error("it has neither ENTRYPOINT nor CMD: say warm.command in the recipe")]
+    NoCommand,
     /// Its registry failed.
     #[error(transparent)]
-    Registry(Box<dyn std::error::Error + Send + Sync>),
+    Registry(#[from] RegistryError),
     /// A file could not be read.
     #[error("cannot read {}: {source}", path.display())]
     Io {
@@ -81,6 +96,16 @@ pub enum ImageError {
     },
 }
 
+/// Most names that an error repeats.
+const MAX_LISTED: usize = 10;
+
 fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    let mut shown: Vec<_> = names.iter().take(MAX_LISTED).map(|name| format::excerpt(name)).collect();
+    if let Some(more) = names.len().checked_sub(MAX_LISTED).filter(|more| *more > 0) {
+        shown.push(format!("{more} more"));
+    }
+    shown.join(", ")
 }

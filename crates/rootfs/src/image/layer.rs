@@ -2,19 +2,23 @@
 
 use std::io::{self, BufReader, Read};
 
-use format::{Digest, Hasher};
+use format::Digest;
 
 use super::blobs::Location;
 use super::documents::ImageConfig;
+use super::watched::Watched;
 use super::{Image, ImageError};
-use crate::Progress;
 use crate::archive::{Archive, ArchiveError};
-use crate::tree::{self, Allowance, Folder, Spool};
+use crate::stack::Stack;
+use crate::tree::{Folder, LayerError};
 
-/// How large a window a zstd frame may ask for, as a power of two: 128 MiB, what `zstd` itself takes without `--long`.
-const ZSTD_WINDOW: u32 = 27;
+/// How large a window a zstd frame may ask for, as a power of two: 64 MiB, which all but `zstd --ultra -22` and `--long` stay
+/// within. It is in memory beside the tree.
+const ZSTD_WINDOW: u32 = 26;
 /// Bytes that are unpacked at once.
 const READ_AT_ONCE: usize = 64 << 10;
+/// Most bytes of a blob that are read on behind what could be unpacked of it.
+const MAX_REST: u64 = 4 << 20;
 
 /// A layer: where it is and what it unpacks to.
 #[derive(Debug)]
@@ -37,65 +41,82 @@ impl LayerSource {
         let pair = |(location, content): (Location, &Digest)| Self { location, content: *content };
         Ok(locations.into_iter().zip(contents).map(pair).collect())
     }
-}
 
-impl Image<'_> {
-    /// Reads layer `number`, counted from 0, as a tree, and verifies it.
-    pub(super) fn read_layer(
+    /// Reads the layer, the `number`th from 1, as a settled tree for the top of `stack`, and verifies it.
+    pub(super) fn read(
         &self,
         number: usize,
-        spool: &mut Spool,
-        allowance: &mut Allowance,
-        progress: &dyn Progress,
+        image: &Image<'_>,
+        stack: &mut Stack<'_>,
     ) -> Result<Folder, ImageError> {
-        let layer =
-            self.layers.get(number).ok_or_else(|| ImageError::Missing { what: "such layer".to_owned() })?;
-        let what = || format!("layer {} ({})", number + 1, layer.content);
-        let (blob, expected) = self.blobs.open(&layer.location)?;
-        let mut blob = Hashing::new(blob);
-        let named = |source| ImageError::Layer { number: number + 1, digest: layer.content, source };
-        let found = match read_tar(&mut blob, spool, allowance, progress) {
-            Err(ArchiveError::Interrupted) => return Err(named(ArchiveError::Interrupted)),
-            found => found,
+        let corrupt = |reason: String| ImageError::Corrupt {
+            what: format!("layer {number} ({})", self.content),
+            reason,
         };
-        // That the blob is another one explains best why it cannot be unpacked.
-        io::copy(&mut blob, &mut io::sink()).map_err(|error| named(ArchiveError::Read(error)))?;
-        let digest = blob.finish();
-        if let Some(expected) = expected.filter(|expected| *expected != digest) {
-            let reason = format!("its blob should be {expected} and is {digest}");
-            return Err(ImageError::Corrupt { what: what(), reason });
+        let named = |source| ImageError::Layer { number, digest: self.content, source };
+        let (blob, expected) = image.blobs.open(&self.location)?;
+        let mut blob = Watched::new(blob, stack.progress, None);
+        let found = read_tar(&mut blob, stack);
+        if let Err(LayerError::Interrupted | LayerError::Read(_)) = found {
+            return found.map(|(folder, _)| folder).map_err(named);
         }
-        let (folder, content) = found.map_err(named)?;
-        if content != layer.content {
-            return Err(ImageError::Corrupt { what: what(), reason: format!("it unpacks to {content}") });
+        let is_whole = blob.reads_to_its_end(MAX_REST).map_err(named)?;
+        if is_whole {
+            // That the blob is another one explains best why it cannot be unpacked.
+            let digest = blob.finish();
+            if let Some(expected) = expected.filter(|expected| *expected != digest) {
+                return Err(corrupt(format!("its blob should be {expected} and is {digest}")));
+            }
         }
+        let (mut folder, content) = found.map_err(named)?;
+        if !is_whole {
+            return Err(corrupt("it goes on behind its end".to_owned()));
+        }
+        if content != self.content {
+            return Err(corrupt(format!("it unpacks to {content}")));
+        }
+        stack.settle(&mut folder).map_err(named)?;
         Ok(folder)
     }
 }
 
-/// Reads a tar archive, compressed or not, as a tree, and gives the digest of the archive as it is unpacked.
+/// Reads a tar archive, compressed or not, as a tree for the top of `stack`, and gives the digest of the archive as it is unpacked.
 pub(crate) fn read_tar(
-    input: &mut dyn Read,
-    spool: &mut Spool,
-    allowance: &mut Allowance,
-    progress: &dyn Progress,
-) -> Result<(Folder, Digest), ArchiveError> {
-    let mut unpacked = unpack(input).map_err(ArchiveError::Read)?;
-    let mut hashing = Hashing::new(&mut *unpacked);
-    let folder = {
-        let reader: &mut dyn Read = &mut hashing;
-        let mut archive = Archive::new(BufReader::with_capacity(READ_AT_ONCE, reader));
-        let folder = tree::read(&mut archive, spool, allowance, progress)?;
-        // Archives are filled up, by zeros or by anything.
-        archive.drain()?;
-        folder
-    };
-    Ok((folder, hashing.finish()))
+    input: &mut Watched<'_, impl Read>,
+    stack: &mut Stack<'_>,
+) -> Result<(Folder, Digest), LayerError> {
+    let limit = stack.allowance.content();
+    let found = unpack(input).map_err(|error| ArchiveError::Read(error).into()).and_then(|unpacked| {
+        let mut unpacked = Watched::new(unpacked, stack.progress, Some(limit));
+        let found = read_all(&mut unpacked, stack);
+        // Headers count as well, else an archive of nothing else would have no end.
+        let (all, files) = (unpacked.count(), limit - stack.allowance.content());
+        let charged = stack.allowance.take_content(all.saturating_sub(files));
+        match unpacked.take_failure(&stack.allowance) {
+            // A decoder that fails.
+            Some(LayerError::Read(error)) => Err(ArchiveError::Read(error).into()),
+            Some(failure) => Err(failure),
+            None => charged.and(found).map(|folder| (folder, unpacked.finish())),
+        }
+    });
+    match input.take_failure(&stack.allowance) {
+        Some(failure) => Err(failure),
+        None => found,
+    }
+}
+
+fn read_all(unpacked: &mut Watched<'_, impl Read>, stack: &mut Stack<'_>) -> Result<Folder, LayerError> {
+    let unpacked: &mut dyn Read = unpacked;
+    let mut archive = Archive::new(BufReader::with_capacity(READ_AT_ONCE, unpacked));
+    let folder = stack.reading().read(&mut archive)?;
+    // Archives are filled up, by zeros or by anything.
+    archive.drain()?;
+    Ok(folder)
 }
 
 /// The bytes that `input` unpacks to, by what it begins with. All that goes on is streams: how much comes out is for the
 /// reader to bound.
-fn unpack<'a>(mut input: &'a mut dyn Read) -> io::Result<Box<dyn Read + 'a>> {
+fn unpack<'a>(mut input: &'a mut impl Read) -> io::Result<Box<dyn Read + 'a>> {
     let mut magic = Vec::new();
     (&mut input).take(4).read_to_end(&mut magic)?;
     let compression = Compression::of(&magic);
@@ -143,29 +164,5 @@ impl Compression {
             Self::Xz => "xz",
             Self::Bzip2 => "bzip2",
         }
-    }
-}
-
-/// Hashes what is read through it.
-struct Hashing<R> {
-    inner: R,
-    hasher: Hasher,
-}
-
-impl<R: Read> Hashing<R> {
-    fn new(inner: R) -> Self {
-        Self { inner, hasher: Hasher::new() }
-    }
-
-    fn finish(self) -> Digest {
-        self.hasher.finish()
-    }
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
     }
 }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use super::ImageError;
 use super::blobs::{missing, open_regular};
 use super::layer::Compression;
-use crate::archive::{Archive, ArchiveError, EntryPath, Kind};
+use crate::archive::{Archive, EntryPath, Kind};
 
-/// Most files of an archive that holds images.
-const MAX_MEMBERS: usize = 100_000;
+/// Most bytes of the names of its files and links, and of what else is kept of each: some 100,000 files.
+const MAX_NAMES: usize = 16 << 20;
+/// What is kept of each besides.
+const MEMBER: usize = 96;
 /// How often links in an archive may lead to links.
 const MAX_LINKS: usize = 8;
 
@@ -18,9 +20,18 @@ const MAX_LINKS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Members {
     path: PathBuf,
-    files: BTreeMap<EntryPath, (u64, u64)>,
+    files: BTreeMap<Key, (u64, u64)>,
     /// What links lead to.
-    links: BTreeMap<EntryPath, EntryPath>,
+    links: BTreeMap<Key, Key>,
+    /// Bytes that are kept, at most [`MAX_NAMES`].
+    kept: usize,
+}
+
+/// A path, its names parted by slashes.
+type Key = Box<[u8]>;
+
+fn key(path: &EntryPath) -> Key {
+    path.names().join(&b'/').into()
 }
 
 impl Members {
@@ -36,29 +47,28 @@ impl Members {
         }
         file.rewind().map_err(io)?;
         let mut archive = Archive::new(BufReader::new(file));
-        let mut members = Self { path: path.to_owned(), files: BTreeMap::new(), links: BTreeMap::new() };
+        let mut members =
+            Self { path: path.to_owned(), files: BTreeMap::new(), links: BTreeMap::new(), kept: 0 };
         while let Some(entry) = archive.next().map_err(wrong)? {
-            if members.files.len() + members.links.len() >= MAX_MEMBERS {
-                let what = "files, which is more than an archive of images has";
-                return Err(wrong(ArchiveError::TooMuch { what, limit: MAX_MEMBERS as u64 }));
-            }
-            members.add(entry.path, entry.kind, archive.position())?;
+            members.add(&entry.path, entry.kind, archive.position())?;
         }
         Ok(members)
     }
 
-    fn add(&mut self, path: EntryPath, kind: Kind, position: u64) -> Result<(), ImageError> {
-        let doubled = self.files.contains_key(&path) || self.links.contains_key(&path);
+    fn add(&mut self, path: &EntryPath, kind: Kind, position: u64) -> Result<(), ImageError> {
+        let name = key(path);
+        let doubled = self.files.contains_key(&name) || self.links.contains_key(&name);
+        self.kept += MEMBER + name.len();
         match kind {
             Kind::File(_) | Kind::Symlink(_) | Kind::HardLink(_) if doubled => {
                 let reason = format!("{path} is there twice");
                 return Err(ImageError::Malformed { what: "archive", reason });
             }
             Kind::File(size) => {
-                self.files.insert(path, (position, size));
+                self.files.insert(name, (position, size));
             }
             Kind::HardLink(target) => {
-                self.links.insert(path, target);
+                self.link(name, &target);
             }
             // Layers that are there twice: older releases of docker write `../OTHER/layer.tar`.
             Kind::Symlink(target) => {
@@ -66,16 +76,26 @@ impl Members {
                     let reason = format!("{path} is a symbolic link whose target {reason}");
                     ImageError::Malformed { what: "archive", reason }
                 })?;
-                self.links.insert(path, target);
+                self.link(name, &target);
             }
-            Kind::Folder | Kind::Special(_) => {}
+            Kind::Folder | Kind::Special(_) => self.kept -= MEMBER + name.len(),
+        }
+        if self.kept > MAX_NAMES {
+            let reason = "it has more files than an archive of images has".to_owned();
+            return Err(ImageError::Malformed { what: "archive", reason });
         }
         Ok(())
     }
 
+    fn link(&mut self, name: Key, target: &EntryPath) {
+        let target = key(target);
+        self.kept += target.len();
+        self.links.insert(name, target);
+    }
+
     /// The bytes of a file in it.
     pub(super) fn open(&self, name: &str) -> Result<Box<dyn Read>, ImageError> {
-        let mut path = &EntryPath::parse(name.as_bytes()).map_err(|_| missing(name))?;
+        let mut path = &key(&EntryPath::parse(name.as_bytes()).map_err(|_| missing(name))?);
         for _ in 0..MAX_LINKS {
             match self.links.get(path) {
                 Some(target) => path = target,

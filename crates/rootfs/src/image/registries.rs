@@ -8,7 +8,25 @@ use format::Digest;
 use crate::recipe::RegistryImage;
 
 /// Why a registry did not give something; what it says is shown as it is.
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+#[derive(Debug, thiserror::Error)]
+#[error("{source}")]
+pub struct RegistryError {
+    /// What callers tell failures apart by.
+    pub kind: RegistryErrorKind,
+    /// What the client says.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// See [`RegistryError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryErrorKind {
+    /// There is no registry, or it does not have that.
+    Missing,
+    /// What it gave is not what it should be.
+    Corrupt,
+    /// Anything else: it does not answer, or does not let this user in.
+    Other,
+}
 
 /// Registries, as far as bases need them. What they give is verified here.
 pub trait Registries: Debug {
@@ -16,7 +34,11 @@ pub trait Registries: Debug {
     ///
     /// # Errors
     /// If the registry cannot be reached or refuses.
-    fn manifest(&self, image: &RegistryImage, digest: Option<&Digest>) -> Result<Option<Vec<u8>>, Failure>;
+    fn manifest(
+        &self,
+        image: &RegistryImage,
+        digest: Option<&Digest>,
+    ) -> Result<Option<Vec<u8>>, RegistryError>;
 
     /// The bytes of a blob of `size` bytes of that repository. `None` if there is none.
     ///
@@ -27,19 +49,26 @@ pub trait Registries: Debug {
         image: &RegistryImage,
         digest: &Digest,
         size: u64,
-    ) -> Result<Option<Box<dyn Read>>, Failure>;
+    ) -> Result<Option<Box<dyn Read>>, RegistryError>;
 }
 
 /// None: an image in a registry is then an error.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoRegistries;
 
+impl NoRegistries {
+    fn refuse<T>() -> Result<T, RegistryError> {
+        let source = "there are no registries here".into();
+        Err(RegistryError { kind: RegistryErrorKind::Other, source })
+    }
+}
+
 impl Registries for NoRegistries {
-    fn manifest(&self, _: &RegistryImage, _: Option<&Digest>) -> Result<Option<Vec<u8>>, Failure> {
-        Err("there are no registries here".into())
+    fn manifest(&self, _: &RegistryImage, _: Option<&Digest>) -> Result<Option<Vec<u8>>, RegistryError> {
+        Self::refuse()
     }
 
-    fn blob(&self, _: &RegistryImage, _: &Digest, _: u64) -> Result<Option<Box<dyn Read>>, Failure> {
-        Err("there are no registries here".into())
+    fn blob(&self, _: &RegistryImage, _: &Digest, _: u64) -> Result<Option<Box<dyn Read>>, RegistryError> {
+        Self::refuse()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::Silent;
+use crate::archive::{Archive, EntryPath};
 
 /// What a tar holds: paths that end with a slash are folders, `a -> b` is a symbolic link, `a = b` a hard link.
 fn tar(lines: &[&str]) -> Vec<u8> {
@@ -30,11 +31,32 @@ fn tar(lines: &[&str]) -> Vec<u8> {
     builder.into_inner().unwrap()
 }
 
-fn layer(lines: &[&str]) -> Result<Folder, ArchiveError> {
+fn plenty() -> Allowance {
+    Allowance::new(MAX_SIZE)
+}
+
+fn layer(lines: &[&str]) -> Result<Folder, LayerError> {
+    layer_on(lines, &Folder::new(), &mut plenty())
+}
+
+fn layer_on(lines: &[&str], below: &Folder, allowance: &mut Allowance) -> Result<Folder, LayerError> {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = Spool::new(folder.path()).unwrap();
     let bytes = tar(lines);
-    read(&mut Archive::new(&*bytes), &mut spool, &mut Allowance::of_an_image(), &Silent)
+    let mut layer = Reading { below, spool: &mut spool, allowance, progress: &Silent }
+        .read(&mut Archive::new(&*bytes))?;
+    settle(&mut layer, below, allowance)?;
+    Ok(layer)
+}
+
+fn path(path: &str) -> Vec<EntryName> {
+    EntryPath::parse(path.as_bytes()).unwrap().names().to_vec()
+}
+
+fn other<'f>(root: &'f Folder, name: &str) -> Option<&'f Rc<Other>> {
+    let mut names = path(name);
+    let name = names.pop().unwrap();
+    root.other(&names, &name)
 }
 
 /// All names, folders with a slash and their permissions; `!` before what is hidden, `*` behind what hides.
@@ -64,8 +86,7 @@ fn list(folder: &Folder) -> Vec<String> {
 fn stack(layers: &[&[&str]]) -> Folder {
     let mut below = Folder::new();
     for lines in layers {
-        let mut layer = layer(lines).unwrap();
-        settle(&mut layer, &below).unwrap();
+        let layer = layer_on(lines, &below, &mut plenty()).unwrap();
         below.cover(layer);
     }
     below
@@ -97,8 +118,7 @@ fn whiteouts_hide_what_is_below_and_nothing_else() {
 #[test]
 fn an_opaque_root_hides_by_name() {
     let below = stack(&[&["a/", "a/x", "b"]]);
-    let mut upper = layer(&[".wh..wh..opq", "a/", "a/y", "c"]).unwrap();
-    settle(&mut upper, &below).unwrap();
+    let upper = layer_on(&[".wh..wh..opq", "a/", "a/y", "c"], &below, &mut plenty()).unwrap();
     assert_eq!(list(&upper), ["!b", "a/* 700", "a/y", "c"]);
     assert!(!upper.is_opaque);
 }
@@ -109,28 +129,80 @@ fn folders_without_an_entry_look_as_below() {
     // Its own entry may come after what is in it.
     assert_eq!(list(&stack(&[&["a/b", "a/"]])), ["a/ 700", "a/b"]);
     let mut below = stack(&[&["usr/bin/", "bin -> usr/bin", "file"]]);
-    for (path, says) in
-        [("bin/tool", "symbolic link in a layer below"), ("file/x", "no folder in a layer below")]
-    {
-        let mut upper = layer(&[path]).unwrap();
-        let said = settle(&mut upper, &below).unwrap_err().to_string();
+    let said = layer_on(&["file/x"], &below, &mut plenty()).unwrap_err().to_string();
+    assert!(said.contains("/file is a folder without an entry, and no folder in a layer below"), "{said}");
+    // Said to be a folder, or hidden first, it may replace the link.
+    for (lines, found) in [
+        (&["bin/", "bin/tool"][..], &["bin/ 700", "bin/tool"][..]),
+        (&["bin/tool", "bin/"], &["bin/ 700", "bin/tool"]),
+        (&[".wh.bin", "bin/tool"], &["bin/* 755", "bin/tool"]),
+    ] {
+        assert_eq!(list(&layer_on(lines, &below, &mut plenty()).unwrap()), found);
+    }
+    below.cover(layer_on(&["bin/", "bin/tool"], &below, &mut plenty()).unwrap());
+    assert_eq!(list(&below), ["bin/ 700", "bin/tool", "file", "usr/ 755", "usr/bin/ 700"]);
+}
+
+#[test]
+fn what_is_mentioned_below_a_link_lands_behind_it() {
+    let below = stack(&[&[
+        "usr/bin/",
+        "usr/bin/old",
+        "bin -> usr/bin",
+        "sbin -> /bin",
+        "out -> ../../../usr/../etc",
+        "usr/bin/more -> ../../opt/./more/",
+        "loop -> loop",
+        "file",
+        "bad -> file",
+    ]]);
+    for (lines, found) in [
+        (&["bin/tool"][..], &["usr/ 755", "usr/bin/ 700", "usr/bin/tool"][..]),
+        // Through a second link, a whiteout too; what the folder has by its own path stays.
+        (
+            &["sbin/.wh.old", "sbin/tool", "usr/bin/tool"],
+            &["usr/ 755", "usr/bin/ 700", "!usr/bin/old", "usr/bin/tool"],
+        ),
+        (&["bin/.wh..wh..opq", "bin/new"], &["usr/ 755", "usr/bin/* 700", "usr/bin/new"]),
+        // Never out of the tree, and to what is not there yet.
+        (&["out/passwd"], &["etc/ 755", "etc/passwd"]),
+        (&["bin/more/x"], &["opt/ 755", "opt/more/ 755", "opt/more/x", "usr/ 755", "usr/bin/ 700"]),
+    ] {
+        assert_eq!(list(&layer_on(lines, &below, &mut plenty()).unwrap()), found, "{lines:?}");
+    }
+    for (line, says) in [
+        ("loop/x", "/loop leads through more than 40 symbolic links"),
+        ("bad/x", "/bad leads through something that is no folder in a layer below"),
+    ] {
+        let said = layer_on(&[line], &below, &mut plenty()).unwrap_err().to_string();
         assert!(said.contains(says), "{said}");
     }
-    // Said to be a folder, or hidden first, it may replace the link.
-    for lines in [&["bin/", "bin/tool"], &[".wh.bin", "bin/tool"]] {
-        let mut upper = layer(lines).unwrap();
-        settle(&mut upper, &below).unwrap();
-    }
-    let mut upper = layer(&["bin/", "bin/tool"]).unwrap();
-    settle(&mut upper, &below).unwrap();
-    below.cover(upper);
-    assert_eq!(list(&below), ["bin/ 700", "bin/tool", "file", "usr/ 755", "usr/bin/ 700"]);
+    // Each name of a long target is looked at.
+    let long = format!("far -> {}", "../".repeat(1200));
+    let below = stack(&[&[long.as_str()]]);
+    let said = layer_on(&["far/x"], &below, &mut plenty()).unwrap_err().to_string();
+    assert!(said.contains("leads too far"), "{said}");
+}
+
+#[test]
+fn hard_links_lead_to_layers_below() {
+    let below = stack(&[&["usr/bin/", "usr/bin/tool", "bin -> usr/bin"], &["other"]]);
+    let upper = layer_on(&["a = usr/bin/tool", "b = bin/tool", "c = other"], &below, &mut plenty()).unwrap();
+    let there = other(&below, "usr/bin/tool").unwrap();
+    assert!(Rc::ptr_eq(other(&upper, "a").unwrap(), there) && Rc::ptr_eq(other(&upper, "b").unwrap(), there));
+    let said = layer_on(&["d = usr/bin"], &below, &mut plenty()).unwrap_err().to_string();
+    assert!(said.contains("hard link to nothing"), "{said}");
+    // Its bytes are written once more.
+    let size = "usr/bin/tool".len() as u64;
+    layer_on(&["a = usr/bin/tool"], &below, &mut Allowance::new(size)).unwrap();
+    let said = layer_on(&["a = usr/bin/tool"], &below, &mut Allowance::new(size - 1)).unwrap_err();
+    assert!(said.to_string().contains("more than is left to unpack"), "{said}");
 }
 
 #[test]
 fn names_of_one_file_share_it() {
     let root = layer(&["a", "d/", "d/b = a", "c = d/b"]).unwrap();
-    let path = |path: &str| Rc::as_ptr(root.other(&EntryPath::parse(path.as_bytes()).unwrap()).unwrap());
+    let path = |path: &str| Rc::as_ptr(other(&root, path).unwrap());
     assert_eq!(path("a"), path("d/b"));
     assert_eq!(path("a"), path("c"));
 }
@@ -160,20 +232,20 @@ fn nothing_leads_through_a_link() {
 
 #[test]
 fn what_an_image_holds_is_bounded() {
-    let folder = tempfile::tempdir().unwrap();
-    let read = |mut allowance: Allowance| {
-        let mut spool = Spool::new(folder.path()).unwrap();
-        let bytes = tar(&["a/b", "a/c"]);
-        read(&mut Archive::new(&*bytes), &mut spool, &mut allowance, &Silent).map(drop)
-    };
-    let plenty = || Allowance::of_an_image();
-    read(Allowance { entries: 3, text: 3, content: 6 }).unwrap();
-    for (allowance, says) in [
-        (Allowance { entries: 2, ..plenty() }, "files and folders"),
-        (Allowance { text: 2, ..plenty() }, "bytes of names"),
-        (Allowance { content: 5, ..plenty() }, "bytes in its files"),
-    ] {
-        let said = read(allowance).unwrap_err().to_string();
-        assert!(said.contains(says), "{said}");
+    let read = |mut allowance: Allowance| layer_on(&["a/b", "a/c"], &Folder::new(), &mut allowance);
+    let memory = read(plenty()).unwrap().memory();
+    read(Allowance::with_memory(memory)).unwrap();
+    let said = read(Allowance::with_memory(memory - 1)).unwrap_err().to_string();
+    assert!(said.contains("bytes of names and attributes in memory"), "{said}");
+    read(Allowance::new(6)).unwrap();
+    let said = read(Allowance::new(5)).unwrap_err().to_string();
+    assert!(said.contains("more than 5 bytes when it is unpacked: --max-size"), "{said}");
+    // What an upper layer replaces is given back.
+    let mut below = Folder::new();
+    let mut allowance = plenty();
+    for _ in 0..3 {
+        below.cover(layer_on(&["a/b", "a/c"], &below, &mut allowance).unwrap());
+        allowance.count_again(&below);
     }
+    assert_eq!(below.memory(), memory);
 }

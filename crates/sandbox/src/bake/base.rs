@@ -56,7 +56,7 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
     let work = store.work_folder()?;
     let until_interrupted = UntilInterrupted(bake);
     let BaseImage { layers, packages, tools } =
-        source.build(&Mirrors::from_environment()?, work.path(), &until_interrupted)?;
+        source.build(&Mirrors::from_environment()?, options.max_base, work.path(), &until_interrupted)?;
     for layer in &layers {
         store.place_layer(lease, &layer.digest, &layer.path)?;
     }

@@ -131,10 +131,6 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
 fn warm(warm: &rootfs::Warm, base: &Base) -> Result<Warm, Error> {
     let (argv, eval) = match &warm.start {
         WarmStart::Command(argv) => (argv.clone(), false),
-        WarmStart::Image if base.defaults.command.is_empty() => {
-            let problem = "the image has neither ENTRYPOINT nor CMD: say warm.command in the recipe";
-            return Err(Error::Format(problem.to_owned()));
-        }
         WarmStart::Image => (base.defaults.command.clone(), false),
         WarmStart::Runner { runner, .. } => (runner_command(*runner), true),
     };

@@ -30,6 +30,9 @@ pub(crate) struct BakeArgs {
     /// The modules folder of that kernel (lib/modules/VERSION)
     #[arg(long, value_name = "DIR", requires = "kernel")]
     kernel_modules: Option<PathBuf>,
+    /// Most bytes that the base may unpack to, as 8GiB [default: 64GiB]
+    #[arg(long, value_name = "SIZE", value_parser = super::hub::serve::size)]
+    max_size: Option<u64>,
     /// Install packages and fetch the kernel again even if they are cached
     #[arg(long)]
     refresh: bool,
@@ -47,6 +50,7 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
         name,
         tag,
         kernel: args.kernel.map(|image| (image, args.kernel_modules)),
+        max_base: args.max_size,
         registries: &registries,
         refresh: args.refresh,
         agent: agent::AGENT,

@@ -1,0 +1,73 @@
+//! The layers of a base while they are made, lowest first, and what they look like together.
+
+use std::path::Path;
+
+use crate::base::LayerFile;
+use crate::error::IoContext;
+use crate::tree::{self, Allowance, Folder, LayerError, Reading, Spool};
+use crate::{Error, Progress, erofs};
+
+/// Layers so far. What they hold is bounded together.
+pub(crate) struct Stack<'a> {
+    folder: &'a Path,
+    pub(crate) spool: Spool,
+    pub(crate) allowance: Allowance,
+    /// All layers on top of one another.
+    pub(crate) below: Folder,
+    layers: Vec<LayerFile>,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl<'a> Stack<'a> {
+    /// None, of a base that may unpack to `max_size` bytes. Images and what else is needed on the way go into `folder`.
+    pub(crate) fn new(folder: &'a Path, max_size: u64, progress: &'a dyn Progress) -> Result<Self, Error> {
+        Ok(Self {
+            folder,
+            spool: Spool::new(folder).io("make a file in", folder)?,
+            allowance: Allowance::new(max_size),
+            below: Folder::new(),
+            layers: Vec::new(),
+            progress,
+        })
+    }
+
+    /// How the next layer is read.
+    pub(crate) fn reading(&mut self) -> Reading<'_> {
+        let Self { spool, allowance, below, progress, .. } = self;
+        Reading { below, spool, allowance, progress: *progress }
+    }
+
+    /// Completes a layer by those below.
+    pub(crate) fn settle(&mut self, layer: &mut Folder) -> Result<(), LayerError> {
+        tree::settle(layer, &self.below, &mut self.allowance)
+    }
+
+    /// Puts a settled layer on top that becomes one image with the next.
+    pub(crate) fn merge(&mut self, layer: Folder) {
+        self.below.cover(layer);
+        self.allowance.count_again(&self.below);
+    }
+
+    /// Puts a settled layer on top.
+    pub(crate) fn push(&mut self, layer: Folder) -> Result<(), Error> {
+        let path = self.folder.join(format!("layer-{:02}.erofs", self.layers.len()));
+        let Self { spool, progress, .. } = self;
+        let (digest, size) = if self.layers.is_empty() {
+            // What hides something below is not needed where nothing is.
+            self.below.cover(layer);
+            erofs::write(&self.below, spool, &path, *progress)?
+        } else {
+            let written = erofs::write(&layer, spool, &path, *progress)?;
+            self.below.cover(layer);
+            written
+        };
+        self.allowance.count_again(&self.below);
+        self.layers.push(LayerFile { path, digest, size });
+        Ok(())
+    }
+
+    /// All of them.
+    pub(crate) fn finish(self) -> Vec<LayerFile> {
+        self.layers
+    }
+}
