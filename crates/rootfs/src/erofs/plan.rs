@@ -13,7 +13,7 @@ use crate::tree::{Content, Folder, Node, Other, Place};
 /// Bytes of the superblock, which inodes begin behind.
 pub(super) const SUPERBLOCK_SIZE: u64 = 128;
 /// Where the first inode begins.
-pub(super) const HEAD: u64 = SUPERBLOCK + SUPERBLOCK_SIZE;
+const HEAD: u64 = SUPERBLOCK + SUPERBLOCK_SIZE;
 /// The longest file that lies behind its inode, in bytes.
 const SMALL_FILE: u64 = 1024;
 /// Bytes of an extended inode.

@@ -17,16 +17,13 @@ use std::path::Path;
 use format::{Digest, Hasher};
 
 use super::directory::{self, Dirent};
-use super::plan::{HEAD, INODE, Inode, Plan, SUPERBLOCK_SIZE, Source};
+use super::plan::{INODE, Inode, Plan, SUPERBLOCK_SIZE, Source};
 use super::{BLOCK, INODE_UNIT as UNIT, attributes};
 use crate::archive::Special;
 use crate::error::IoContext;
 use crate::tree::{Attributes, Content, Folder, HOLE, Other, Spool, is_zero};
 use crate::{Error, Progress};
 
-/// The number of the first inode.
-const ROOT: u16 = 36;
-const _: () = assert!(ROOT as u64 * UNIT == HEAD);
 const MAGIC: u32 = 0xE0F5_E1E2;
 /// "Times are of changes to the content", a compatible feature.
 const FEATURE_MTIME: u32 = 2;
@@ -143,6 +140,8 @@ impl<'a> Plan<'a> {
     }
 
     fn superblock(&self, blocks: u32) -> io::Result<Vec<u8>> {
+        let root = self.inodes.first().map_or(0, |root| root.position / UNIT);
+        let root = u16::try_from(root).map_err(io::Error::other)?;
         let mut bytes = Vec::new();
         let mut put = |field: &[u8]| bytes.extend_from_slice(field);
         put(&MAGIC.to_le_bytes());
@@ -150,7 +149,7 @@ impl<'a> Plan<'a> {
         put(&0_u32.to_le_bytes());
         put(&FEATURE_MTIME.to_le_bytes());
         put(&[BLOCK_BITS, 0]);
-        put(&ROOT.to_le_bytes());
+        put(&root.to_le_bytes());
         put(&(self.inodes.len() as u64).to_le_bytes());
         put(&super::FILE_TIME.to_le_bytes());
         put(&0_u32.to_le_bytes());

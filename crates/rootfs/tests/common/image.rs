@@ -1,4 +1,6 @@
 //! Container images, made by code, in each form that a base can be made of.
+// Each file of tests uses a part of it.
+#![allow(dead_code)]
 
 use std::fs::{self, File};
 use std::io::Write as _;
