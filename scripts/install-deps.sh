@@ -70,7 +70,6 @@ need() {
 collect_packages() {
   need qemu-system-x86 have qemu-system-x86_64
   need qemu-utils have qemu-img
-  need erofs-utils have mkfs.erofs
   need mmdebstrap have mmdebstrap
   need debian-archive-keyring test -e /usr/share/keyrings/debian-archive-keyring.gpg
   need uidmap have newuidmap
@@ -86,6 +85,8 @@ collect_packages() {
   if ! cargo_usable; then collect_rust; fi
   if $tests; then
     need shellcheck have shellcheck
+    need erofs-utils have fsck.erofs
+    need attr have getfattr
     need busybox-static test -x /bin/busybox
     need docker-registry have docker-registry
     need curl have curl

@@ -17,7 +17,7 @@ use crate::work::WorkFolder;
 use crate::{Error, ImageError, Mirrors, Package, Progress, debian, files, host, tree_hash};
 
 /// Raised whenever this crate makes other bytes of the same input.
-const LAYER_VERSION: u32 = 2;
+pub(crate) const LAYER_VERSION: u32 = 2;
 
 /// The layers that a recipe's base and files make.
 #[derive(Debug, Clone)]
@@ -39,6 +39,26 @@ pub struct LayerFile {
     pub digest: Digest,
     /// Its size in bytes, a multiple of 4096.
     pub size: u64,
+    /// What equal layers of other images on the same layers have in common; of images only.
+    pub key: Option<Digest>,
+    /// Whether it was made just now, in the caller's folder. Otherwise it is one of [`MadeLayers`].
+    pub is_new: bool,
+}
+
+/// Layers of images that were made before.
+pub trait MadeLayers {
+    /// The one with this [`LayerFile::key`], if it is still there. It stays as it is until the layers are made.
+    fn find(&self, key: &Digest) -> Option<LayerFile>;
+}
+
+/// None.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoLayers;
+
+impl MadeLayers for NoLayers {
+    fn find(&self, _: &Digest) -> Option<LayerFile> {
+        None
+    }
 }
 
 /// A program and its version.
@@ -111,7 +131,8 @@ impl<'a> BaseSource<'a> {
     /// Makes the layers of the recipe in `out`, an existing folder, as `layer-00.erofs` and so on.
     ///
     /// `mirrors` say where this host fetches packages from if the recipe does not; they have no influence on
-    /// the bytes. `max_size` is how many bytes the base may unpack to, 64 GiB if it is not given.
+    /// the bytes. `max_size` is how many bytes the base may unpack to, 64 GiB if it is not given. What is in `made` is not
+    /// made, and of images not fetched, again.
     ///
     /// # Errors
     /// If a tool is missing or fails, an image is not what its digests say, an archive is refused, it is too large, or the added files
@@ -120,6 +141,7 @@ impl<'a> BaseSource<'a> {
         &self,
         mirrors: &Mirrors,
         max_size: Option<u64>,
+        made: &dyn MadeLayers,
         out: &Path,
         progress: &dyn Progress,
     ) -> Result<BaseImage, Error> {
@@ -142,7 +164,7 @@ impl<'a> BaseSource<'a> {
                 }
             }
             Opened::Image(image) => {
-                image.stack(LAYERS - usize::from(!recipe.files.is_empty()), &mut stack)?;
+                image.stack(LAYERS - usize::from(!recipe.files.is_empty()), made, &mut stack)?;
             }
             Opened::Tar(archive) => {
                 progress.stage("layer", archive.relative());
@@ -220,6 +242,9 @@ fn push(mut layer: Folder, path: &Path, stack: &mut Stack<'_>) -> Result<(), Err
 }
 
 fn publish(mut layer: LayerFile, out: &Path) -> Result<LayerFile, Error> {
+    if !layer.is_new {
+        return Ok(layer);
+    }
     let path = out.join(layer.path.file_name().unwrap_or_default());
     fs::rename(&layer.path, &path).io("rename", &layer.path)?;
     layer.path = path;

@@ -6,9 +6,11 @@
 mod attributes;
 mod directory;
 mod plan;
+mod read;
 mod write;
 
 pub(crate) use attributes::{OPAQUE, Xattrs, is_kept};
+pub(crate) use read::read;
 pub(crate) use write::write;
 
 /// The time of every file that comes from a recipe's folder, where times are those of a checkout:

@@ -23,6 +23,7 @@ use std::fmt;
 use format::Digest;
 
 use crate::Error;
+use crate::base::{LAYER_VERSION, MadeLayers, json_digest};
 use crate::recipe::{ImageReference, ImageSource};
 use crate::stack::Stack;
 
@@ -124,22 +125,54 @@ impl<'a> Image<'a> {
     }
 
     /// Puts its layers on an empty stack, as at most `most`. Where it has more, the lowest become one: how many depends on their
-    /// number alone, so that the layers of equal images are equal.
-    pub(crate) fn stack(&self, most: usize, stack: &mut Stack<'_>) -> Result<(), Error> {
+    /// number alone, so that the layers of equal images are equal. Those in `made` are taken as they are, from the lowest one on.
+    pub(crate) fn stack(
+        &self,
+        most: usize,
+        made: &dyn MadeLayers,
+        stack: &mut Stack<'_>,
+    ) -> Result<(), Error> {
         let wrap = |source| Error::Image { image: self.to_string(), source: Box::new(source) };
         let count = self.layers.len();
         // How many of the lowest become one.
         let merged = count.saturating_sub(most) + 1;
-        for (number, layer) in (1..).zip(&self.layers) {
+        let keys = self.keys(merged)?;
+        let found: Vec<_> = keys.iter().map_while(|key| made.find(key)).collect();
+        let is_there = if found.is_empty() { 0 } else { merged - 1 + found.len() };
+        for layer in found {
+            stack.push_made(layer)?;
+        }
+        for (number, layer) in (1..).zip(&self.layers).skip(is_there) {
             stack.progress.stage("layer", &format!("{number} of {count}"));
             let layer = layer.read(number, self, stack).map_err(wrap)?;
-            if number < merged {
+            let Some(at) = number.checked_sub(merged) else {
                 stack.merge(layer);
-            } else {
-                stack.push(layer)?;
+                continue;
+            };
+            stack.push(layer)?;
+            if let Some(key) = keys.get(at) {
+                stack.name_top(*key);
             }
         }
         Ok(())
+    }
+
+    /// What each layer can be found again by, if the lowest `merged` are one: the OCI image specification's chain id, which names it and
+    /// all below, and how many are one.
+    fn keys(&self, merged: usize) -> Result<Vec<Digest>, Error> {
+        let mut chain: Option<Digest> = None;
+        let mut keys = Vec::new();
+        for (number, layer) in (1..).zip(&self.layers) {
+            let id = match chain {
+                None => layer.content,
+                Some(below) => Digest::of(format!("{below} {}", layer.content).as_bytes()),
+            };
+            chain = Some(id);
+            if number >= merged {
+                keys.push(json_digest(&(LAYER_VERSION, id, merged))?);
+            }
+        }
+        Ok(keys)
     }
 }
 

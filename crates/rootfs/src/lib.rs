@@ -39,7 +39,7 @@ mod tree_hash;
 mod work;
 
 pub use archive::ArchiveError;
-pub use base::{BaseImage, BaseSource, LayerFile, ToolVersion};
+pub use base::{BaseImage, BaseSource, LayerFile, MadeLayers, NoLayers, ToolVersion};
 pub use debian::{Mirrors, Package};
 pub use disk::create_disk;
 pub use error::Error;

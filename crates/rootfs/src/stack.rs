@@ -1,6 +1,9 @@
 //! The layers of a base while they are made, lowest first, and what they look like together.
 
+use std::fs::File;
 use std::path::Path;
+
+use format::Digest;
 
 use crate::base::LayerFile;
 use crate::error::IoContext;
@@ -62,8 +65,26 @@ impl<'a> Stack<'a> {
             written
         };
         self.allowance.count_again(&self.below);
-        self.layers.push(LayerFile { path, digest, size });
+        self.layers.push(LayerFile { path, digest, size, key: None, is_new: true });
         Ok(())
+    }
+
+    /// Puts a layer on top that was made before, on the same layers.
+    pub(crate) fn push_made(&mut self, layer: LayerFile) -> Result<(), Error> {
+        let file = File::open(&layer.path).io("open", &layer.path)?;
+        let number = self.spool.next_image().io("read", &layer.path)?;
+        let tree = erofs::read(&file, number).io("read", &layer.path)?;
+        self.spool.add_image(file).io("read", &layer.path)?;
+        self.merge(tree);
+        self.layers.push(layer);
+        Ok(())
+    }
+
+    /// Says by what the uppermost layer can be found again.
+    pub(crate) fn name_top(&mut self, key: Digest) {
+        if let Some(top) = self.layers.last_mut() {
+            top.key = Some(key);
+        }
     }
 
     /// All of them.

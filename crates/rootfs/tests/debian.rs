@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{has, unpack};
 use rootfs::{
-    BaseImage, BaseSource, Initrd, InitrdContent, Mirrors, NoRegistries, Package, Recipe, Silent,
+    BaseImage, BaseSource, Initrd, InitrdContent, Mirrors, NoLayers, NoRegistries, Package, Recipe, Silent,
     fetch_kernel,
 };
 
@@ -45,7 +45,7 @@ fn an_unpacked_base_is_the_same_twice() {
         let out = tempfile::tempdir().unwrap();
         let recipe = tiny();
         let source = BaseSource::open(&recipe, &NoRegistries).unwrap();
-        let image = source.build(&mirrors, None, out.path(), &Silent).unwrap();
+        let image = source.build(&mirrors, None, &NoLayers, out.path(), &Silent).unwrap();
         (out, image)
     };
     let ((out, first), (_keep, second)) = (build(), build());

@@ -8,13 +8,13 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use common::{has, look, recipe, unpack};
-use rootfs::{BaseImage, BaseSource, Error, Mirrors, NoRegistries, Recipe, Silent};
+use rootfs::{BaseImage, BaseSource, Error, Mirrors, NoLayers, NoRegistries, Recipe, Silent};
 
 const NEEDED: [&str; 2] = ["dump.erofs", "fsck.erofs"];
 
 fn build(folder: &Path, out: &Path) -> Result<BaseImage, Error> {
     let recipe = Recipe::load(folder).unwrap();
-    BaseSource::open(&recipe, &NoRegistries)?.build(&Mirrors::default(), None, out, &Silent)
+    BaseSource::open(&recipe, &NoRegistries)?.build(&Mirrors::default(), None, &NoLayers, out, &Silent)
 }
 
 /// A base of two folders, in which /tmp, /root and /bin are what they usually are.

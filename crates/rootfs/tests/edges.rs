@@ -13,7 +13,7 @@ use std::process::Command;
 
 use common::recipe;
 use image::{Image, Layer, Packing};
-use rootfs::{BaseImage, BaseSource, Mirrors, NoRegistries, Recipe, Silent};
+use rootfs::{BaseImage, BaseSource, Mirrors, NoLayers, NoRegistries, Recipe, Silent};
 
 /// An image, mounted until this is dropped.
 struct Mounted(PathBuf);
@@ -49,7 +49,7 @@ impl Drop for Mounted {
 fn build(folder: &Path, out: &Path) -> BaseImage {
     let recipe = Recipe::load(folder).unwrap();
     let source = BaseSource::open(&recipe, &NoRegistries).unwrap();
-    source.build(&Mirrors::default(), None, out, &Silent).unwrap()
+    source.build(&Mirrors::default(), None, &NoLayers, out, &Silent).unwrap()
 }
 
 /// What an archive becomes, mounted.

@@ -13,13 +13,13 @@ use std::process::Command;
 
 use common::{has, recipe, unpack};
 use image::{Image, Layer, Packing, pack, write_archive};
-use rootfs::{BaseImage, BaseSource, Error, Mirrors, NoRegistries, Recipe, Silent};
+use rootfs::{BaseImage, BaseSource, Error, Mirrors, NoLayers, NoRegistries, Recipe, Silent};
 use serde_json::json;
 use tar::EntryType;
 
 fn build(folder: &Path, out: &Path) -> Result<BaseImage, Error> {
     let recipe = Recipe::load(folder).unwrap();
-    BaseSource::open(&recipe, &NoRegistries)?.build(&Mirrors::default(), None, out, &Silent)
+    BaseSource::open(&recipe, &NoRegistries)?.build(&Mirrors::default(), None, &NoLayers, out, &Silent)
 }
 
 /// The digests of the layers of a recipe with this base, in whose folder `prepare` puts something.
@@ -299,9 +299,19 @@ fn an_image_says_how_its_processes_run() {
         defaults.env.into_iter().collect::<Vec<_>>(),
         [("A".to_owned(), "b=c".to_owned()), ("PATH".to_owned(), "/opt/bin:/bin".to_owned())]
     );
+    // What an image leaves open is said before a layer is fetched.
+    let silent = recipe_folder_of_silent_image();
+    let error = BaseSource::open(&Recipe::load(silent.path()).unwrap(), &NoRegistries).unwrap_err();
+    assert!(error.to_string().contains("neither ENTRYPOINT nor CMD: say warm.command"), "{error}");
     let origin = source.image().unwrap();
     assert_eq!((origin.reference.as_str(), origin.manifest), ("oci:layout", Some(manifest)));
     assert_eq!(origin.config, format::Digest::of(&image.config));
+}
+
+fn recipe_folder_of_silent_image() -> tempfile::TempDir {
+    let folder = recipe("[base]\nimage = \"oci:layout\"\n[warm.ready]\nfile = \"/ready\"\n");
+    sample().write_layout(&folder.path().join("layout"), None, Packing::Plain);
+    folder
 }
 
 #[test]
@@ -315,6 +325,20 @@ fn the_image_that_is_meant_is_taken() {
     assert_eq!(layers("image = \"oci:layout:two\"", write).unwrap().len(), 2);
     let said = refusal("image = \"oci:layout\"", write);
     assert!(said.contains("several images") && said.contains("one, two"), "{said}");
+    // A digest names one as well.
+    let digest = one.write_layout(&tempfile::tempdir().unwrap().path().join("layout"), None, Packing::Plain);
+    assert_eq!(layers(&format!("image = \"oci:layout:{digest}\""), write).unwrap().len(), 1);
+    let many = |folder: &Path| {
+        for number in 0..12 {
+            one.write_layout(
+                &folder.join("layout"),
+                Some(&format!("{number:02}").repeat(60)),
+                Packing::Plain,
+            );
+        }
+    };
+    let said = refusal("image = \"oci:layout\"", many);
+    assert!(said.ends_with("…, 2 more") && said.len() < 1200, "{said}");
     let said = refusal("image = \"oci:layout:three\"", write);
     assert!(said.contains("no image in it is named \"three\"; it has one, two"), "{said}");
 }
@@ -325,14 +349,21 @@ fn only_images_for_this_kind_of_machine_are_taken() {
         let layout = folder.join("layout");
         let digest = sample().write_layout(&layout, None, Packing::Plain);
         let size = fs::metadata(layout.join("blobs/sha256").join(digest.hex())).unwrap().len();
-        let entries: Vec<_> = platforms
-            .iter()
-            .map(|architecture| {
-                // Only that of amd64 is there.
-                let digest = if *architecture == "amd64" { digest } else { format::Digest::of(b"none") };
-                json!({"digest": digest, "size": size, "platform": {"os": "linux", "architecture": architecture}})
-            })
-            .collect();
+        // Only the one that is to be chosen is there.
+        let best = ["amd64", "amd64/v1", ""].into_iter().find(|name| platforms.contains(name));
+        let entry = |name: &&str| {
+            let (architecture, variant) = name.split_once('/').unwrap_or((name, ""));
+            let is_best = best == Some(name);
+            let digest = if is_best { digest } else { format::Digest::of(name.as_bytes()) };
+            let (platform, variant) = match (architecture, variant) {
+                ("", _) => return json!({"digest": digest, "size": size}),
+                (_, "other") => (architecture, ""),
+                known => known,
+            };
+            let platform = json!({"os": "linux", "architecture": platform, "variant": variant});
+            json!({"digest": digest, "size": size, "platform": platform})
+        };
+        let entries: Vec<_> = platforms.iter().map(entry).collect();
         let index = json!({"schemaVersion": 2, "manifests": entries}).to_string();
         let digest = format::Digest::of(index.as_bytes());
         fs::write(layout.join("blobs/sha256").join(digest.hex()), &index).unwrap();
@@ -340,9 +371,17 @@ fn only_images_for_this_kind_of_machine_are_taken() {
         fs::write(layout.join("index.json"), outer.to_string()).unwrap();
     };
     let base = "image = \"oci:layout\"";
-    assert_eq!(layers(base, |folder| layout(folder, &["arm64", "amd64"])).unwrap().len(), 2);
+    for platforms in
+        [&["arm64", "amd64"][..], &["amd64/v3", "amd64", "amd64/v1"], &["amd64/v2", "amd64/v1"], &[""]]
+    {
+        assert_eq!(layers(base, |folder| layout(folder, platforms)).unwrap().len(), 2, "{platforms:?}");
+    }
     let said = refusal(base, |folder| layout(folder, &["arm64", "riscv64"]));
     assert!(said.contains("linux/arm64, linux/riscv64: expected linux/amd64"), "{said}");
+    let said = refusal(base, |folder| layout(folder, &["amd64/v2", "amd64/v3"]));
+    assert!(said.contains("linux/amd64/v2, linux/amd64/v3: expected linux/amd64, of no variant"), "{said}");
+    let said = refusal(base, |folder| layout(folder, &["amd64", "amd64/other"]));
+    assert!(said.contains("has several images for linux/amd64: name one of sha256:"), "{said}");
 }
 
 #[test]

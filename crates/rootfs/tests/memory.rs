@@ -11,11 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::recipe;
-use rootfs::{BaseSource, Error, Mirrors, NoRegistries, Recipe, Silent};
+use rootfs::{BaseSource, Error, Mirrors, NoLayers, NoRegistries, Recipe, Silent};
 
 /// What any command may take, in bytes, with what the rest of `spore` needs set aside.
 const MOST: u64 = 180_000_000;
 
+/// Adds the entry of a number.
+type Add<'a> = &'a dyn Fn(&mut Archive, usize);
 type Archive = tar::Builder<zstd::stream::Encoder<'static, File>>;
 
 fn header(kind: tar::EntryType) -> tar::Header {
@@ -48,7 +50,7 @@ fn build(fill: impl FnOnce(&mut Archive)) -> (Result<u64, Error>, u64) {
             }
         });
         let source = BaseSource::open(&recipe, &NoRegistries).unwrap();
-        let built = source.build(&Mirrors::default(), None, out.path(), &Silent);
+        let built = source.build(&Mirrors::default(), None, &NoLayers, out.path(), &Silent);
         done.store(true, Ordering::Relaxed);
         built
     });
@@ -80,7 +82,7 @@ fn memory_is_bounded() {
     built.unwrap();
     assert!(most < MOST, "{most}");
     // Each more than fits.
-    let shapes: [(&str, usize, &dyn Fn(&mut Archive, usize)); 6] = [
+    let shapes: [(&str, usize, Add<'_>); 6] = [
         ("files", 360_000, &|archive, number| file(archive, &format!("{number:x}"))),
         ("folders", 220_000, &|archive, number| {
             let path = format!("{number:x}");

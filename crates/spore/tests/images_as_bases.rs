@@ -33,7 +33,7 @@ fn images_as_bases() {
     };
     let Some(registry) = RealRegistry::start(TEST, &RegistryOptions::default()) else { return };
     let folder = files::scratch("images");
-    write_image(&folder.path().join("layout"), &fs::read(busybox).unwrap());
+    let layers = write_image(&folder.path().join("layout"), &fs::read(busybox).unwrap());
     push(&folder.path().join("layout"), &registry, "team/app:1", "v2s2");
     let recipe = folder.path().join("recipe");
     write_recipe(&recipe, &format!("docker://{}/team/app:1", registry.host()));
@@ -42,11 +42,12 @@ fn images_as_bases() {
     let baked = spore.bake(&recipe);
     the_guest_is_as_the_image_says(&spore);
     let base = it_is_said_where_it_comes_from(&spore, &baked, &registry);
+    what_a_rebuilt_image_shares_is_not_fetched(&spore, folder.path(), &registry, layers, &base);
     layers_are_fetched_once(&spore, &recipe, &registry, &base);
 }
 
 /// Three layers that have and hide what layers can.
-fn write_image(layout: &Path, busybox: &[u8]) {
+fn write_image(layout: &Path, busybox: &[u8]) -> Vec<Vec<u8>> {
     let names = ["sh", "cat", "stat", "readlink", "ls", "id", "chroot", "sleep", "touch", "sync", "env"];
     let lower = Layer::new().folder("bin", 0o755, 0).file("bin/busybox", busybox, 0o755, 0);
     let lower = names
@@ -54,7 +55,7 @@ fn write_image(layout: &Path, busybox: &[u8]) {
         .fold(lower, |layer, name| layer.link(EntryType::Symlink, &format!("bin/{name}"), "busybox"))
         .link(EntryType::Link, "bin/again", "bin/busybox")
         .file("etc/passwd", b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n", 0o644, 0)
-        .file("etc/group", b"root:x:0:\nstaff:x:50:\n", 0o644, 0)
+        .file("etc/group", b"root:x:0:\nstaff:x:50:\nvideo:x:44:app\n", 0o644, 0)
         .folder("srv", 0o750, 1000)
         .folder("tmp", 0o1777, 0)
         .folder("proc", 0o755, 0)
@@ -77,7 +78,9 @@ fn write_image(layout: &Path, busybox: &[u8]) {
         "User": "app:staff", "WorkingDir": "/srv", "Env": ["PATH=/bin", "COLOUR=green", "SHAPE=round"],
         "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["id -u > /tmp/warm; pwd >> /tmp/warm; exec sleep 100000"],
     });
-    write_layout(layout, &[lower, many, upper].map(Layer::build), &process);
+    let layers = [lower, many, upper].map(Layer::build).to_vec();
+    write_layout(layout, &layers, &process);
+    layers
 }
 
 fn write_recipe(folder: &Path, image: &str) {
@@ -95,7 +98,7 @@ fn write_recipe(folder: &Path, image: &str) {
 fn the_guest_is_as_the_image_says(spore: &Spore) {
     let id = &spore.fork("app", 1)[0];
     let asked = |script: &str, answer: &str| assert_eq!(spore.sh(id, script), answer, "{script}");
-    asked("id -u; id -g; pwd; echo $COLOUR $SHAPE", "1000\n50\n/srv\ngreen square");
+    asked("id -u; id -G; pwd; echo $COLOUR $SHAPE", "1000\n50\n/srv\ngreen square");
     asked("cat /tmp/warm", "1000\n/srv");
     asked("cat /built", "0");
     asked("stat -c '%h %Y' /bin/again", &format!("2 {FILE_TIME}"));
@@ -121,6 +124,34 @@ fn it_is_said_where_it_comes_from(spore: &Spore, baked: &Digest, registry: &Real
     assert!(registry.blob_path(&base.manifest.unwrap()).exists());
     assert!(registry.blob_path(&base.config).exists());
     base
+}
+
+fn what_a_rebuilt_image_shares_is_not_fetched(
+    spore: &Spore,
+    folder: &Path,
+    registry: &RealRegistry,
+    mut layers: Vec<Vec<u8>>,
+    base: &BaseOrigin,
+) {
+    layers.push(Layer::new().file("opt/rebuilt", b"", 0o644, 0).build());
+    let layout = folder.join("rebuilt-layout");
+    write_layout(&layout, &layers, &json!({}));
+    let before = registry.blobs();
+    push(&layout, registry, "team/app:2", "v2s2");
+    let documents = [base.manifest.unwrap(), base.config];
+    for blob in before.into_iter().filter(|blob| !documents.contains(blob)) {
+        fs::remove_file(registry.blob_path(&blob)).unwrap();
+    }
+    let recipe = folder.join("rebuilt");
+    fs::create_dir(&recipe).unwrap();
+    let text = format!(
+        "name = \"rebuilt\"\nversion = \"1\"\n[base]\nimage = \"docker://{}/team/app:2\"\n\
+         [machine]\nmemory = \"128MiB\"\ndisk = \"64MiB\"\n",
+        registry.host()
+    );
+    fs::write(recipe.join("recipe.toml"), text).unwrap();
+    let baked = Frozen::open(spore.root(), &spore.bake(&recipe)).config;
+    assert_eq!(baked.layers().count(), 4);
 }
 
 /// Once they are layers, only the documents are asked for: the tag may lead elsewhere by then.

@@ -38,6 +38,21 @@ impl Xattrs {
         Ok(if body.is_empty() { Self::default() } else { Self(Some(body.into())) })
     }
 
+    /// How many bytes they are that an inode counts so.
+    pub(super) fn length_of(count: u16) -> u64 {
+        let body = |rest| HEADER as u64 + u64::from(rest) * UNIT as u64;
+        count.checked_sub(1).map_or(0, body)
+    }
+
+    /// Reads what [`Self::encode`] gives, and whether that is of an opaque folder.
+    pub(super) fn decode(bytes: &[u8]) -> (Self, bool) {
+        let body = bytes.get(HEADER..).unwrap_or_default();
+        let mut opaque = Vec::new();
+        let own = put(&mut opaque, OPAQUE, b"y").ok().and_then(|()| body.strip_suffix(&*opaque));
+        let rest = own.unwrap_or(body);
+        (Self((!rest.is_empty()).then(|| rest.into())), own.is_some())
+    }
+
     /// Bytes of memory that they take.
     pub(crate) fn memory(&self) -> usize {
         self.0.as_ref().map_or(0, |body| body.len() + 32)

@@ -24,15 +24,15 @@ use crate::error::IoContext;
 use crate::tree::{Attributes, Content, Folder, HOLE, Other, Spool, is_zero};
 use crate::{Error, Progress};
 
-const MAGIC: u32 = 0xE0F5_E1E2;
+pub(super) const MAGIC: u32 = 0xE0F5_E1E2;
 /// "Times are of changes to the content", a compatible feature.
 const FEATURE_MTIME: u32 = 2;
 const BLOCK_BITS: u8 = 12;
 /// Images are told apart by their digest, so the identifier is the same in all.
 const UUID: [u8; 16] = *b"\x5b\x0e\0\0\0\0\x40\0\x80\0erofs\0";
 /// How an inode's data lies: in blocks, or the last part behind the inode.
-const FLAT_PLAIN: u16 = 0;
-const FLAT_INLINE: u16 = 2;
+pub(super) const FLAT_PLAIN: u16 = 0;
+pub(super) const FLAT_INLINE: u16 = 2;
 const EXTENDED: u16 = 1;
 /// Bytes that are copied at once.
 const CHUNK: usize = 1 << 20;
@@ -86,7 +86,7 @@ impl<'a> Plan<'a> {
                     })?;
                 }
                 Source::Other(other) => {
-                    put_data(other, inode.in_blocks(), spool, out, &mut buffer, progress)?
+                    put_data(other, inode.in_blocks(), spool, out, &mut buffer, progress)?;
                 }
                 Source::Whiteout => {}
             }
@@ -250,6 +250,11 @@ fn device_number(major: u32, minor: u32) -> io::Result<u32> {
         return Err(io::Error::other(format!("there is no device {major}:{minor}")));
     }
     Ok((minor & 0xff) | (major << 8) | ((minor & !0xff) << 12))
+}
+
+/// The major and minor number of such a device.
+pub(super) const fn device_of(device: u32) -> (u32, u32) {
+    ((device >> 8) & 0xfff, (device & 0xff) | ((device >> 12) & 0xf_ff00))
 }
 
 /// A length of what is in memory.

@@ -105,9 +105,14 @@ impl Spool {
         }
     }
 
+    /// The number of the image that is added next.
+    pub(crate) fn next_image(&self) -> io::Result<u16> {
+        u16::try_from(self.images.len()).map_err(io::Error::other)
+    }
+
     /// Takes an image to read from, and gives its number.
     pub(crate) fn add_image(&mut self, image: File) -> io::Result<u16> {
-        let number = u16::try_from(self.images.len()).map_err(io::Error::other)?;
+        let number = self.next_image()?;
         self.images.push(image);
         Ok(number)
     }

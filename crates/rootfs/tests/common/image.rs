@@ -144,6 +144,14 @@ impl Layer {
         self
     }
 
+    pub(crate) fn owned_folder(mut self, path: &str, mode: u32, owner: u64) -> Self {
+        let mut header = Self::header(tar::EntryType::Directory, mode);
+        header.set_uid(owner);
+        header.set_gid(owner + 1);
+        self.0.append_data(&mut header, path, &[][..]).unwrap();
+        self
+    }
+
     pub(crate) fn file(self, path: &str, content: &[u8]) -> Self {
         self.file_with(path, content, 0o644, 0, &[])
     }

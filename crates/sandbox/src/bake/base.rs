@@ -7,7 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use format::Digest;
-use rootfs::{BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, Mirrors, Package, Progress};
+use rootfs::{
+    BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, LayerFile, MadeLayers, Mirrors, Package,
+    Progress,
+};
 use serde::{Deserialize, Serialize};
 use store::{FlatKey, Lease, Lock, LockKey, Store};
 
@@ -18,6 +21,7 @@ use crate::error::At;
 /// The groups of the cache.
 const BASES: &str = "bases";
 const KERNELS: &str = "kernels";
+const LAYERS: &str = "layers";
 
 /// A base as the cache remembers it. The store keeps the layers that `layers` names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,10 +59,20 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
     progress.stage("base", "making layers");
     let work = store.work_folder()?;
     let until_interrupted = UntilInterrupted(bake);
-    let BaseImage { layers, packages, tools } =
-        source.build(&Mirrors::from_environment()?, options.max_base, work.path(), &until_interrupted)?;
-    for layer in &layers {
+    let made = Made { bake, lease };
+    let BaseImage { layers, packages, tools } = source.build(
+        &Mirrors::from_environment()?,
+        options.max_base,
+        &made,
+        work.path(),
+        &until_interrupted,
+    )?;
+    for layer in layers.iter().filter(|layer| layer.is_new) {
         store.place_layer(lease, &layer.digest, &layer.path)?;
+        if let Some(key) = layer.key {
+            let entry = LayerEntry { digest: layer.digest, size: layer.size };
+            store.write_cache_entry(LAYERS, &layer_entry(&key), &encode(&entry, LAYERS)?)?;
+        }
     }
     let base = Base {
         layers: layers.iter().map(|layer| layer.digest).collect(),
@@ -82,6 +96,39 @@ impl Progress for UntilInterrupted<'_> {
 
     fn is_interrupted(&self) -> bool {
         self.0.is_interrupted()
+    }
+}
+
+/// What is remembered of an image's layer, by its [`LayerFile::key`].
+#[derive(Debug, Serialize, Deserialize)]
+struct LayerEntry {
+    digest: Digest,
+    size: u64,
+}
+
+fn layer_entry(key: &Digest) -> String {
+    format!("{}.json", key.hex())
+}
+
+/// Layers of images that bakes have made before: those that a rebuilt image shares with them are not fetched again.
+struct Made<'a> {
+    bake: &'a Bake<'a>,
+    lease: &'a Lease,
+}
+
+impl MadeLayers for Made<'_> {
+    fn find(&self, key: &Digest) -> Option<LayerFile> {
+        let Bake { store, options, .. } = *self.bake;
+        if options.refresh {
+            return None;
+        }
+        // It is a cache: what cannot be read is made again.
+        let path = store.cache_entry(LAYERS, &layer_entry(key));
+        let LayerEntry { digest, size } = read(&path).ok().flatten()?;
+        self.lease.protect(&digest).ok()?;
+        store.flat_file(FlatKey::Layer(digest)).ok().flatten()?;
+        let path = store.flat_path(FlatKey::Layer(digest));
+        Some(LayerFile { path, digest, size, key: Some(*key), is_new: false })
     }
 }
 
