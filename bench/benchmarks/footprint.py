@@ -1,7 +1,7 @@
 """the most memory that a command needs (RssAnon), and whether flat files stay sparse
 
 RssAnon of the command's process is looked at every 10 ms while it runs: bake, from an empty root; push; pull; fork.
-What the command starts, supervisors and other programs (mkfs.erofs, mmdebstrap …), is shown apart; QEMU, whose
+What the command starts, supervisors and other programs (mmdebstrap, tar …), is shown apart; QEMU, whose
 memory is the guest's, is left out. Sparse: a flat file takes no more room than its pages that are not zero.
 """
 

@@ -8,7 +8,7 @@ use format::limits::LAYERS;
 use serde::Serialize;
 
 use crate::error::IoContext;
-use crate::image::{Image, ImageDefaults, ImageOrigin, Registries, Watched, read_tar};
+use crate::image::{Image, ImageDefaults, ImageOrigin, MadeLayers, Registries, Watched, read_tar};
 use crate::recipe::{Base, DebianBase, FileEntry, Recipe, RecipePath, WarmStart};
 use crate::stack::Stack;
 use crate::tools::Tool;
@@ -43,22 +43,6 @@ pub struct LayerFile {
     pub key: Option<Digest>,
     /// Whether it was made just now, in the caller's folder. Otherwise it is one of [`MadeLayers`].
     pub is_new: bool,
-}
-
-/// Layers of images that were made before.
-pub trait MadeLayers {
-    /// The one with this [`LayerFile::key`], if it is still there. It stays as it is until the layers are made.
-    fn find(&self, key: &Digest) -> Option<LayerFile>;
-}
-
-/// None.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoLayers;
-
-impl MadeLayers for NoLayers {
-    fn find(&self, _: &Digest) -> Option<LayerFile> {
-        None
-    }
 }
 
 /// A program and its version.

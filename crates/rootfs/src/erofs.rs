@@ -5,6 +5,7 @@
 
 mod attributes;
 mod directory;
+mod output;
 mod plan;
 mod read;
 mod write;

@@ -6,6 +6,7 @@
 //! blobs       where the bytes are: a layout folder, an archive, a registry
 //! members     the files of such an archive
 //! registries  how registries are reached: a trait
+//! made        layers that were made before: a trait
 //! layer       one layer: its blob's digest, unpacking, its own digest
 //! watched     a reader that hashes, and stops when it is to
 //! ```
@@ -23,7 +24,7 @@ use std::fmt;
 use format::Digest;
 
 use crate::Error;
-use crate::base::{LAYER_VERSION, MadeLayers, json_digest};
+use crate::base::{LAYER_VERSION, json_digest};
 use crate::recipe::{ImageReference, ImageSource};
 use crate::stack::Stack;
 
@@ -31,6 +32,7 @@ mod blobs;
 mod documents;
 mod error;
 mod layer;
+mod made;
 mod members;
 mod registries;
 mod watched;
@@ -40,6 +42,7 @@ use documents::ImageConfig;
 pub use error::ImageError;
 use layer::LayerSource;
 pub(crate) use layer::read_tar;
+pub use made::{MadeLayers, NoLayers};
 pub use registries::{NoRegistries, Registries, RegistryError, RegistryErrorKind};
 pub(crate) use watched::Watched;
 

@@ -39,12 +39,13 @@ mod tree_hash;
 mod work;
 
 pub use archive::ArchiveError;
-pub use base::{BaseImage, BaseSource, LayerFile, MadeLayers, NoLayers, ToolVersion};
+pub use base::{BaseImage, BaseSource, LayerFile, ToolVersion};
 pub use debian::{Mirrors, Package};
 pub use disk::create_disk;
 pub use error::Error;
 pub use image::{
-    ImageDefaults, ImageError, ImageOrigin, NoRegistries, Registries, RegistryError, RegistryErrorKind,
+    ImageDefaults, ImageError, ImageOrigin, MadeLayers, NoLayers, NoRegistries, Registries, RegistryError,
+    RegistryErrorKind,
 };
 pub use initrd::{Initrd, InitrdContent};
 pub use kernel::{Kernel, fetch_kernel, kernel_key};

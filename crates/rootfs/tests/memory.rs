@@ -101,7 +101,7 @@ fn memory_is_bounded() {
             archive.append_pax_extensions(records).unwrap();
             file(archive, &format!("{number:x}"));
         }),
-        ("long names", 200_000, &|archive, number| {
+        ("long names", 290_000, &|archive, number| {
             file(archive, &format!("{}/{number:0>90}", "d".repeat(150)));
         }),
     ];

@@ -14,7 +14,8 @@ use harness::image::{FILE_TIME, Layer, push, write_layout};
 use harness::needs::{Need, find_program, skipped};
 use harness::shared::seed_cache;
 use harness::{Spore, files};
-use hub::testing::registry::{RealRegistry, RegistryOptions};
+use hub::testing::registry::{Auth, RealRegistry, RegistryOptions};
+use hub::testing::{PASSWORD, USER};
 use serde_json::json;
 use tar::EntryType;
 
@@ -31,14 +32,20 @@ fn images_as_bases() {
         harness::needs::say_skipped(TEST, "missing: busybox (package busybox-static)");
         return;
     };
-    let Some(registry) = RealRegistry::start(TEST, &RegistryOptions::default()) else { return };
+    let options = RegistryOptions { auth: Auth::Basic, ..RegistryOptions::default() };
+    let Some(registry) = RealRegistry::start(TEST, &options) else { return };
     let folder = files::scratch("images");
     let layers = write_image(&folder.path().join("layout"), &fs::read(busybox).unwrap());
     push(&folder.path().join("layout"), &registry, "team/app:1", "v2s2");
     let recipe = folder.path().join("recipe");
     write_recipe(&recipe, &format!("docker://{}/team/app:1", registry.host()));
-    let spore = Spore::new();
+    let spore = Spore::new().without_logins();
     seed_cache(spore.root());
+    // A registry with passwords.
+    let stranger = spore.run(["bake", recipe.to_str().unwrap()]);
+    stranger.exits_with(1).says(&["docker://", "permission denied", "log in"]);
+    let login = spore.command(["login", "--username", USER, "--password-stdin", &registry.host()]);
+    login.stdin(PASSWORD).finish().succeeds();
     let baked = spore.bake(&recipe);
     the_guest_is_as_the_image_says(&spore);
     let base = it_is_said_where_it_comes_from(&spore, &baked, &registry);

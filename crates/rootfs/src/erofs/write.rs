@@ -11,12 +11,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use format::{Digest, Hasher};
+use format::Digest;
 
 use super::directory::{self, Dirent};
+use super::output::Output;
 use super::plan::{INODE, Inode, Plan, SUPERBLOCK_SIZE, Source};
 use super::{BLOCK, INODE_UNIT as UNIT, attributes};
 use crate::archive::Special;
@@ -273,58 +273,4 @@ fn too_short() -> io::Error {
 
 fn stop_if_interrupted(progress: &dyn Progress) -> io::Result<()> {
     if progress.is_interrupted() { Err(io::Error::other("interrupted")) } else { Ok(()) }
-}
-
-/// An image that is being written from its beginning to its end, and hashed on the way.
-struct Output {
-    file: File,
-    hasher: Hasher,
-    /// What was put and is not in the file yet.
-    waiting: Vec<u8>,
-    position: u64,
-}
-
-impl Output {
-    fn new(file: File) -> Self {
-        Self { file, hasher: Hasher::new(), waiting: Vec::with_capacity(CHUNK), position: 0 }
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.hasher.update(bytes);
-        if self.waiting.len() + bytes.len() > CHUNK {
-            self.flush()?;
-        }
-        self.waiting.extend_from_slice(bytes);
-        self.position += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Passes over what is zero.
-    fn hole(&mut self, zeros: &[u8]) -> io::Result<()> {
-        self.hasher.update(zeros);
-        self.flush()?;
-        self.position += zeros.len() as u64;
-        Ok(())
-    }
-
-    /// Gaps are shorter than a block.
-    fn zeros_to(&mut self, position: u64) -> io::Result<()> {
-        let zeros = [0; 4096];
-        let count = position.checked_sub(self.position).map(in_memory).transpose()?;
-        let zeros = count.and_then(|count| zeros.get(..count));
-        self.put(zeros.ok_or_else(|| io::Error::other("an image's parts overlap"))?)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.write_all_at(&self.waiting, self.position - self.waiting.len() as u64)?;
-        self.waiting.clear();
-        Ok(())
-    }
-
-    fn finish(mut self) -> io::Result<(Digest, u64)> {
-        self.flush()?;
-        // The end may be a hole.
-        self.file.set_len(self.position)?;
-        Ok((self.hasher.finish(), self.position))
-    }
 }

@@ -55,8 +55,12 @@ impl<'a, R: Read> Watched<'a, R> {
 
     /// Reads on to the end. If that is not within `most` bytes, it is false.
     pub(crate) fn reads_to_its_end(&mut self, most: u64) -> Result<bool, LayerError> {
-        let read = io::copy(&mut self.take(most + 1), &mut io::sink());
-        read.map(|count| count <= most).map_err(LayerError::Read)
+        let read = io::copy(&mut self.by_ref().take(most + 1), &mut io::sink());
+        read.map(|count| count <= most).map_err(|error| match self.stopped.take() {
+            Some(Stopped::Interrupted) => LayerError::Interrupted,
+            Some(Stopped::Failed(error)) => LayerError::Read(error),
+            _ => LayerError::Read(error),
+        })
     }
 
     fn stop(&mut self, why: Stopped, said: &'static str) -> io::Error {

@@ -68,7 +68,7 @@ impl Spool {
         loop {
             let count = match input.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                count => count.map_err(|error| LayerError::Archive(crate::ArchiveError::Read(error)))?,
+                count => count.map_err(LayerError::Read)?,
             };
             let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
             if progress.is_interrupted() {

@@ -6,7 +6,7 @@ use tar::{Builder, EntryType, Header};
 
 /// Where all of it is.
 pub const TOP: &str = "t";
-const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// What a folder has that no layer describes.
 const IMPLIED: Node =
     Node { kind: Kind::Folder, mode: 0o755, uid: 0, gid: 0, time: (1_672_531_200, 0), attribute: None };
@@ -68,7 +68,7 @@ impl<'a> RandomLayer<'a> {
         let archive = Builder::new(Vec::new());
         let (hidden, opaque, entries) = Default::default();
         let mut layer = RandomLayer { random, archive, below: &below, hidden, opaque, entries };
-        for _ in 0..8 {
+        for _ in 0..20 {
             let path = layer.path();
             if layer.fits(&path) {
                 layer.add(path);
@@ -79,8 +79,9 @@ impl<'a> RandomLayer<'a> {
     }
 
     fn path(&mut self) -> String {
-        let depth = 1 + self.random.below(3);
-        (0..depth).fold(TOP.to_owned(), |path, _| format!("{path}/{}", NAMES[self.random.below(4)]))
+        // What is further up hides more: then little is left at the end.
+        let depth = [1, 2, 2, 3, 3, 3, 4, 4][self.random.below(8)];
+        (0..depth).fold(TOP.to_owned(), |path, _| format!("{path}/{}", NAMES[self.random.below(6)]))
     }
 
     /// Whether an entry may be there: only folders are on the way, and the layer says nothing of it yet.

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use format::Digest;
 use hub::testing::registry::RealRegistry;
+use hub::testing::{PASSWORD, USER};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header, HeaderMode};
 
@@ -104,6 +105,17 @@ pub fn write_layout(folder: &Path, layers: &[Vec<u8>], process: &Value) {
 pub fn push(layout: &Path, registry: &RealRegistry, reference: &str, format: &str) {
     let from = format!("oci:{}", layout.display());
     let to = format!("docker://{}/{reference}", registry.host());
-    let copy = ["--insecure-policy", "copy", "--dest-tls-verify=false", "--format", format, &from, &to];
+    // A registry that lets anybody in does not ask for them.
+    let credentials = format!("--dest-creds={USER}:{PASSWORD}");
+    let copy = [
+        "--insecure-policy",
+        "copy",
+        "--dest-tls-verify=false",
+        &credentials,
+        "--format",
+        format,
+        &from,
+        &to,
+    ];
     Run::new("skopeo").args(copy).finish().succeeds();
 }
