@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::process::Command;
 use std::rc::Rc;
 
 use common::recipe;
@@ -65,6 +66,34 @@ fn bombs_are_let_off_nowhere() {
         let error = build(folder.path(), 8 * MIB, &Asks::after(20));
         assert!(matches!(reason(&error), LayerError::Interrupted), "{error}");
     }
+}
+
+/// What does not fit twice, as itself and as a layer, is not begun to its end.
+#[test]
+fn a_disk_is_not_filled() {
+    let disk = tempfile::tempdir().unwrap();
+    let mount = ["-t", "tmpfs", "-o", "size=16m", "tmpfs"];
+    let mounted = Command::new("mount").args(mount).arg(disk.path()).output();
+    if !mounted.is_ok_and(|output| output.status.success()) {
+        println!("skipped: a_disk_is_not_filled: a small filesystem cannot be mounted here");
+        return;
+    }
+    let folder = recipe("[base]\ntar = \"base.tar\"\n");
+    let build = |mib: usize| {
+        fs::write(folder.path().join("base.tar"), Layer::new().file("x", &vec![7; mib << 20]).build())
+            .unwrap();
+        let recipe = Recipe::load(folder.path()).unwrap();
+        let source = BaseSource::open(&recipe, &NoRegistries).unwrap();
+        let built = source.build(&Mirrors::default(), None, &NoLayers, disk.path(), &Silent);
+        built.map(|image| fs::remove_file(&image.layers[0].path).unwrap())
+    };
+    let (small, large) = (build(5), build(12));
+    let left = fs::read_dir(disk.path()).unwrap().count();
+    Command::new("umount").arg(disk.path()).status().unwrap();
+    small.unwrap();
+    let error = large.unwrap_err();
+    assert!(matches!(reason(&error), LayerError::NoSpace { .. }), "{error}");
+    assert_eq!(left, 0);
 }
 
 /// Is asked so many times until it says yes.

@@ -31,7 +31,7 @@ pub(super) struct Inode<'a> {
     parent: u32,
     /// Names that lead to it.
     pub(super) links: u32,
-    /// The inodes of a folder's names, in the order of [`names`].
+    /// The inodes of a folder's names, in the order of [`targets`].
     pub(super) entries: Box<[u32]>,
     pub(super) size: u64,
     /// Where it begins.
