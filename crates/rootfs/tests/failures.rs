@@ -139,10 +139,14 @@ impl Broken {
     }
 
     fn refusal(&self) -> Error {
+        self.refusal_of_more_than(None)
+    }
+
+    fn refusal_of_more_than(&self, max_size: Option<u64>) -> Error {
         let folder = recipe("[base]\nimage = \"docker://registry.example/app:1\"\n");
         let recipe = Recipe::load(folder.path()).unwrap();
         let source = BaseSource::open(&recipe, self).unwrap();
-        source.build(&Mirrors::default(), None, &NoLayers, folder.path(), &Silent).unwrap_err()
+        source.build(&Mirrors::default(), max_size, &NoLayers, folder.path(), &Silent).unwrap_err()
     }
 }
 
@@ -207,6 +211,13 @@ fn registries_that_fail_are_not_taken_for_damage() {
     assert!(matches!(reason(&error), LayerError::Archive(_)), "{error}");
     read.set(counter.get());
     assert!(read.get() < 8 << 20, "{}", read.get());
+    // Nor are zeros read on for as long as they come, which are the end of an archive.
+    let shared = Rc::clone(&counter);
+    let zeros =
+        Broken::new(1 << 30, move || Box::new(Counted(io::repeat(0).take(1 << 30), Rc::clone(&shared))));
+    let error = zeros.refusal_of_more_than(Some(8 << 20));
+    assert!(matches!(reason(&error), LayerError::TooMuch { .. }), "{error}");
+    assert!(counter.get() - read.replace(counter.get()) < 16 << 20);
     // And of one that goes on behind its archive's end.
     let (archive, shared) = (pack(&whole, Packing::Zstd), Rc::clone(&counter));
     let goes_on = Broken::new(1 << 40, move || {

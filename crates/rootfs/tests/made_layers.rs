@@ -66,19 +66,21 @@ fn lowest() -> Vec<Vec<u8>> {
         .link(EntryType::Link, "srv/again", "srv/large")
         .link(EntryType::Symlink, "data", "srv/data")
         .device("null", 1, 3)
-        .file("old/a", b"a");
+        .link(EntryType::Symlink, "old/link", "/elsewhere")
+        .link(EntryType::Symlink, "many/link", "/elsewhere");
     let many = (0..300).fold(first, |layer, number| layer.file(&format!("many/{number}"), b""));
     let second = Layer::new()
         .file("old/.wh..wh..opq", b"")
         .file("old/b", b"b")
         .file("srv/.wh.again", b"")
-        .file("many/.wh.7", b"");
+        .file("many/.wh.link", b"");
     vec![many.build(), second.build()]
 }
 
 /// Needs all of what is below: what lands behind a link, hard links to files in blocks and behind inodes, folders that are implied.
 fn upper() -> Vec<u8> {
-    let layer = Layer::new().file("data/x", b"x").file("old/c", b"c").file("many/new", b"");
+    // The links in the last two are hidden.
+    let layer = Layer::new().file("data/x", b"x").file("old/link/x", b"x").file("many/link/x", b"x");
     let layer = layer.link(EntryType::Link, "large", "srv/large").link(EntryType::Link, "small", "srv/small");
     layer.file(".wh.null", b"").build()
 }
