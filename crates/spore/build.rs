@@ -22,7 +22,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What the agent is made of, as seen from the workspace: whole crates, since a crate may include more than its
 /// `src`, and the nested cargo finds out by itself when there is nothing to do.
-const INPUTS: &[&str] = &["Cargo.toml", "Cargo.lock", "crates/agent", "crates/agent-protocol"];
+const INPUTS: &[&str] =
+    &["Cargo.toml", "Cargo.lock", "crates/agent", "crates/agent-protocol", "crates/archive"];
 
 /// The release profile's changes for the agent: small, no unwinding tables, no symbols.
 const PROFILE: &[(&str, &str)] = &[

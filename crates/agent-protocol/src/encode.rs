@@ -25,7 +25,7 @@ pub enum EncodeError {
 /// A Hello: begins a connection with an agent that is known to be scanning (booted, or frozen by a sync
 /// with nothing in flight).
 pub fn hello(nonce: Nonce) -> [u8; HEADER_LEN + GREETING_LEN] {
-    greeting(Kind::Hello, nonce)
+    greeting(Kind::Hello, Greeting { version: VERSION, nonce })
 }
 
 /// A Hello behind [`PADDING_LEN`] zero bytes: begins a connection with an agent in any state.
@@ -35,14 +35,15 @@ pub fn padded_hello(nonce: Nonce) -> Vec<u8> {
     bytes
 }
 
-/// The agent's answer to the Hello with this nonce.
-pub fn hello_reply(nonce: Nonce) -> [u8; HEADER_LEN + GREETING_LEN] {
-    greeting(Kind::HelloReply, nonce)
+/// The answer to a Hello, with its nonce. The version is the agent's own highest; a supervisor, which stands for an agent,
+/// announces what that speaks.
+pub fn hello_reply(reply: Greeting) -> [u8; HEADER_LEN + GREETING_LEN] {
+    greeting(Kind::HelloReply, reply)
 }
 
 /// Continues the connection with this nonce after a sync.
 pub fn resume(nonce: Nonce) -> [u8; HEADER_LEN + GREETING_LEN] {
-    greeting(Kind::Resume, nonce)
+    greeting(Kind::Resume, Greeting { version: VERSION, nonce })
 }
 
 /// Appends `bytes` as data of a stream, in as many frames as they need. Nothing at all for no bytes.
@@ -87,9 +88,9 @@ fn control(out: &mut Vec<u8>, session: SessionId, message: &impl Serialize) -> R
     Ok(())
 }
 
-fn greeting(kind: Kind, nonce: Nonce) -> [u8; HEADER_LEN + GREETING_LEN] {
+fn greeting(kind: Kind, greeting: Greeting) -> [u8; HEADER_LEN + GREETING_LEN] {
     let header = Header { length: GREETING_LEN, session: SessionId::CONTROL, kind }.to_bytes();
-    let payload = Greeting { version: VERSION, nonce }.to_bytes();
+    let payload = greeting.to_bytes();
     let mut bytes = [0; HEADER_LEN + GREETING_LEN];
     bytes.iter_mut().zip(header.into_iter().chain(payload)).for_each(|(to, from)| *to = from);
     bytes

@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 /// The highest protocol version this crate speaks.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes in a frame's header.
 pub const HEADER_LEN: usize = 12;
 /// Most bytes in a frame's payload.

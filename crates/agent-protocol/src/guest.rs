@@ -43,7 +43,7 @@ pub struct GuestConfig {
     /// Environment of the warm process, of `on_fork` and of every exec.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Default user: a name, or `UID[:GID]`; absent: root.
+    /// Default user: `USER[:GROUP]`, each by name or number; absent: root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// Default working directory; absent: `/`.

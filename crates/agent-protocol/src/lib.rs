@@ -10,6 +10,7 @@
 mod decode;
 mod encode;
 mod frame;
+mod given;
 mod guest;
 mod identity;
 mod message;
@@ -23,12 +24,16 @@ pub use frame::{
     Credit, Greeting, HEADER_LEN, INITIAL_CREDIT, Kind, MAX_PAYLOAD, MAX_SESSIONS, Nonce, PADDING_LEN,
     ProtocolError, SessionId, Stream, VERSION,
 };
+pub use given::{GIVEN_MAX, Given, InvalidGiven, SECRETS_DIR};
 pub use guest::{
     GUEST_CONFIG_MAX, GUEST_CONFIG_PATH, GUEST_CONFIG_VERSION, GuestConfig, GuestConfigError, MAX_LAYERS,
     Network, OnFork, RUN_DIR, RUNNERS_DIR, Ready, Warm,
 };
 pub use identity::{BootId, Entropy, Hostname, Identity, InvalidIdentity, LinkState, MachineId};
-pub use message::{Exec, ExitStatus, Failure, FailureKind, Reply, Request, parse_reply, parse_request};
+pub use message::{
+    Archive, Exec, ExitStatus, Extract, Failure, FailureKind, Reply, Request, WindowSize, parse_reply,
+    parse_request,
+};
 
 /// Name of the virtio-serial port that carries this protocol.
 pub const PORT_NAME: &str = "dev.spore.agent";

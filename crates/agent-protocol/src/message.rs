@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Identity, ProtocolError};
+use crate::{Given, Identity, ProtocolError};
 
 /// What a host asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,8 @@ pub enum Request {
     },
     /// Session 0: become another machine.
     Identity(Identity),
+    /// Session 0: have these variables and secrets. Since version 2.
+    Provide(Given),
     /// Session 0: flush, trim, and be quiet until the next greeting.
     Sync {},
     /// Session 0: flush and power off.
@@ -30,11 +32,38 @@ pub enum Request {
         /// In the runner's language.
         code: String,
     },
+    /// New session: send a tree of files as a tar stream on Stdout. Since version 2.
+    Archive(Archive),
+    /// New session: make the files of a tar stream that comes on Stdin. Since version 2.
+    Extract(Extract),
+    /// New session: connect to a port of the guest's loopback; Stdin and Stdout are the connection's two directions. Since
+    /// version 2.
+    Connect {
+        /// TCP.
+        port: u16,
+    },
     /// Open session: send a signal.
     Signal {
         /// 1 to 64.
         number: i32,
     },
+    /// Open session with a terminal: its window has another size. Since version 2.
+    Resize(WindowSize),
+}
+
+impl Request {
+    /// The first protocol version that has it: an agent of an earlier one would refuse it, or do something else.
+    pub fn since(&self) -> u32 {
+        match self {
+            Request::Exec(Exec { tty: Some(_), .. })
+            | Request::Archive(_)
+            | Request::Extract(_)
+            | Request::Connect { .. }
+            | Request::Provide(_)
+            | Request::Resize(_) => 2,
+            _ => 1,
+        }
+    }
 }
 
 /// A program to run.
@@ -48,12 +77,48 @@ pub struct Exec {
     /// Absent: the guest config's, else `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
-    /// A name, or `UID[:GID]`. Absent: the guest config's, else root.
+    /// `USER[:GROUP]`, each by name or number. Absent: the guest config's, else root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
-    /// Whether input follows; else the program reads `/dev/null`.
+    /// Whether input follows; else the program reads `/dev/null`, or a terminal at which nobody types.
     #[serde(default)]
     pub stdin: bool,
+    /// Gives the program a terminal of this size. Since version 2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tty: Option<WindowSize>,
+}
+
+/// The size of a terminal's window, in characters. Zero: unknown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowSize {
+    /// Lines.
+    pub rows: u16,
+    /// Characters in a line.
+    pub columns: u16,
+}
+
+/// A tree of files to send.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Archive {
+    /// A file or folder; relative to the guest config's `cwd`.
+    pub path: String,
+    /// As whom it is read, as in [`Exec`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+}
+
+/// A tree of files to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extract {
+    /// Where; relative to the guest config's `cwd`.
+    pub path: String,
+    /// What the root of the tree is called, whatever the stream says, if `path` is a folder; if it is none, it becomes the
+    /// root. `.`: what is in the root goes into `path`. Absent: `path` is a folder, and the stream's names stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Whose the files are, as in [`Exec`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What an agent answers.
@@ -66,6 +131,8 @@ pub enum Reply {
     Warmed {},
     /// To `Identity`: every step was done.
     IdentityDone {},
+    /// To `Provide`.
+    Provided {},
     /// To `Sync`: the guest may be frozen.
     SyncDone {},
     /// To a Resume greeting.
@@ -77,6 +144,8 @@ pub enum Reply {
         /// In the guest.
         pid: u32,
     },
+    /// A `Connect` has succeeded: input may be sent.
+    Connected {},
     /// The last message of a session whose work was done.
     Exit(ExitStatus),
     /// A request was not fulfilled; the last message of a session.

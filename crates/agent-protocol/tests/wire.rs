@@ -36,6 +36,10 @@ fn drain(decoder: &mut Decoder, mut input: &[u8]) -> Vec<Seen> {
     seen
 }
 
+fn ours(nonce: Nonce) -> Greeting {
+    Greeting { version: VERSION, nonce }
+}
+
 fn framed_agent() -> Decoder {
     let mut decoder = Decoder::agent();
     assert_eq!(drain(&mut decoder, &hello(OLD)), [Seen::Hello(OLD)]);
@@ -45,11 +49,11 @@ fn framed_agent() -> Decoder {
 #[test]
 fn bytes_are_pinned() {
     let mut expected = vec![64, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
-    expected.extend(b"\x89SPORE-AGENT\r\n\x1a\n\x01\0\0\x000123456789abcdef");
+    expected.extend(b"\x89SPORE-AGENT\r\n\x1a\n\x02\0\0\x000123456789abcdef");
     expected.extend([0; 28]);
     assert_eq!(hello(NEW).to_vec(), expected);
     expected[8] = 2;
-    assert_eq!(hello_reply(NEW).to_vec(), expected);
+    assert_eq!(hello_reply(ours(NEW)).to_vec(), expected);
     expected[8] = 3;
     assert_eq!(resume(NEW).to_vec(), expected);
 
@@ -79,6 +83,63 @@ fn json_is_pinned() {
     let later = parse_reply(br#"{"failed":{"kind":"of_next_year","message":""}}"#).unwrap();
     assert!(matches!(later, Reply::Failed(Failure { kind: FailureKind::Unknown, .. })));
     assert!(parse_request(br#"{"unheard_of":{}}"#).is_err());
+}
+
+#[test]
+fn what_version_2_has_is_pinned() {
+    let text = |request: &Request| serde_json::to_string(request).unwrap();
+    let window = WindowSize { rows: 24, columns: 80 };
+    assert_eq!(text(&Request::Resize(window)), r#"{"resize":{"rows":24,"columns":80}}"#);
+    let exec = Exec { argv: vec!["sh".into()], tty: Some(window), ..Exec::default() };
+    assert_eq!(
+        text(&Request::Exec(exec.clone())),
+        r#"{"exec":{"argv":["sh"],"env":{},"stdin":false,"tty":{"rows":24,"columns":80}}}"#
+    );
+    let archive = Archive { path: "/tmp/x".into(), user: None };
+    assert_eq!(text(&Request::Archive(archive.clone())), r#"{"archive":{"path":"/tmp/x"}}"#);
+    let extract = Extract { path: "/tmp".into(), name: Some("x".into()), user: Some("ana".into()) };
+    assert_eq!(
+        text(&Request::Extract(extract.clone())),
+        r#"{"extract":{"path":"/tmp","name":"x","user":"ana"}}"#
+    );
+    let connect = Request::Connect { port: 80 };
+    assert_eq!(text(&connect), r#"{"connect":{"port":80}}"#);
+    assert_eq!(serde_json::to_string(&Reply::Connected {}).unwrap(), r#"{"connected":{}}"#);
+    let (exec, archive, extract) =
+        (Request::Exec(exec), Request::Archive(archive), Request::Extract(extract));
+    let env = [("A".to_owned(), "1".to_owned())].into();
+    let given = Given::new(env, [("key".to_owned(), vec![1, 255])].into()).unwrap();
+    assert!(!format!("{given:?}").contains("255"), "values must not reach logs");
+    let provide = Request::Provide(given);
+    assert_eq!(text(&provide), r#"{"provide":{"env":{"A":"1"},"secrets":{"key":"01ff"}}}"#);
+    for request in [exec, archive, extract, connect, provide, Request::Resize(window)] {
+        assert_eq!(request.since(), 2);
+        assert_eq!(parse_request(text(&request).as_bytes()), Ok(request));
+    }
+    // What an agent of version 1 understands is not kept from it.
+    assert_eq!(Request::Exec(Exec { argv: vec!["sh".into()], ..Exec::default() }).since(), 1);
+    assert_eq!(text(&Request::Exec(Exec::default())), r#"{"exec":{"argv":[],"env":{},"stdin":false}}"#);
+}
+
+#[test]
+fn what_is_given_is_checked() {
+    for wrong in [
+        r#"{"env":{"":"1"}}"#,
+        r#"{"env":{"A=B":"1"}}"#,
+        "{\"env\":{\"A\":\"\\u0000\"}}",
+        r#"{"secrets":{"":"00"}}"#,
+        r#"{"secrets":{"../x":"00"}}"#,
+        r#"{"secrets":{".x":"00"}}"#,
+        r#"{"secrets":{"x":"0"}}"#,
+        r#"{"secrets":{"x":"FF"}}"#,
+    ] {
+        assert!(parse_request(format!(r#"{{"provide":{wrong}}}"#).as_bytes()).is_err(), "{wrong}");
+    }
+    let secret = |length| Given::new(Default::default(), [("a".to_owned(), vec![0; length])].into());
+    assert!(secret(GIVEN_MAX).is_err());
+    let mut out = Vec::new();
+    let most = Request::Provide(secret(GIVEN_MAX - 1).unwrap());
+    encode_request(&mut out, SessionId::CONTROL, &most).unwrap();
 }
 
 #[test]
@@ -129,8 +190,8 @@ fn only_the_last_nonce_resumes_and_only_ours_replies() {
     assert_eq!(drain(&mut never_connected, &resume(OLD)), []);
 
     let mut host = Decoder::host(NEW);
-    assert_eq!(drain(&mut host, &hello_reply(OLD)), []);
-    assert_eq!(drain(&mut host, &hello_reply(NEW)), [Seen::Reply(NEW)]);
+    assert_eq!(drain(&mut host, &hello_reply(ours(OLD))), []);
+    assert_eq!(drain(&mut host, &hello_reply(ours(NEW))), [Seen::Reply(NEW)]);
 }
 
 #[test]

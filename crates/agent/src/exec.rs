@@ -1,80 +1,53 @@
-//! One running program of a host: its pipes, its credit, its end.
+//! One running program of a host: its streams, its end.
 //!
 //! The program is reaped by the agent's one reaper, which reports here. What was written to the pipes by
-//! then is still sent; what descendants write later is not waited for.
+//! then is still sent; what descendants write later is not waited for. A program with a terminal has all its output on
+//! one stream; when the session is over its terminal hangs up, which ends what is still in its foreground.
 
-use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::process::Stdio;
 
 use agent_protocol::{
-    Exec, ExitStatus, Failure, FailureKind, GuestConfig, INITIAL_CREDIT, Reply, SessionId, Stream,
+    Exec, ExitStatus, Failure, FailureKind, GuestConfig, Reply, SessionId, Stream, WindowSize,
 };
 use rustix::process::Pid;
 
 use crate::link::Link;
-use crate::spawn::{Descriptors, Pipe, Program, failure, read, spawn};
+use crate::spawn::{Descriptors, Extra, Pipe, Program, failure, spawn};
+use crate::streams::{Ending, Input, Output};
 use crate::sys;
-
-/// Consumed input is credited in pieces no smaller than this, so that credit is not most of the traffic.
-const CREDIT_STEP: u32 = INITIAL_CREDIT / 4;
+use crate::terminal::{self, Terminal};
 
 pub(crate) struct ExecSession {
     id: SessionId,
     pid: Pid,
     status: Option<ExitStatus>,
-    stdin: Option<Input>,
-    stdout: Output,
-    stderr: Output,
+    input: Option<Input>,
+    /// One for each stream that the program has.
+    outputs: Vec<Output>,
 }
 
-/// Bytes on their way to the program.
-struct Input {
-    /// `None` when the program reads no more: what comes is consumed for nothing.
-    pipe: Option<OwnedFd>,
-    held: VecDeque<u8>,
-    /// What the host may still send.
-    window: u32,
-    /// Consumed, and not credited yet.
-    owed: u32,
-    ended: bool,
-}
-
-/// Bytes on their way to the host.
-struct Output {
-    stream: Stream,
-    /// `None` when the end was sent.
-    pipe: Option<OwnedFd>,
-    /// What the host is ready to take.
-    credit: u64,
-    /// After the program's end: what is in the pipe by then. More comes from others, and is not waited for.
-    left: Option<u64>,
+/// The agent's ends of a program's streams, and the program's.
+struct Streams {
+    input: Option<Input>,
+    outputs: Vec<Output>,
+    theirs: Descriptors,
 }
 
 impl ExecSession {
     pub(crate) fn start(id: SessionId, exec: &Exec, config: &GuestConfig) -> Result<Self, Failure> {
-        let io_failure =
-            |error: io::Error| failure(FailureKind::Io, format!("no pipe for the program: {error}"));
-        let stdout = Pipe::from_program().map_err(io_failure)?;
-        let stderr = Pipe::from_program().map_err(io_failure)?;
-        let stdin = exec.stdin.then(Pipe::to_program).transpose().map_err(io_failure)?;
-        let (input, stdin) = stdin.map_or((None, Stdio::null()), |pipe| (Some(pipe.ours), pipe.theirs));
+        let streams = match exec.tty {
+            Some(size) => Streams::of_terminal(size, exec.stdin),
+            None => Streams::of_pipes(exec.stdin),
+        };
+        let Streams { input, outputs, theirs } = streams.map_err(|error| {
+            failure(FailureKind::Io, format!("no pipe or terminal for the program: {error}"))
+        })?;
         let (cwd, user) = (exec.cwd.as_deref(), exec.user.as_deref());
         let program = Program { argv: &exec.argv, env: &exec.env, cwd, user };
-        let descriptors =
-            Descriptors { stdin, stdout: stdout.theirs, stderr: stderr.theirs, inherited: None };
-        let pid = spawn(config, &program, descriptors)?;
-        let output =
-            |stream, pipe| Output { stream, pipe: Some(pipe), credit: INITIAL_CREDIT.into(), left: None };
-        Ok(ExecSession {
-            id,
-            pid,
-            status: None,
-            stdin: input.map(Input::new),
-            stdout: output(Stream::Stdout, stdout.ours),
-            stderr: output(Stream::Stderr, stderr.ours),
-        })
+        let pid = spawn(config, &program, theirs)?;
+        Ok(ExecSession { id, pid, status: None, input, outputs })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -89,53 +62,48 @@ impl ExecSession {
         }
     }
 
+    /// Sets the size of its terminal, if it has one.
+    pub(crate) fn resize(&self, size: WindowSize) {
+        if let Some(terminal) = self.outputs.iter().find_map(Output::terminal) {
+            // It has hung up already.
+            let _ = terminal::resize(terminal, size);
+        }
+    }
+
     pub(crate) fn ended(&mut self, status: ExitStatus) {
         self.status = Some(status);
-        self.stdout.limit();
-        self.stderr.limit();
+        self.outputs.iter_mut().for_each(Output::limit);
     }
 
     /// Takes input from the host. An error ends the session.
     pub(crate) fn input(&mut self, bytes: &[u8]) -> Result<(), Failure> {
-        let Some(input) = &mut self.stdin else { return Ok(()) };
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        input.window = input.window.checked_sub(length).ok_or_else(|| {
-            failure(FailureKind::BadRequest, "the host sent more input than it had credit for".to_owned())
-        })?;
-        if bytes.is_empty() {
-            input.ended = true;
-        } else if !input.ended {
-            input.held.extend(bytes);
-        }
-        Ok(())
+        self.input.as_mut().map_or(Ok(()), |input| input.take(bytes))
     }
 
     pub(crate) fn credit(&mut self, stream: Stream, bytes: u32) {
-        for output in [&mut self.stdout, &mut self.stderr] {
-            if output.stream == stream {
-                output.credit = output.credit.saturating_add(bytes.into());
-            }
+        for output in self.outputs.iter_mut().filter(|output| output.stream() == stream) {
+            output.allow(bytes);
         }
     }
 
     /// The descriptors whose readiness matters for now.
     pub(crate) fn waits(&self, room: bool) -> impl Iterator<Item = (Stream, BorrowedFd<'_>)> {
-        let outputs =
-            [&self.stdout, &self.stderr].into_iter().filter(move |output| room && output.credit > 0);
-        let outputs = outputs.filter_map(|output| Some((output.stream, output.pipe.as_ref()?.as_fd())));
-        let input = self.stdin.iter().filter(|input| !input.held.is_empty());
-        outputs.chain(input.filter_map(|input| Some((Stream::Stdin, input.pipe.as_ref()?.as_fd()))))
+        let outputs = self.outputs.iter().filter(move |_| room);
+        let outputs = outputs.filter_map(|output| Some((output.stream(), output.waits()?)));
+        let input = self.input.iter().filter_map(|input| Some((Stream::Stdin, input.waits()?)));
+        outputs.chain(input)
     }
 
     /// Moves what can be moved. Whether the session is over; then its last message was queued.
     pub(crate) fn pump(&mut self, link: &mut Link, buffer: &mut [u8]) -> bool {
-        if let Some(input) = &mut self.stdin {
+        if let Some(input) = &mut self.input {
             input.pump(self.id, link);
         }
-        self.stdout.pump(self.id, link, buffer);
-        self.stderr.pump(self.id, link, buffer);
+        for output in &mut self.outputs {
+            output.pump(self.id, link, buffer);
+        }
         match self.status {
-            Some(status) if self.stdout.pipe.is_none() && self.stderr.pipe.is_none() => {
+            Some(status) if self.outputs.iter().all(Output::is_over) => {
                 link.queue().reply(self.id, &Reply::Exit(status));
                 true
             }
@@ -144,64 +112,30 @@ impl ExecSession {
     }
 }
 
-impl Input {
-    fn new(pipe: OwnedFd) -> Self {
-        Input { pipe: Some(pipe), held: VecDeque::new(), window: INITIAL_CREDIT, owed: 0, ended: false }
+impl Streams {
+    fn of_pipes(with_input: bool) -> io::Result<Self> {
+        let (stdout, stderr) = (Pipe::from_program()?, Pipe::from_program()?);
+        let stdin = if with_input { Some(Pipe::to_program()?) } else { None };
+        let (input, stdin) = stdin.map_or((None, Stdio::null()), |pipe| (Some(pipe.ours), pipe.theirs));
+        let theirs = Descriptors { stdin, stdout: stdout.theirs, stderr: stderr.theirs, extra: Extra::None };
+        let outputs =
+            vec![Output::of_pipe(Stream::Stdout, stdout.ours), Output::of_pipe(Stream::Stderr, stderr.ours)];
+        Ok(Streams { input: input.map(|pipe| Input::new(pipe, Ending::Close)), outputs, theirs })
     }
 
-    fn pump(&mut self, id: SessionId, link: &mut Link) {
-        while let (Some(pipe), false) = (&self.pipe, self.held.is_empty()) {
-            match rustix::io::write(pipe, self.held.as_slices().0) {
-                Ok(count) => self.consume(count),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => break,
-                Err(_) => self.pipe = None,
-            }
-        }
-        if self.pipe.is_none() {
-            self.consume(self.held.len());
-        } else if self.ended && self.held.is_empty() {
-            self.pipe = None;
-        }
-        if self.owed >= CREDIT_STEP && !self.ended {
-            link.queue().credit(id, Stream::Stdin, self.owed);
-            self.window += self.owed;
-            self.owed = 0;
-        }
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.held.drain(..count);
-        // What is held never exceeds the window, which is a u32.
-        self.owed += u32::try_from(count).unwrap_or(u32::MAX);
-    }
-}
-
-impl Output {
-    /// The program has ended: only what is in the pipe is still to be sent.
-    fn limit(&mut self) {
-        let held = self.pipe.as_ref().map(rustix::io::ioctl_fionread);
-        self.left = Some(held.and_then(Result::ok).unwrap_or(0));
-    }
-
-    /// Reads once, if there is credit and room, so that every session gets its turn.
-    fn pump(&mut self, id: SessionId, link: &mut Link, buffer: &mut [u8]) {
-        let Some(pipe) = &self.pipe else { return };
-        let wanted = self.credit.min(self.left.unwrap_or(u64::MAX));
-        let count = if self.left == Some(0) {
-            0
-        } else if wanted == 0 || !link.has_room() {
-            return;
-        } else {
-            let limit = usize::try_from(wanted).unwrap_or(usize::MAX).min(buffer.len());
-            let Some(count) = read(pipe.as_fd(), buffer.get_mut(..limit).unwrap_or_default()) else { return };
-            count
-        };
-        self.credit -= count as u64;
-        self.left = self.left.map(|left| left - count as u64);
-        link.queue().data(id, self.stream, buffer.get(..count).unwrap_or_default());
-        if count == 0 || self.left == Some(0) {
-            link.queue().end(id, self.stream);
-            self.pipe = None;
-        }
+    fn of_terminal(size: WindowSize, with_input: bool) -> io::Result<Self> {
+        let Terminal { master, slave } = Terminal::open(size)?;
+        let input = if with_input { Some(master.try_clone()?) } else { None };
+        let (stdin, stdout) = (slave.try_clone()?, slave.try_clone()?);
+        Ok(Streams {
+            input: input.map(|master| Input::new(master, Ending::Say(terminal::END_OF_INPUT))),
+            outputs: vec![Output::of_terminal(Stream::Stdout, master)],
+            theirs: Descriptors {
+                stdin: stdin.into(),
+                stdout: stdout.into(),
+                stderr: slave.into(),
+                extra: Extra::Terminal,
+            },
+        })
     }
 }

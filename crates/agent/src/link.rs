@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 
 use agent_protocol::{
     Credit, Decoder, Failure, FailureKind, Greeting, Incoming, MAX_PAYLOAD, Reply, SessionId, Stream,
-    encode_credit, encode_data, encode_end, encode_reply, hello_reply,
+    VERSION, encode_credit, encode_data, encode_end, encode_reply, hello_reply,
 };
 
 use crate::port::{Moved, Port};
@@ -101,7 +101,7 @@ impl Link {
     /// Begins the connection that `greeting` asks for.
     pub(crate) fn accept(&mut self, greeting: &Greeting) {
         self.queue.clear();
-        self.queue.bytes.extend(hello_reply(greeting.nonce));
+        self.queue.bytes.extend(hello_reply(Greeting { version: VERSION, nonce: greeting.nonce }));
         self.phase = Phase::Open;
     }
 

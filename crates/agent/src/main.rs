@@ -6,8 +6,10 @@
 
 mod agent;
 mod boot;
+mod connection;
 mod eval;
 mod exec;
+mod given;
 mod identity;
 mod link;
 mod log;
@@ -16,9 +18,13 @@ mod port;
 mod power;
 mod runner;
 mod service;
+mod session;
 mod spawn;
+mod streams;
 mod sys;
 mod task;
+mod terminal;
+mod tool;
 mod users;
 mod warm;
 
@@ -29,8 +35,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if !rustix::process::getpid().is_init() {
-        console("this is the first process of a guest, to be started by its kernel");
-        return ExitCode::FAILURE;
+        return tool::main();
     }
     let Err(error) = run();
     console(&format!("the guest is powered off: {error}"));

@@ -6,17 +6,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use agent_protocol::{
-    ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId, Stream,
+    Exec, ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId,
     parse_request,
 };
 use rustix::process::Pid;
 
+use crate::connection::Connection;
 use crate::exec::ExecSession;
+use crate::given;
 use crate::link::{Link, Received};
 use crate::log::Log;
+use crate::session::Session;
 use crate::spawn::failure;
 use crate::sys;
 use crate::task::Task;
+use crate::tool;
 use crate::warm::Warm;
 
 const SIGINT: i32 = 2;
@@ -27,7 +31,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(crate) struct Service {
     config: GuestConfig,
     writable: Option<OwnedFd>,
-    execs: BTreeMap<SessionId, ExecSession>,
+    sessions: BTreeMap<SessionId, Session>,
     /// Whose turn it is to fill the queue first.
     turn: SessionId,
     warm: Warm,
@@ -40,7 +44,7 @@ impl Service {
         Service {
             config,
             writable,
-            execs: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             turn: SessionId::CONTROL,
             warm: Warm::new(log),
             task: None,
@@ -66,8 +70,8 @@ impl Service {
         if !link.is_open() {
             return;
         }
-        for (stream, fd) in self.execs.values().flat_map(|exec| exec.waits(room)) {
-            add(fd, stream != Stream::Stdin, stream == Stream::Stdin);
+        for session in self.sessions.values() {
+            session.waits(room, add);
         }
         if let Some((fd, read, write)) = self.warm.waits(room) {
             add(fd, read, write);
@@ -86,9 +90,8 @@ impl Service {
     }
 
     pub(crate) fn reaped(&mut self, link: &mut Link, pid: Pid, status: ExitStatus) {
-        if let Some(exec) = self.execs.values_mut().find(|exec| exec.pid() == pid) {
-            exec.ended(status);
-        } else if !self.warm.reaped(pid, status, link)
+        if !self.sessions.values_mut().any(|session| session.reaped(pid, status))
+            && !self.warm.reaped(pid, status, link)
             && let Some(task) = &mut self.task
         {
             task.reaped(pid, status);
@@ -100,7 +103,7 @@ impl Service {
         if !link.is_open() {
             return;
         }
-        self.pump_execs(link, buffer);
+        self.pump_sessions(link, buffer);
         self.warm.pump(link, buffer);
         if let Some(task) = &mut self.task
             && let Some(reply) = task.poll(&mut self.warm, &self.config, buffer)
@@ -110,13 +113,13 @@ impl Service {
         }
     }
 
-    fn pump_execs(&mut self, link: &mut Link, buffer: &mut [u8]) {
-        let from_turn = self.execs.range(self.turn..).chain(self.execs.range(..self.turn));
+    fn pump_sessions(&mut self, link: &mut Link, buffer: &mut [u8]) {
+        let from_turn = self.sessions.range(self.turn..).chain(self.sessions.range(..self.turn));
         let order: Vec<SessionId> = from_turn.map(|(id, _)| *id).collect();
         self.turn = order.get(1).copied().unwrap_or(SessionId::CONTROL);
         for id in order {
-            if self.execs.get_mut(&id).is_some_and(|exec| exec.pump(link, buffer)) {
-                self.execs.remove(&id);
+            if self.sessions.get_mut(&id).is_some_and(|session| session.pump(link, buffer)) {
+                self.sessions.remove(&id);
             }
         }
     }
@@ -136,15 +139,15 @@ impl Service {
             Received::Incoming(_) if !link.is_open() => {}
             Received::Incoming(Incoming::Control(session, payload)) => self.control(link, session, payload),
             Received::Incoming(Incoming::Data(session, _, bytes)) => {
-                if let Some(exec) = self.execs.get_mut(&session)
-                    && let Err(failure) = exec.input(bytes)
+                if let Some(open) = self.sessions.get_mut(&session)
+                    && let Err(failure) = open.input(bytes)
                 {
                     self.fail(link, session, failure);
                 }
             }
             Received::Incoming(Incoming::Credit(session, credit)) => {
-                if let Some(exec) = self.execs.get_mut(&session) {
-                    exec.credit(credit.stream, credit.bytes);
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.credit(credit.stream, credit.bytes);
                 }
                 self.warm.evals.credit(session, credit.stream, credit.bytes);
             }
@@ -155,8 +158,8 @@ impl Service {
 
     /// Ends all that the connection has started, except the warm process.
     fn forget_connection(&mut self) {
-        for exec in std::mem::take(&mut self.execs).into_values() {
-            exec.signal(SIGKILL);
+        for mut session in std::mem::take(&mut self.sessions).into_values() {
+            session.signal(SIGKILL);
         }
         self.warm.abandon_evals();
         if let Some(task) = self.task.take() {
@@ -177,8 +180,8 @@ impl Service {
 
     /// Answers with a failure, which ends the session.
     fn fail(&mut self, link: &mut Link, session: SessionId, failure: Failure) {
-        if let Some(exec) = self.execs.remove(&session) {
-            exec.signal(SIGKILL);
+        if let Some(mut open) = self.sessions.remove(&session) {
+            open.signal(SIGKILL);
         }
         if self.warm.evals.remove(session) {
             self.warm.signal(SIGINT);
@@ -202,6 +205,10 @@ impl Service {
             Request::Identity(identity) => {
                 self.task = Some(Task::identity(identity, &mut self.warm, &self.config)?);
             }
+            Request::Provide(given) => {
+                given::take(given, &mut self.config)?;
+                link.queue().reply(SessionId::CONTROL, &Reply::Provided {});
+            }
             Request::Sync {} => {
                 self.sync()
                     .map_err(|error| failure(FailureKind::Io, format!("cannot flush the disks: {error}")))?;
@@ -213,7 +220,7 @@ impl Service {
                 link.quiet();
                 self.shutdown = Some(Instant::now() + FAREWELL);
             }
-            Request::Ping {} | Request::Exec(_) | Request::Eval { .. } | Request::Signal { .. } => {
+            _ => {
                 let message = "this request needs a session of its own: session 0 is the agent's".to_owned();
                 return Err(failure(FailureKind::BadRequest, message));
             }
@@ -227,27 +234,30 @@ impl Service {
         session: SessionId,
         request: Request,
     ) -> Result<(), Failure> {
-        let known = self.execs.contains_key(&session) || self.warm.evals.contains(session);
+        let known = self.sessions.contains_key(&session) || self.warm.evals.contains(session);
         match request {
             Request::Signal { number } => {
-                if let Some(exec) = self.execs.get(&session) {
-                    exec.signal(number);
+                if let Some(open) = self.sessions.get_mut(&session) {
+                    open.signal(number);
                 }
                 self.signal_eval(link, session, number);
             }
-            Request::Exec(_) | Request::Eval { .. } if known => {
+            Request::Resize(size) => {
+                if let Some(open) = self.sessions.get(&session) {
+                    open.resize(size);
+                }
+            }
+            _ if known => {
                 return Err(failure(FailureKind::BadRequest, format!("session {session} is in use")));
             }
-            Request::Exec(_) | Request::Eval { .. }
-                if self.execs.len() + self.warm.evals.len() >= MAX_SESSIONS =>
-            {
+            _ if self.sessions.len() + self.warm.evals.len() >= MAX_SESSIONS => {
                 return Err(failure(FailureKind::Busy, format!("{MAX_SESSIONS} sessions are open already")));
             }
-            Request::Exec(exec) => {
-                let exec = ExecSession::start(session, &exec, &self.config)?;
-                let pid = exec.pid().as_raw_nonzero().get().unsigned_abs();
-                link.queue().reply(session, &Reply::Started { pid });
-                self.execs.insert(session, exec);
+            Request::Exec(exec) => self.exec(link, session, &exec)?,
+            Request::Archive(archive) => self.exec(link, session, &tool::archive(archive))?,
+            Request::Extract(extract) => self.exec(link, session, &tool::extract(extract))?,
+            Request::Connect { port } => {
+                self.sessions.insert(session, Session::Connection(Connection::start(session, port)?));
             }
             Request::Eval { code } => {
                 self.warm.check_runner()?;
@@ -258,6 +268,14 @@ impl Service {
                 return Err(failure(FailureKind::BadRequest, message));
             }
         }
+        Ok(())
+    }
+
+    fn exec(&mut self, link: &mut Link, session: SessionId, exec: &Exec) -> Result<(), Failure> {
+        let exec = ExecSession::start(session, exec, &self.config)?;
+        let pid = exec.pid().as_raw_nonzero().get().unsigned_abs();
+        link.queue().reply(session, &Reply::Started { pid });
+        self.sessions.insert(session, Session::Exec(exec));
         Ok(())
     }
 

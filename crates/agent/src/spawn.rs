@@ -21,12 +21,24 @@ pub(crate) struct Program<'a> {
     pub(crate) user: Option<&'a str>,
 }
 
-/// Its three standard descriptors, and one more that it inherits under the number in a variable.
+/// Its three standard descriptors, and what else some have.
 pub(crate) struct Descriptors {
     pub(crate) stdin: Stdio,
     pub(crate) stdout: Stdio,
     pub(crate) stderr: Stdio,
-    pub(crate) inherited: Option<(&'static str, OwnedFd)>,
+    pub(crate) extra: Extra,
+}
+
+/// What of a program's descriptors is not as usual.
+#[derive(Default)]
+pub(crate) enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// It inherits one more, under the number in this variable.
+    Inherited(&'static str, OwnedFd),
+    /// Its standard input is the terminal that controls it.
+    Terminal,
 }
 
 /// Starts the program as the leader of its own session. Its end is seen by whoever reaps all children.
@@ -51,12 +63,10 @@ pub(crate) fn spawn(
     command.args(arguments).current_dir(cwd).env_clear().envs([("PATH", PATH), ("HOME", home)]);
     command.envs(&config.env).envs(program.env);
     command.stdin(descriptors.stdin).stdout(descriptors.stdout).stderr(descriptors.stderr);
-    let mut inherited = None;
-    if let Some((variable, fd)) = descriptors.inherited {
+    if let Extra::Inherited(variable, fd) = &descriptors.extra {
         command.env(variable, fd.as_raw_fd().to_string());
-        inherited = Some(fd);
     }
-    sys::prepare(&mut command, credentials, inherited);
+    sys::prepare(&mut command, credentials, descriptors.extra);
     let child = command.spawn().map_err(|error| spawn_failure(name, &error))?;
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| failure(FailureKind::Io, format!("{name} got an impossible process id")))
@@ -108,12 +118,16 @@ pub(crate) fn failure(kind: FailureKind, message: String) -> Failure {
     Failure { kind, message }
 }
 
-fn credentials(user: &str) -> Result<Credentials, Failure> {
+/// What a user of the guest runs with.
+pub(crate) fn credentials(user: &str) -> Result<Credentials, Failure> {
     let read = |path| std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // A guest without these files has no users by name; numbers work.
     let (passwd, group) = (read("/etc/passwd").unwrap_or_default(), read("/etc/group").unwrap_or_default());
     users::resolve(user, &passwd, &group).ok_or_else(|| {
-        let message = format!("the guest has no user {user:?}: give a name of its /etc/passwd, or UID[:GID]");
+        let message = format!(
+            "the guest has no user {user:?}: give a name of its /etc/passwd or a number, \
+             and a group of its /etc/group or a number behind a colon"
+        );
         failure(FailureKind::NoSuchUser, message)
     })
 }

@@ -11,6 +11,7 @@ use std::process::Command;
 use rustix::ioctl::{NoArg, Opcode, Setter, Updater, ioctl, opcode};
 use rustix::process::Pid;
 
+use crate::spawn::Extra;
 use crate::users::Credentials;
 
 const ADD_ENTROPY: Opcode = opcode::write::<[c_int; 2]>(b'R', 0x03);
@@ -203,13 +204,23 @@ pub(crate) fn kill(leader: Option<Pid>, signal: i32) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes the command's process lead its own session, with these credentials and with `inherited` kept open.
-pub(crate) fn prepare(command: &mut Command, credentials: Option<Credentials>, inherited: Option<OwnedFd>) {
+/// Makes the command's process lead its own session, with these credentials and with what else it is to have.
+pub(crate) fn prepare(command: &mut Command, credentials: Option<Credentials>, extra: Extra) {
     let child = move || -> io::Result<()> {
         unblock_signals()?;
         rustix::process::setsid()?;
-        if let Some(fd) = &inherited {
-            rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::empty())?;
+        match &extra {
+            Extra::None => {}
+            Extra::Inherited(_, fd) => {
+                rustix::io::fcntl_setfd(fd.as_fd(), rustix::io::FdFlags::empty())?;
+            }
+            Extra::Terminal => {
+                let terminal = rustix::stdio::stdin();
+                rustix::process::ioctl_tiocsctty(terminal)?;
+                // Programs open it by its name too, which only its owner can.
+                let owner = credentials.as_ref().map(|credentials| credentials.uid);
+                rustix::fs::fchown(terminal, owner, None)?;
+            }
         }
         if let Some(credentials) = &credentials {
             rustix::thread::set_thread_groups(&credentials.groups)?;

@@ -8,7 +8,7 @@ use agent_protocol::{ExitStatus, Failure, FailureKind, GuestConfig, Identity, Re
 use rustix::process::Pid;
 
 use crate::identity;
-use crate::spawn::{Descriptors, Program, failure, spawn};
+use crate::spawn::{Descriptors, Extra, Program, failure, spawn};
 use crate::sys;
 use crate::warm::{Reseed, Warm};
 
@@ -190,5 +190,5 @@ fn run(argv: &[String], warm: &Warm, config: &GuestConfig) -> Result<Pid, Failur
     let stdout = warm.log.writer().map_err(io_failure)?;
     let stderr = warm.log.writer().map_err(io_failure)?;
     let program = Program { argv, env: &Default::default(), cwd: None, user: None };
-    spawn(config, &program, Descriptors { stdin: Stdio::null(), stdout, stderr, inherited: None })
+    spawn(config, &program, Descriptors { stdin: Stdio::null(), stdout, stderr, extra: Extra::None })
 }

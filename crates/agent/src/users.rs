@@ -12,11 +12,11 @@ pub(crate) struct Credentials {
     pub(crate) home: String,
 }
 
-/// Finds `spec`, a name or `UID[:GID]`, in the content of the two files. A UID without an entry needs none;
-/// its group is then the one with its own number.
+/// Finds `spec`, `USER[:GROUP]` each by name or number, in the content of the two files. A UID without an entry needs none;
+/// its group is then the one with its own number. Nor does a GID need one.
 pub(crate) fn resolve(spec: &str, passwd: &str, group: &str) -> Option<Credentials> {
     let (user, explicit_gid) = match spec.split_once(':') {
-        Some((user, gid)) => (user, Some(gid.parse::<u32>().ok()?)),
+        Some((user, named)) => (user, Some(named.parse::<u32>().ok().or_else(|| group_of(named, group))?)),
         None => (spec, None),
     };
     let number = user.parse::<u32>().ok();
@@ -56,6 +56,15 @@ impl<'a> Entry<'a> {
     }
 }
 
+/// The number of a group that is named.
+fn group_of(name: &str, group: &str) -> Option<u32> {
+    group.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let is_it = !name.is_empty() && fields.next()? == name;
+        is_it.then(|| fields.nth(1)?.parse().ok()).flatten()
+    })
+}
+
 fn groups_of<'a>(user: &'a str, group: &'a str) -> impl Iterator<Item = u32> + 'a {
     group.lines().filter_map(move |line| {
         let mut fields = line.split(':').skip(2);
@@ -85,12 +94,15 @@ mod tests {
         assert_eq!(ids("1000"), ana);
         assert_eq!(ids("1000:29"), Some((1000, 29, vec![29, 44], "/home/ana".into())));
         assert_eq!(ids("4711"), Some((4711, 4711, vec![4711], "/".into())));
+        assert_eq!(ids("ana:audio"), Some((1000, 29, vec![29, 44], "/home/ana".into())));
+        assert_eq!(ids("4711:video"), Some((4711, 44, vec![44], "/".into())));
         assert_eq!(ids("4711:5"), Some((4711, 5, vec![5], "/".into())));
     }
 
     #[test]
     fn what_is_no_user_is_refused() {
-        for spec in ["bo", "", "bad", "ana:video", "1000:", ":5", "4294967295", "4294967296", "-1"] {
+        for spec in ["bo", "", "bad", "ana:bo", "ana:broken", "1000:", ":5", "4294967295", "4294967296", "-1"]
+        {
             assert_eq!(ids(spec), None, "{spec}");
         }
     }

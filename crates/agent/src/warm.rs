@@ -11,7 +11,7 @@ use crate::eval::Evals;
 use crate::link::Link;
 use crate::log::Log;
 use crate::runner::{Broken, FromRunner, Runner};
-use crate::spawn::{Descriptors, Program, failure, set_nonblocking, spawn};
+use crate::spawn::{Descriptors, Extra, Program, failure, set_nonblocking, spawn};
 use crate::sys;
 
 const RUNNER_FD: &str = "SPORE_RUNNER_FD";
@@ -72,19 +72,19 @@ impl Warm {
         };
         let io_failure =
             |error| failure(FailureKind::Io, format!("cannot prepare the warm process: {error}"));
-        let (runner, inherited) = if warm.eval {
+        let (runner, extra) = if warm.eval {
             let pair = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
             let (ours, theirs) = pair.map_err(|errno| io_failure(errno.into()))?;
             set_nonblocking(&ours).map_err(io_failure)?;
-            (Some(Runner::new(ours)), Some((RUNNER_FD, theirs)))
+            (Some(Runner::new(ours)), Extra::Inherited(RUNNER_FD, theirs))
         } else {
-            (None, None)
+            (None, Extra::None)
         };
         let stdout = self.log.writer().map_err(io_failure)?;
         let stderr = self.log.writer().map_err(io_failure)?;
         let (cwd, user) = (warm.cwd.as_deref(), warm.user.as_deref());
         let program = Program { argv: &warm.argv, env: &warm.env, cwd, user };
-        let pid = spawn(config, &program, Descriptors { stdin: Stdio::null(), stdout, stderr, inherited })?;
+        let pid = spawn(config, &program, Descriptors { stdin: Stdio::null(), stdout, stderr, extra })?;
         self.state = State::Running(Running { pid, ready: false, runner, lost: None });
         Ok(())
     }

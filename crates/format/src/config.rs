@@ -17,7 +17,7 @@ mod provenance;
 pub use engine::{Accelerator, Cpu, Engine, EngineKind, StateFormat};
 pub use mac::MacAddress;
 pub use machine::{Device, DeviceKind, Kernel, Machine, MemoryRegion, Network, Profile, layer_id};
-pub use provenance::{Package, Provenance, RecipeOrigin};
+pub use provenance::{BaseOrigin, Package, Provenance, RecipeOrigin};
 
 /// A snapshot's config, version 0.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

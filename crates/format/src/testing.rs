@@ -148,6 +148,7 @@ pub fn config(layers: u8, layer_size: u64) -> Config {
                 version: "1".into(),
                 digest: digest("recipe"),
             }),
+            base: None,
             packages: vec![Package {
                 name: "a".into(),
                 version: "1".into(),

@@ -37,6 +37,10 @@ use upload::Sending;
 
 /// Most bytes of one page of a list, and of an error.
 const ANSWER_BYTES: usize = 4 << 20;
+/// Docker's own types of what OCI has made a standard. Registries keep images of both, some of which bases are made of, and some
+/// registries convert what they are not asked for.
+const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// A registry that lists referrers by itself says so of what it is given.
 const OCI_SUBJECT: &str = "oci-subject";
 
@@ -269,7 +273,8 @@ impl Registry for OciHub {
             Selector::Digest(digest) => digest.to_string(),
         };
         let action = format!("get the manifest {name}{which}");
-        let accepted = format!("{}, {}", media_type::MANIFEST, media_type::INDEX);
+        let own = format!("{}, {}", media_type::MANIFEST, media_type::INDEX);
+        let accepted = format!("{own}, {DOCKER_MANIFEST}, {DOCKER_INDEX}");
         let url = self.url(name, &format!("manifests/{reference}"))?;
         let request = || Ok(self.http.client().get(url.clone()).header(ACCEPT, accepted.as_str()));
         let bytes = self.small(&self.pull_scope(name), &action, limits::MANIFEST_BYTES, request).await?;

@@ -1,4 +1,5 @@
-//! EROFS images: plain, without compression, the same bytes for the same tree.
+//! EROFS images: plain, without compression, the same bytes for the same tree. Those of folders of this host are made by
+//! mkfs.erofs, those of trees that only archives describe by [`write()`].
 //!
 //! mkfs.erofs sorts entries itself, so the order in which the host's filesystem lists them does not matter.
 //! Extended inodes hold each file's own time. With `SOURCE_DATE_EPOCH` the image's own time is fixed and
@@ -16,6 +17,13 @@ use crate::Error;
 use crate::command::Run;
 use crate::error::IoContext;
 use crate::tools::Tool;
+
+mod attributes;
+mod directory;
+mod plan;
+mod write;
+
+pub(crate) use write::write;
 
 /// Options of every image. Images are told apart by their digest, so the identifier is the same in all.
 pub(crate) const OPTIONS: [&str; 4] =

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::{ArchiveError, ImageError};
+
 /// What failed, on what, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,6 +86,22 @@ pub enum Error {
         path: String,
         /// What is wrong with it, as the rest of a sentence.
         problem: &'static str,
+    },
+    /// A container image cannot be a base.
+    #[error("image {image}: {source}")]
+    Image {
+        /// The image, as the recipe says it.
+        image: String,
+        /// What is wrong with it.
+        source: Box<ImageError>,
+    },
+    /// A tar archive cannot be a base.
+    #[error("base {}: {source}", path.display())]
+    Tar {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<ArchiveError>,
     },
     /// The file given as a kernel is not one.
     #[error("{path} is not a Linux x86 boot image (bzImage): {reason}", path = path.display())]

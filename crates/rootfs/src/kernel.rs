@@ -84,7 +84,7 @@ impl<'a> Origin<'a> {
     fn of(recipe: &'a Recipe) -> Self {
         let (archive, security) = match &recipe.base {
             Base::Debian(base) => (base.mirror.as_ref(), base.security_mirror.as_ref()),
-            Base::Directories(_) => (None, None),
+            Base::Directories(_) | Base::Image(_) | Base::Tar(_) => (None, None),
         };
         Self { suite: &recipe.kernel, archive, security }
     }

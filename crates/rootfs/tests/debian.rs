@@ -7,7 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use common::{has, unpack};
-use rootfs::{BaseImage, Initrd, InitrdContent, Mirrors, Package, Recipe, Silent, build_base, fetch_kernel};
+use rootfs::{
+    BaseImage, BaseSource, Initrd, InitrdContent, Mirrors, NoRegistries, Package, Recipe, Silent,
+    fetch_kernel,
+};
 
 const NEEDED: [&str; 5] = ["mkfs.erofs", "dump.erofs", "mmdebstrap", "unshare", "newuidmap"];
 
@@ -40,7 +43,9 @@ fn an_unpacked_base_is_the_same_twice() {
     }
     let build = || {
         let out = tempfile::tempdir().unwrap();
-        let image = build_base(&tiny(), &mirrors, out.path(), &Silent).unwrap();
+        let recipe = tiny();
+        let source = BaseSource::open(&recipe, &NoRegistries).unwrap();
+        let image = source.build(&mirrors, out.path(), &Silent).unwrap();
         (out, image)
     };
     let ((out, first), (_keep, second)) = (build(), build());

@@ -8,13 +8,13 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 use common::{has, look, recipe, unpack};
-use rootfs::{BaseImage, Error, Mirrors, Recipe, Silent, base_key, build_base};
+use rootfs::{BaseImage, BaseSource, Error, Mirrors, NoRegistries, Recipe, Silent};
 
 const NEEDED: [&str; 2] = ["mkfs.erofs", "dump.erofs"];
 
 fn build(folder: &Path, out: &Path) -> Result<BaseImage, Error> {
     let recipe = Recipe::load(folder).unwrap();
-    build_base(&recipe, &Mirrors::default(), out, &Silent)
+    BaseSource::open(&recipe, &NoRegistries)?.build(&Mirrors::default(), out, &Silent)
 }
 
 /// A base of two folders, in which /tmp, /root and /bin are what they usually are.
@@ -59,7 +59,9 @@ fn equal_folders_make_equal_layers() {
         fs::read_dir(out_first.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "only layers are left: {names:?}");
 
-    let key = |folder: &Path| base_key(&Recipe::load(folder).unwrap()).unwrap();
+    let key = |folder: &Path| {
+        BaseSource::open(&Recipe::load(folder).unwrap(), &NoRegistries).unwrap().key().unwrap()
+    };
     assert_eq!(key(first.path()), key(second.path()));
     let before = key(second.path());
     fs::set_permissions(second.path().join("added"), fs::Permissions::from_mode(0o755)).unwrap();

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use common::recipe;
-use rootfs::{Base, GuestPath, Owner, Ready, Recipe, Runner, Variant, WarmStart};
+use rootfs::{Base, GuestPath, ImageSource, Owner, Ready, Recipe, Runner, Variant, WarmStart};
 
 const DEBIAN: &str = "[base]\ndebian = \"bookworm\"\n";
 
@@ -52,6 +52,81 @@ fn a_full_recipe_is_read() {
 }
 
 #[test]
+fn the_way_from_a_dockerfile_is_read() {
+    let document =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/recipes.md")).unwrap();
+    let example =
+        document.split("```toml\n# warm-app").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("recipe.toml"), format!("# {example}")).unwrap();
+    fs::write(folder.path().join("app.tar"), "").unwrap();
+    let warm = Recipe::load(folder.path()).unwrap().warm.unwrap();
+    assert_eq!((warm.start, warm.user, warm.cwd), (WarmStart::Image, None, None));
+}
+
+#[test]
+fn images_are_named_as_skopeo_names_them() {
+    let image = |text: &str| {
+        let folder = recipe(&format!("[base]\nimage = \"{text}\"\n"));
+        fs::create_dir(folder.path().join("tree")).unwrap();
+        fs::write(folder.path().join("app.tar"), "").unwrap();
+        match Recipe::load(folder.path()).unwrap().base {
+            Base::Image(image) => {
+                assert_eq!(image.to_string(), text);
+                image.source
+            }
+            base => panic!("{base:?}"),
+        }
+    };
+    for (text, expected) in
+        [("oci:tree", None), ("oci:tree:1.2", Some("1.2")), ("oci:tree:a/b:c", Some("a/b:c"))]
+    {
+        let ImageSource::Layout { folder, tag } = image(text) else { panic!("{text}") };
+        assert_eq!((folder.relative(), tag.as_deref()), ("tree", expected));
+    }
+    assert!(
+        matches!(image("oci-archive:app.tar:v1"), ImageSource::OciArchive { tag: Some(tag), .. } if tag == "v1")
+    );
+    let named = image("docker-archive:app.tar:host/app:1");
+    assert!(matches!(named, ImageSource::DockerArchive { name: Some(name), .. } if name == "host/app:1"));
+    let digest = format!("sha256:{}", "1".repeat(64));
+    for (text, expected) in [
+        ("docker://localhost:5000/app", "localhost:5000/app:latest".to_owned()),
+        ("docker://ghcr.io/a/b:1", "ghcr.io/a/b:1".to_owned()),
+        ("docker://docker.io/debian:12", "docker.io/library/debian:12".to_owned()),
+        (&format!("docker://ghcr.io/a/b@{digest}"), format!("ghcr.io/a/b@{digest}")),
+    ] {
+        let ImageSource::Registry(image) = image(text) else { panic!("{text}") };
+        assert_eq!(image.to_string(), expected);
+    }
+}
+
+#[test]
+fn bases_that_are_no_image_are_refused() {
+    let forms = "expected oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE[:NAME:TAG] or docker://HOST/NAME[:TAG]";
+    for (text, end) in [
+        ("debian:12", format!("\"debian:12\" is no image: {forms}")),
+        ("docker:debian", format!("\"docker:debian\" is no image: {forms}")),
+        ("oci:warm.py", "\"warm.py\" is not a folder".to_owned()),
+        ("oci-archive:tree", "\"tree\" is not a file".to_owned()),
+        (
+            "docker-archive:outside/passwd",
+            "\"outside/passwd\" leads out of the recipe's folder by a symbolic link".into(),
+        ),
+    ] {
+        assert_eq!(problem(&format!("[base]\nimage = \"{text}\"\n")), format!("base.image: {end}"));
+    }
+    for text in ["docker://debian:12", "docker://local/debian", "docker://host/UPPER"] {
+        let said = problem(&format!("[base]\nimage = \"{text}\"\n"));
+        assert!(said.starts_with(&format!("base.image: \"{text}\": ")), "{said}");
+    }
+    assert_eq!(problem("[base]\ntar = \"tree\"\n"), "base.tar: \"tree\" is not a file");
+    // Only an image says what to start.
+    let said = problem("[base]\ndirectories = [\"tree\"]\n[warm.ready]\nfile = \"/x\"\n");
+    assert_eq!(said, "warm: expected either command, or runner and script");
+}
+
+#[test]
 fn the_defaults() {
     let folder = recipe(DEBIAN);
     let recipe = Recipe::load(folder.path()).unwrap();
@@ -70,7 +145,7 @@ fn the_defaults() {
     assert_eq!(recipe.kernel.as_str(), "bookworm");
     let warm = recipe.warm.unwrap();
     let run: GuestPath = "/run/ready".parse().unwrap();
-    assert_eq!((warm.user.as_str(), warm.cwd.as_str(), warm.ready), ("root", "/", Ready::File(run)));
+    assert_eq!((warm.user, warm.cwd, warm.ready), (None, None, Ready::File(run)));
 }
 
 #[test]
@@ -89,7 +164,7 @@ fn unknown_keys_and_wrong_values_are_shown_with_their_line() {
     let shown = problem("[base]\ndebian = \"bookworm\"\npackage = [\"x\"]\n");
     let expected = "TOML parse error at line 5, column 1\n  |\n5 | package = [\"x\"]\n  | ^^^^^^^\nunknown field `package`, \
                     expected one of `debian`, `variant`, `packages`, `components`, `mirror`, `security_mirror`, \
-                    `directories`\n";
+                    `directories`, `image`, `tar`\n";
     assert_eq!(shown, expected);
     let shown = problem(&format!("{DEBIAN}[machine]\nmemory = \"512MB\"\n"));
     let expected = "TOML parse error at line 6, column 10\n  |\n6 | memory = \"512MB\"\n  |          ^^^^^^^\n\
@@ -101,14 +176,17 @@ fn unknown_keys_and_wrong_values_are_shown_with_their_line() {
 fn values_that_do_not_fit() {
     let with = |lines: &str| problem(&format!("{DEBIAN}{lines}"));
     for (shown, expected) in [
-        (problem("[base]\n"), "base: has neither debian nor directories: expected exactly one of them"),
+        (
+            problem("[base]\n"),
+            "base: expected exactly one of debian, directories, image and tar, it has none of them",
+        ),
         (
             with("directories = [\"tree\"]\n"),
-            "base: has both debian and directories: expected exactly one of them",
+            "base: expected exactly one of debian, directories, image and tar, it has several of them",
         ),
         (
             problem("[base]\ndirectories = [\"tree\"]\npackages = [\"bash\"]\n"),
-            "base.packages: only goes with base.debian, this base has directories",
+            "base.packages: only goes with base.debian, which this base is not",
         ),
         (
             problem("[base]\ndebian = \"bookworm-backports\"\n"),

@@ -39,6 +39,8 @@ pub struct BakeOptions<'a> {
     pub tag: Option<Tag>,
     /// A kernel and its modules folder instead of Debian's.
     pub kernel: Option<(PathBuf, Option<PathBuf>)>,
+    /// Where images in registries come from.
+    pub registries: &'a dyn rootfs::Registries,
     /// Makes layers and fetches the kernel again even if they are cached.
     pub refresh: bool,
     /// The agent's executable.
@@ -114,7 +116,7 @@ impl Bake<'_> {
         self.proceed()?;
         let work = store.work_folder()?;
         progress.stage("guest", "packing the initrd");
-        let files = GuestFiles::write(work.path(), recipe, options, &held.kernel, base.layers.len())?;
+        let files = GuestFiles::write(work.path(), recipe, options, &held.kernel, &base)?;
         // It is copied: other bakes need not wait any longer.
         let kernel = held.release();
         base::link_layers(store, &base, work.path())?;

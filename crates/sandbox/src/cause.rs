@@ -2,6 +2,7 @@
 //! counts the same for whoever waits for it as what they find themselves.
 
 use engine::EngineError;
+use rootfs::ImageError;
 use serde::{Deserialize, Serialize};
 use store::{BlobError, LayoutError, LoadError};
 
@@ -78,6 +79,23 @@ impl From<&LayoutError> for Cause {
     }
 }
 
+impl From<&rootfs::Error> for Cause {
+    fn from(error: &rootfs::Error) -> Self {
+        let rootfs::Error::Image { source, .. } = error else {
+            return if matches!(error, rootfs::Error::Tar { .. }) { Self::Invalid } else { Self::Other };
+        };
+        match **source {
+            ImageError::Missing { .. } | ImageError::NotNamed { .. } => Self::Missing,
+            ImageError::Platform { .. } => Self::Incompatible,
+            ImageError::Malformed { .. }
+            | ImageError::Corrupt { .. }
+            | ImageError::Layer { .. }
+            | ImageError::Archive { .. } => Self::Invalid,
+            _ => Self::Other,
+        }
+    }
+}
+
 impl From<&Error> for Cause {
     fn from(error: &Error) -> Self {
         match error {
@@ -91,6 +109,7 @@ impl From<&Error> for Cause {
             Error::Blob(error) => error.into(),
             Error::Load(error) => error.into(),
             Error::Layout(error) => error.into(),
+            Error::Rootfs(error) => error.into(),
             _ => Self::Other,
         }
     }

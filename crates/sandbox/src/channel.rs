@@ -37,6 +37,17 @@ pub enum ChannelError {
     /// It broke the protocol.
     #[error("the guest's agent broke the protocol: {0}")]
     Protocol(#[from] ProtocolError),
+    /// It is older than the request.
+    #[error(
+        "the guest's agent is older than this: it speaks protocol {speaks}, and {needs} is needed. An agent is as old as its \
+         snapshot, and a supervisor as its sandbox: bake the snapshot again, or fork it again if it was baked since"
+    )]
+    Older {
+        /// What both speak.
+        speaks: u32,
+        /// What the request needs.
+        needs: u32,
+    },
     /// The request cannot be sent.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -51,6 +62,8 @@ pub struct Channel {
     stream: UnixStream,
     decoder: Decoder,
     nonce: Nonce,
+    /// What both ends speak, once the greeting was answered; else 0.
+    version: u32,
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were not decoded yet.
     pending: std::ops::Range<usize>,
@@ -73,7 +86,7 @@ impl Channel {
     pub fn new(stream: UnixStream) -> io::Result<Self> {
         let nonce = fresh_nonce()?;
         let decoder = Decoder::host(nonce);
-        Ok(Self { stream, decoder, nonce, buffer: vec![0; READ_BYTES], pending: 0..0 })
+        Ok(Self { stream, decoder, nonce, version: 0, buffer: vec![0; READ_BYTES], pending: 0..0 })
     }
 
     /// Sends the greeting, and with it a first request: one message less to wait for.
@@ -188,7 +201,12 @@ impl Channel {
             self.pending.start = self.pending.end - input.len();
             match incoming {
                 Some(Incoming::Lost(error)) => return Err(error.into()),
-                Some(incoming) => return Ok(take(incoming)),
+                Some(incoming) => {
+                    if let Incoming::HelloReply(greeting) = incoming {
+                        self.version = greeting.agreed_version();
+                    }
+                    return Ok(take(incoming));
+                }
                 None => {}
             }
             self.stream.set_read_timeout(Some(remaining(deadline)?))?;
@@ -199,6 +217,21 @@ impl Channel {
                 Err(error) => return Err(from_io(error)),
             }
         }
+    }
+
+    /// The protocol version that both ends speak; 0 before the greeting was answered.
+    #[must_use]
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether the other end knows this request: an older one would do something else.
+    ///
+    /// # Errors
+    /// [`ChannelError::Older`] if it does not.
+    pub fn check(&self, request: &Request) -> Result<(), ChannelError> {
+        let (speaks, needs) = (self.version, request.since());
+        if needs <= speaks { Ok(()) } else { Err(ChannelError::Older { speaks, needs }) }
     }
 
     /// The parts, for a supervisor that goes on without blocking. Nothing is pending when all that was asked is answered.
@@ -237,7 +270,7 @@ fn from_io(error: io::Error) -> ChannelError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use agent_protocol::hello_reply;
+    use agent_protocol::{Exec, Greeting, WindowSize, hello_reply};
 
     #[test]
     fn a_lost_greeting_is_repeated_with_another_nonce() {
@@ -254,7 +287,8 @@ mod tests {
                 }
             }
             // The first answer comes late, as from a guest that is slow, and is nobody's any more.
-            nonces.iter().for_each(|nonce| theirs.write_all(&hello_reply(*nonce)).unwrap());
+            let reply = |nonce: &Nonce| hello_reply(Greeting { version: 1, nonce: *nonce });
+            nonces.iter().for_each(|nonce| theirs.write_all(&reply(nonce)).unwrap());
             (nonces, theirs)
         });
         let mut channel = Channel::new(ours).unwrap();
@@ -262,5 +296,13 @@ mod tests {
         let (nonces, _open) = agent.join().unwrap();
         assert_ne!(nonces[0], nonces[1]);
         assert_eq!(channel.nonce, nonces[1]);
+
+        // The agent was one of version 1.
+        assert_eq!(channel.version(), 1);
+        let exec = Exec { argv: vec!["sh".into()], ..Exec::default() };
+        channel.check(&Request::Exec(exec.clone())).unwrap();
+        let tty = Some(WindowSize { rows: 24, columns: 80 });
+        let refused = channel.check(&Request::Exec(Exec { tty, ..exec })).unwrap_err();
+        assert!(refused.to_string().contains("bake the snapshot again"), "{refused}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agent_protocol::{
     Credit, ExitStatus, Failure, INITIAL_CREDIT, Incoming, MAX_PAYLOAD, Reply, Request, SessionId, Stream,
-    encode_credit, encode_data, encode_end, encode_request, parse_reply,
+    WindowSize, encode_credit, encode_data, encode_end, encode_request, parse_reply,
 };
 use host::Deadline;
 use store::{SandboxId, Store};
@@ -112,7 +112,7 @@ pub enum Event {
     Failed(Failure),
 }
 
-/// A running exec or eval.
+/// A running exec, eval or copy.
 #[derive(Debug)]
 pub struct Session {
     channel: Channel,
@@ -135,11 +135,12 @@ struct Allowance {
 }
 
 impl Session {
-    /// Starts `request`, an exec or eval, as the only session of a channel.
+    /// Starts `request`, which opens a session, as the only session of a channel.
     ///
     /// # Errors
-    /// If it cannot be sent.
+    /// If the other end is too old for it, or it cannot be sent.
     pub fn start(channel: Channel, request: &Request) -> Result<Self, ChannelError> {
+        channel.check(request)?;
         let allowance = Allowance { bytes: INITIAL_CREDIT as usize, ended: false };
         let input = SessionInput {
             stream: Arc::new(Mutex::new(channel.sender()?)),
@@ -164,8 +165,10 @@ impl Session {
     pub fn next(&mut self, deadline: Deadline) -> Result<Event, ChannelError> {
         loop {
             let input = &self.input;
-            let taken = self.channel.receive(deadline, |incoming| take(&incoming, input))?;
-            let Some(event) = taken.transpose()? else { continue };
+            let taken = self.channel.receive(deadline, |incoming| take(&incoming, input));
+            // Whoever waits for credit then would wait for ever.
+            let event = taken.and_then(Option::transpose).inspect_err(|_| input.end())?;
+            let Some(event) = event else { continue };
             match &event {
                 Event::Stdout(bytes) => self.grant(Stream::Stdout, bytes.len())?,
                 Event::Stderr(bytes) => self.grant(Stream::Stderr, bytes.len())?,
@@ -267,6 +270,16 @@ impl SessionInput {
     pub fn signal(&self, number: i32) -> io::Result<()> {
         let mut out = Vec::new();
         encode_request(&mut out, SESSION, &Request::Signal { number }).map_err(io::Error::other)?;
+        self.send(&out)
+    }
+
+    /// Tells the session's terminal its size.
+    ///
+    /// # Errors
+    /// If the session has ended.
+    pub fn resize(&self, size: WindowSize) -> io::Result<()> {
+        let mut out = Vec::new();
+        encode_request(&mut out, SESSION, &Request::Resize(size)).map_err(io::Error::other)?;
         self.send(&out)
     }
 

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use agent_protocol::Given;
 use engine::NetworkMode;
 use format::FullName;
 use rustix::pipe::PipeFlags;
@@ -29,6 +30,7 @@ use store::{Flats, Lease, SandboxId, Snapshot};
 use crate::error::At;
 use crate::launch::{self, Supervisor, Task};
 use crate::record::Record;
+use crate::supervisor::Forward;
 use crate::{Cause, Context, Error, layout};
 
 /// How to fork.
@@ -38,8 +40,14 @@ pub struct ForkOptions {
     pub count: usize,
     /// After how long each is ended.
     pub ttl: Option<Duration>,
+    /// After how long without a session (an exec, eval, copy or forwarded connection) each is ended.
+    pub idle: Option<Duration>,
     /// What they are connected to.
     pub network: NetworkMode,
+    /// Ports of the host that lead into each. More than one sandbox cannot share them, unless the host's is 0: any.
+    pub ports: Vec<Forward>,
+    /// What each is given, and no snapshot and no file of the host has.
+    pub given: Given,
     /// The name by which the snapshot was asked for: for people.
     pub name: Option<FullName>,
     /// How long one sandbox may take to become ready.
@@ -164,10 +172,9 @@ impl Job<'_> {
         let draft = context.store.draft_sandbox(&snapshot.digest)?;
         let id = draft.id().clone();
         layout::populate(context.store, context.engine, draft.path(), snapshot, flats, state)?;
-        Record::new(snapshot.digest, options.name.as_ref(), options.ttl, options.network)?
-            .write(draft.path())?;
+        Record::new(snapshot.digest, options)?.write(draft.path())?;
         let folder = draft.commit()?;
-        let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline };
+        let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline, given: &options.given };
         let supervisor = launch::start(context.store, context.supervisor, &id, task).inspect_err(|_| {
             // Nothing runs in it yet.
             context.store.remove_sandbox(&id).ok();

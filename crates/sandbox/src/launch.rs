@@ -2,12 +2,13 @@
 //! it inherits. That it ends without a word, or says nothing in time, is a failure too.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use agent_protocol::Given;
 use host::{Deadline, ProcessId};
 use serde::{Deserialize, Serialize};
 use store::{SandboxId, Store};
@@ -82,6 +83,8 @@ pub(crate) enum Task<'a> {
         kept: BorrowedFd<'a>,
         /// How long the guest may take.
         deadline: Duration,
+        /// What the guest is given, which goes over the connection alone: arguments can be seen, files stay.
+        given: &'a Given,
     },
     /// To serve a VM whose supervisor has died.
     Adopt,
@@ -103,7 +106,7 @@ pub(crate) fn start(
     arguments.push(theirs.as_raw_fd().to_string());
     let mut inherit = vec![theirs.as_fd()];
     match task {
-        Task::Restore { kept, deadline } => {
+        Task::Restore { kept, deadline, .. } => {
             arguments.extend(["--restore".to_owned(), kept.as_raw_fd().to_string()]);
             arguments.extend(["--deadline-ms".to_owned(), deadline.as_millis().to_string()]);
             inherit.push(kept);
@@ -119,6 +122,12 @@ pub(crate) fn start(
         die_with_parent: false,
     })
     .at("start the supervisor", &program.program)?;
+    if let Task::Restore { given, .. } = task {
+        let mut line = serde_json::to_vec(given).at("tell the supervisor in", &folder)?;
+        line.push(b'\n');
+        // One that has ended already is heard of when it is waited for.
+        (&ours).write_all(&line).ok();
+    }
     Ok(Supervisor { process, connection: ours })
 }
 

@@ -29,6 +29,7 @@ mod identity;
 mod launch;
 mod layout;
 mod manage;
+mod output;
 mod probe;
 mod record;
 pub mod supervisor;
@@ -40,8 +41,10 @@ pub use client::{Event, Session, SessionInput, connect};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
 pub use manage::{Sandbox, find, kill, kill_all, list};
+pub use output::{OutputError, SessionOutput};
 pub use probe::probe_for;
 pub use record::{Record, Status};
+pub use supervisor::Forward;
 
 use std::path::PathBuf;
 

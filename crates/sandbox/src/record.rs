@@ -5,15 +5,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::NetworkMode;
-use format::{Digest, FullName};
+use format::Digest;
 use host::ProcessId;
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
 use crate::error::At;
+use crate::supervisor::Forward;
+use crate::{Error, ForkOptions};
 
 const RECORD_FILE: &str = "record.json";
 const VERSION: u32 = 1;
@@ -31,8 +32,14 @@ pub struct Record {
     pub created_at: u64,
     /// When it is ended, in seconds since 1970, if it has a time limit.
     pub ends_at: Option<u64>,
+    /// After how many seconds without a session it is ended, if it has that limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_seconds: Option<u64>,
     /// Whether it has a network.
     pub network: bool,
+    /// The host's ports that lead into it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<Forward>,
     /// The host's boot in which the processes were started.
     host_boot: String,
     /// The command that forked it: until a supervisor has noted itself, it is what makes the sandbox a starting one.
@@ -88,20 +95,18 @@ impl std::fmt::Display for Status {
 
 impl Record {
     /// The record of a sandbox in which nothing runs yet.
-    pub(crate) fn new(
-        snapshot: Digest,
-        name: Option<&FullName>,
-        ttl: Option<Duration>,
-        network: NetworkMode,
-    ) -> Result<Self, Error> {
+    pub(crate) fn new(snapshot: Digest, options: &ForkOptions) -> Result<Self, Error> {
+        let ForkOptions { name, ttl, idle, network, ports, .. } = options;
         let created_at = now();
         Ok(Self {
             version: VERSION,
             snapshot,
-            name: name.map(ToString::to_string),
+            name: name.as_ref().map(ToString::to_string),
             created_at,
             ends_at: ttl.map(|ttl| created_at.saturating_add(ttl.as_secs().max(1))),
-            network: network == NetworkMode::User,
+            idle_seconds: idle.map(|idle| idle.as_secs().max(1)),
+            network: *network == NetworkMode::User,
+            ports: ports.clone(),
             host_boot: host_boot()?,
             starter: Process::from(ProcessId::current()?),
             engine: None,
@@ -197,10 +202,24 @@ fn host_boot() -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use agent_protocol::Given;
+
     use super::*;
 
     fn sample() -> Record {
-        Record::new(Digest::of(b"x"), None, Some(Duration::from_secs(60)), NetworkMode::None).unwrap()
+        let options = ForkOptions {
+            count: 1,
+            ttl: Some(Duration::from_secs(60)),
+            idle: None,
+            network: NetworkMode::None,
+            ports: vec![Forward { host: ([127, 0, 0, 1], 8080).into(), guest: 80 }],
+            given: Given::default(),
+            name: None,
+            deadline: Duration::from_secs(60),
+        };
+        Record::new(Digest::of(b"x"), &options).unwrap()
     }
 
     #[test]

@@ -5,19 +5,21 @@
 //! crash-only: should it die, the engine runs on, and the next command that touches the sandbox starts another
 //! supervisor, which adopts it; running execs are lost, and their clients see the connection end.
 
+mod forward;
 mod logs;
 mod mux;
 mod serve;
 
 use std::fs::File;
 use std::io;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_protocol::{Reply, Request};
+use agent_protocol::{Given, Reply, Request};
 use engine::{AGENT_SOCKET, Description, Engine, FileName, MemoryMode, NetworkMode, RestoreSpec, Setup};
 use format::Config;
 use host::{Deadline, ProcessId};
@@ -27,13 +29,15 @@ use crate::channel::{Channel, ChannelError, Peer};
 use crate::error::At;
 use crate::launch::Announcement;
 use crate::record::Record;
-use crate::{CONTROL_SOCKET, Error, LOCK_FILE, identity, layout};
+use crate::{CONTROL_SOCKET, Error, LOCK_FILE, SUPERVISOR_LOG, identity, layout};
 
 /// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long the agent of a running VM may take to answer a new supervisor.
 pub(crate) const ADOPTION_DEADLINE: Duration = Duration::from_secs(30);
+
+pub use forward::Forward;
 
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]
@@ -78,14 +82,17 @@ pub fn run(
         return announce(&mut parent, &Announcement::Ready, &folder);
     }
     // Bound before anything runs: what cannot be served is not started, and a client that comes early waits.
-    let ready = bind(&folder).and_then(|control| {
+    let ready = bind(&folder, &start).and_then(|(listeners, record)| {
         let supervised = match &start {
-            Start::Restore { deadline, .. } => restore(store, engine, id, folder.clone(), *deadline),
-            Start::Adopt => adopt(store, id, folder.clone()),
+            Start::Restore { deadline, .. } => {
+                let given = read_given(&parent).at("hear what is given to", &folder)?;
+                restore(store, engine, id, folder.clone(), record, &given, *deadline)
+            }
+            Start::Adopt => adopt(store, id, folder.clone(), record),
         };
-        Ok((control, supervised?))
+        Ok((listeners, supervised?))
     });
-    let (control, supervised) = match ready {
+    let (listeners, supervised) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             // Removed first: who hears of it may end this process.
@@ -104,12 +111,33 @@ pub fn run(
         Start::Restore { keep, .. } => Some(keep),
         Start::Adopt => None,
     };
-    serve::until_end(store, id, supervised, control, keep)
+    serve::until_end(store, id, supervised, listeners, keep)
 }
 
-fn bind(folder: &Path) -> Result<UnixListener, Error> {
+/// Where a supervisor is asked for something.
+struct Listeners {
+    /// By clients.
+    control: UnixListener,
+    /// By what connects to a forwarded port, and the guest's port for it.
+    ports: Vec<(TcpListener, u16)>,
+}
+
+/// Binds what the record asks for, and notes there which ports these are.
+fn bind(folder: &Path, start: &Start) -> Result<(Listeners, Record), Error> {
+    let mut record = Record::read(folder)?;
     let handle = host::socket::folder(folder).at("open", folder)?;
-    host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)
+    let control = host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)?;
+    let ports = match (forward::bind(&mut record.ports), start) {
+        // Somebody else has taken one meanwhile: all but the ports goes on.
+        (Err(error), Start::Adopt) => {
+            let path = folder.join(SUPERVISOR_LOG);
+            let mut log = File::options().append(true).create(true).open(&path).at("open", &path)?;
+            writeln!(log, "ports are not forwarded any more: {error}").at("write to", &path)?;
+            Vec::new()
+        }
+        (ports, _) => ports?,
+    };
+    Ok((Listeners { control, ports }, record))
 }
 
 fn announce(parent: &mut UnixStream, announcement: &Announcement, folder: &Path) -> Result<(), Error> {
@@ -129,9 +157,10 @@ fn restore(
     engine: &dyn Engine,
     id: &SandboxId,
     folder: PathBuf,
+    mut record: Record,
+    given: &Given,
     allowed: Duration,
 ) -> Result<Supervised, Error> {
-    let mut record = Record::read(&folder)?;
     record.set_supervisor(ProcessId::current()?);
     record.write(&folder)?;
     let config = read_config(store, &record)?;
@@ -158,7 +187,13 @@ fn restore(
             let left = deadline.remaining().unwrap_or_default();
             identity::fresh(id, network == NetworkMode::User, left).map(Request::Identity)
         };
-        let agent = acknowledge(&folder, connection, &identity, deadline)?;
+        let agent = acknowledge(&folder, connection, given, &identity, deadline)?;
+        if let Some(forward) = record.ports.first() {
+            let what = "ports cannot be forwarded".to_owned();
+            agent
+                .check(&Request::Connect { port: forward.guest })
+                .map_err(|source| Error::Agent { what, source })?;
+        }
         record.ready = true;
         record.write(&folder)?;
         Ok(agent)
@@ -175,22 +210,34 @@ fn restore(
 fn acknowledge(
     folder: &Path,
     connection: UnixStream,
+    given: &Given,
     identity: &dyn Fn() -> io::Result<Request>,
     deadline: Deadline,
 ) -> Result<Channel, Error> {
     let agent = |source| Error::Agent { what: "the new identity was not acknowledged".to_owned(), source };
     let make = || identity().at("make an identity for", folder);
     let mut channel = Channel::new(connection).at("greet the agent in", folder)?;
-    channel.greet(Peer::Waiting, Some(&make()?), deadline).map_err(agent)?;
+    // With nothing to give, the identity goes with the greeting: one answer less to wait for.
+    let first = if given.is_empty() { Some(make()?) } else { None };
+    channel.greet(Peer::Waiting, first.as_ref(), deadline).map_err(agent)?;
+    let mut is_asked = first.is_some();
     match channel.greeted(deadline.within(GREETING_DEADLINE)) {
         // Frozen in another state than a sync leaves: by another Spore, or with the port blocked.
         Err(ChannelError::Timeout | ChannelError::Protocol(_)) => {
             drop(channel);
             channel = Channel::new(connect(folder)?).at("greet the agent in", folder)?;
             channel.greet_until_answered(deadline).map_err(agent)?;
-            channel.request(&make()?, deadline).map_err(agent)?;
+            is_asked = false;
         }
         greeted => greeted.map_err(agent)?,
+    }
+    if !given.is_empty() {
+        // Before the identity, whose hook may need it.
+        let what = "variables and secrets were not taken".to_owned();
+        provide(&mut channel, given, deadline).map_err(|source| Error::Agent { what, source })?;
+    }
+    if !is_asked {
+        channel.request(&make()?, deadline).map_err(agent)?;
     }
     match channel.answer(deadline).map_err(agent)? {
         Reply::IdentityDone {} => Ok(channel),
@@ -198,9 +245,26 @@ fn acknowledge(
     }
 }
 
+fn provide(channel: &mut Channel, given: &Given, deadline: Deadline) -> Result<(), ChannelError> {
+    let request = Request::Provide(given.clone());
+    channel.check(&request)?;
+    match channel.ask(&request, deadline)? {
+        Reply::Provided {} => Ok(()),
+        other => Err(ChannelError::Unexpected(format!("{other:?}"))),
+    }
+}
+
+/// What the guest is to be given: a line from the command that forks.
+fn read_given(parent: &UnixStream) -> io::Result<Given> {
+    const LINE_BYTES: u64 = 256 << 10;
+    let mut line = Vec::new();
+    parent.set_read_timeout(Some(GREETING_DEADLINE))?;
+    BufReader::new(parent.take(LINE_BYTES)).read_until(b'\n', &mut line)?;
+    Ok(serde_json::from_slice(&line)?)
+}
+
 /// Takes up a VM whose supervisor has died.
-fn adopt(store: &Store, id: &SandboxId, folder: PathBuf) -> Result<Supervised, Error> {
-    let mut record = Record::read(&folder)?;
+fn adopt(store: &Store, id: &SandboxId, folder: PathBuf, mut record: Record) -> Result<Supervised, Error> {
     let engine = record
         .engine()
         .filter(|process| record.ready && process.is_alive())

@@ -36,6 +36,8 @@ impl Cli {
         match command {
             Command::Pull(args) => commands::pull::run(&options, &args),
             Command::Push(args) => commands::push::run(&options, &args),
+            Command::Pack(args) => commands::pack::run(&options, &args),
+            Command::Unpack(args) => commands::unpack::run(&options, &args),
             Command::Images(args) => commands::images::run(&options, &args),
             Command::Inspect(args) => commands::inspect::run(&options, &args),
             Command::Tag(args) => commands::tag::run(&options, &args),
@@ -44,8 +46,9 @@ impl Cli {
             Command::Du(args) => commands::du::run(&options, &args),
             Command::Bake(args) => commands::bake::run(&options, args),
             Command::Fork(args) => commands::fork::run(&options, &args),
-            Command::Run(args) => commands::run::run(&options, args),
-            Command::Exec(args) => commands::exec::run(&options, args),
+            Command::Run(args) => commands::run::run(&options, &args),
+            Command::Exec(args) => commands::exec::run(&options, &args),
+            Command::Cp(args) => commands::cp::run(&options, &args),
             Command::Eval(args) => commands::eval::run(&options, args),
             Command::Ps(args) => commands::ps::run(&options, &args),
             Command::Logs(args) => commands::logs::run(&options, &args),
@@ -70,6 +73,10 @@ pub(crate) enum Command {
     Pull(commands::pull::PullArgs),
     /// Send a snapshot to a hub
     Push(commands::push::PushArgs),
+    /// Write a snapshot to one file, or to a pipe
+    Pack(commands::pack::PackArgs),
+    /// Take a snapshot from a pack
+    Unpack(commands::unpack::UnpackArgs),
     /// List the snapshots that are here, or in a hub
     Images(commands::images::ImagesArgs),
     /// Show all that is known of a snapshot or a sandbox
@@ -92,6 +99,8 @@ pub(crate) enum Command {
     Exec(commands::exec::ExecArgs),
     /// Evaluate code in a sandbox's warm process
     Eval(commands::eval::EvalArgs),
+    /// Copy files between here and a sandbox
+    Cp(commands::cp::CpArgs),
     /// List sandboxes
     Ps(commands::ps::PsArgs),
     /// Show what a sandbox's console, engine and supervisor wrote

@@ -24,6 +24,9 @@ pub(crate) enum CliError {
     /// Ctrl-C or SIGTERM. What was begun is gone, but for parts of blobs, which the next try resumes.
     #[error("interrupted: the same command goes on where it stopped")]
     Interrupted,
+    /// The same, of what cannot be resumed.
+    #[error("interrupted: nothing was kept")]
+    Undone,
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
     Config {
@@ -61,6 +64,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Channel(#[from] sandbox::ChannelError),
     #[error(transparent)]
+    Output(#[from] sandbox::OutputError),
+    #[error(transparent)]
+    Files(#[from] archive::Error),
+    #[error(transparent)]
     Recipe(#[from] rootfs::RecipeError),
     #[error(transparent)]
     Rootfs(#[from] rootfs::Error),
@@ -80,6 +87,10 @@ pub(crate) enum CliError {
     Push(Box<hub::PushError>),
     #[error(transparent)]
     Pull(Box<hub::PullError>),
+    #[error(transparent)]
+    Pack(Box<pack::PackError>),
+    #[error(transparent)]
+    Unpack(Box<pack::UnpackError>),
     #[error(transparent)]
     Catalog(Box<catalog::CatalogError>),
     #[error(transparent)]
@@ -108,6 +119,24 @@ impl From<hub::PushError> for CliError {
 impl From<hub::PullError> for CliError {
     fn from(error: hub::PullError) -> Self {
         Self::Pull(Box::new(error))
+    }
+}
+
+impl From<pack::PackError> for CliError {
+    fn from(error: pack::PackError) -> Self {
+        match error {
+            pack::PackError::Interrupted => Self::Undone,
+            error => Self::Pack(Box::new(error)),
+        }
+    }
+}
+
+impl From<pack::UnpackError> for CliError {
+    fn from(error: pack::UnpackError) -> Self {
+        match error {
+            pack::UnpackError::Interrupted => Self::Undone,
+            error => Self::Unpack(Box::new(error)),
+        }
     }
 }
 
@@ -168,7 +197,7 @@ impl CliError {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
-            Self::Interrupted => Kind::Interrupted,
+            Self::Interrupted | Self::Undone => Kind::Interrupted,
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
             Self::Resolve(error) => resolve_kind(error),
@@ -184,6 +213,8 @@ impl CliError {
             Self::Token(_) => Kind::Usage,
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
+            Self::Pack(error) => pack_kind(error),
+            Self::Unpack(error) => unpack_kind(error),
             Self::Catalog(error) => catalog_kind(error),
             Self::Copy(error) => copy_kind(error),
             Self::Ticket(error) => ticket_kind(error),
@@ -306,6 +337,36 @@ fn pull_kind(error: &hub::PullError) -> Kind {
         PullError::Hub(error) => hub_kind(error),
         PullError::Store(error) => cause_kind(error),
         PullError::Layout(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn pack_kind(error: &pack::PackError) -> Kind {
+    match error {
+        pack::PackError::NotAFile { .. } => Kind::Usage,
+        pack::PackError::Damaged { .. } => Kind::Verification,
+        pack::PackError::Load(error) => cause_kind(error),
+        pack::PackError::Store(error) => cause_kind(error),
+        _ => Kind::Failed,
+    }
+}
+
+fn unpack_kind(error: &pack::UnpackError) -> Kind {
+    use pack::{ReadError, UnpackError};
+    match error {
+        UnpackError::Read(ReadError::Order(_) | ReadError::Compressed) => Kind::Usage,
+        UnpackError::Read(ReadError::Io(_)) => Kind::Failed,
+        UnpackError::Read(_)
+        | UnpackError::Corrupt { .. }
+        | UnpackError::Size { .. }
+        | UnpackError::Manifest { .. }
+        | UnpackError::Config { .. }
+        | UnpackError::Map { .. }
+        | UnpackError::Inconsistent { .. } => Kind::Verification,
+        UnpackError::Missing { .. } => Kind::NotFound,
+        UnpackError::Layout(error) => cause_kind(error),
+        UnpackError::Load(error) => cause_kind(error),
+        UnpackError::Store(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }

@@ -18,6 +18,8 @@ mod options;
 mod output;
 mod problems;
 mod progress;
+mod registries;
+mod terminal;
 mod variants;
 
 use std::process::ExitCode;

@@ -84,6 +84,19 @@ pub(crate) fn bytes(options: &Options, what: &'static str) -> ProgressBar {
     bar
 }
 
+/// What has moved of an act whose end is not known, in bytes.
+pub(crate) fn moved(options: &Options, what: &'static str) -> ProgressBar {
+    if !is_wanted(options) {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{msg} {binary_bytes} {binary_bytes_per_sec}") {
+        bar.set_style(style);
+    }
+    bar.set_message(what);
+    bar
+}
+
 fn bytes_template(rate: &str, left: &str) -> String {
     format!("{{msg}} {{bar:30}} {{binary_bytes}}/{{binary_total_bytes}} {rate} {left} left")
 }

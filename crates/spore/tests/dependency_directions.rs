@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("format", &[]),
     ("agent-protocol", &[]),
+    ("archive", &[]),
     ("host", &[]),
     ("memory", &["format"]),
     ("store", &["format"]),
@@ -19,13 +20,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),
+    // Its tests take the sample snapshot that those of hubs have.
+    ("pack", &["format", "hub", "store"]),
     ("hub-server", &["format", "hub", "store"]),
-    ("agent", &["agent-protocol"]),
+    ("agent", &["agent-protocol", "archive"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),
     (
         "spore",
         &[
             "agent-protocol",
+            "archive",
             "catalog",
             "engine",
             "format",
@@ -33,6 +37,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "hub",
             "hub-server",
             "memory",
+            "pack",
             "rootfs",
             "sandbox",
             "store",

@@ -6,8 +6,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[path = "exec_and_eval/copies.rs"]
+mod copies;
 #[path = "exec_and_eval/eval.rs"]
 mod eval;
+#[path = "exec_and_eval/given.rs"]
+mod given;
 #[path = "exec_and_eval/guest.rs"]
 mod guest;
 mod harness;
@@ -15,6 +19,8 @@ mod harness;
 mod logs;
 #[path = "exec_and_eval/network.rs"]
 mod network;
+#[path = "exec_and_eval/ports.rs"]
+mod ports;
 #[path = "exec_and_eval/processes.rs"]
 mod processes;
 #[path = "exec_and_eval/run.rs"]
@@ -25,3 +31,5 @@ mod signals;
 mod streams;
 #[path = "exec_and_eval/talk.rs"]
 mod talk;
+#[path = "exec_and_eval/terminal.rs"]
+mod terminal;

@@ -65,6 +65,18 @@ impl Lease {
         protected.insert(*digest);
         Ok(())
     }
+
+    /// Protects nothing any more, whoever else holds it: for who gives up what was brought under it.
+    ///
+    /// # Errors
+    /// If the lease cannot be written. All stays protected then.
+    pub fn release(&self) -> Result<(), FileError> {
+        let LeaseFile { path, file, protected } = &*self.inner;
+        let mut protected = protected.lock().unwrap_or_else(PoisonError::into_inner);
+        file.set_len(0).at("truncate", path)?;
+        protected.clear();
+        Ok(())
+    }
 }
 
 impl Drop for LeaseFile {

@@ -127,6 +127,17 @@ impl Store {
         }
         Ok(PrunePlan { candidates, keep_caches: !all })
     }
+
+    /// Removes those of `items` that nothing needs: what a command has brought that failed, and gives up. It has released
+    /// its lease before.
+    ///
+    /// # Errors
+    /// As [`Store::prune`].
+    pub fn remove_unused(&self, items: Vec<Item>) -> Result<(), PruneError> {
+        let candidate = |item| Candidate { item, why: Why::Unused, bytes: 0 };
+        let candidates = items.into_iter().map(candidate).collect();
+        self.prune(&PrunePlan { candidates, keep_caches: true }, &mut || ()).map(drop)
+    }
 }
 
 #[cfg(test)]

@@ -119,6 +119,9 @@ fn provenance(config: &Config) -> Result {
         text(&recipe.name, "provenance.recipe.name")?;
         text(&recipe.version, "provenance.recipe.version")?;
     }
+    if let Some(base) = &provenance.base {
+        text(&base.reference, "provenance.base.reference")?;
+    }
     for package in &provenance.packages {
         let texts = [&package.name, &package.version, &package.source, &package.source_version];
         for value in texts.into_iter().chain(&package.licences) {

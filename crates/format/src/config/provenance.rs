@@ -14,6 +14,9 @@ use crate::Digest;
 pub struct Provenance {
     /// The recipe, if it was baked from one.
     pub recipe: Option<RecipeOrigin>,
+    /// The container image that its layers were made of, if they were made of one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<BaseOrigin>,
     /// What was installed in its layers.
     pub packages: Vec<Package>,
     /// The versions of the tools that made it, by their names.
@@ -63,6 +66,19 @@ pub struct RecipeOrigin {
     pub version: String,
     /// The digest of its recipe file.
     pub digest: Digest,
+}
+
+/// The container image that layers were made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BaseOrigin {
+    /// Where the recipe said that it is.
+    pub reference: String,
+    /// The digest of its manifest; absent where its archive had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Digest>,
+    /// The digest of its config, which names its layers by their content.
+    pub config: Digest,
 }
 
 /// An installed package.

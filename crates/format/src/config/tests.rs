@@ -119,6 +119,7 @@ fn digests() -> impl Strategy<Value = Digest> {
 prop_compose! {
     fn provenances()(
         recipe in proptest::option::of((TEXT, TEXT, digests())),
+        base in proptest::option::of((TEXT, proptest::option::of(digests()), digests())),
         packages in proptest::collection::vec((TEXT, TEXT, proptest::collection::vec(TEXT, 0..3), TEXT, TEXT), 0..4),
         tools in proptest::collection::btree_map(TEXT, TEXT, 0..4),
         kernel_version in TEXT,
@@ -133,6 +134,7 @@ prop_compose! {
         };
         Provenance {
             recipe: recipe.map(|(name, version, digest)| RecipeOrigin { name, version, digest }),
+            base: base.map(|(reference, manifest, config)| BaseOrigin { reference, manifest, config }),
             packages: packages.into_iter().map(package).collect(),
             tools,
             kernel_version,

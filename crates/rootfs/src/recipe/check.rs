@@ -5,9 +5,10 @@ use std::path::Path;
 use format::Digest;
 use format::limits::LAYERS;
 
-use super::values::{Component, GuestPath, Size, Suite};
+use super::values::{Component, Size, Suite};
 use super::{
-    Base, Build, DebianBase, FileEntry, Machine, OnFork, Ready, Recipe, RecipePath, Warm, WarmStart, raw,
+    Base, Build, DebianBase, FileEntry, ImageReference, Machine, OnFork, Ready, Recipe, RecipePath, Warm,
+    WarmStart, raw,
 };
 
 /// The suite of the kernel for a base that is no Debian.
@@ -42,6 +43,7 @@ pub(super) fn recipe(raw: raw::Recipe, digest: Digest, folder: &Path) -> Checked
         .map(|(index, entry)| file(index, entry, folder))
         .collect::<Checked<_>>()?;
     layer_count(&base, &files)?;
+    let is_image = matches!(base, Base::Image(_));
     for (name, value) in &raw.environment {
         string(&format!("environment.{name}"), value)?;
     }
@@ -57,55 +59,73 @@ pub(super) fn recipe(raw: raw::Recipe, digest: Digest, folder: &Path) -> Checked
         build: build(raw.build)?,
         machine: machine(&raw.machine)?,
         environment: raw.environment,
-        warm: raw.warm.map(|warm| self::warm(warm, folder)).transpose()?,
+        warm: raw.warm.map(|warm| self::warm(warm, folder, is_image)).transpose()?,
         on_fork: raw.on_fork.map(on_fork).transpose()?,
     })
 }
 
+/// What a base can be made of: its key in a recipe.
+const BASES: &str = "debian, directories, image and tar";
+
 fn base(raw: raw::Base, folder: &Path) -> Checked<Base> {
-    match (raw.debian, raw.directories) {
-        (Some(suite), None) => {
-            if suite.is_backports() {
-                return problem("base.debian", format!("expected the suite that {suite} is made for"));
-            }
+    let debian_only = [
+        ("variant", raw.variant.is_some()),
+        ("packages", raw.packages.is_some()),
+        ("components", raw.components.is_some()),
+        ("mirror", raw.mirror.is_some()),
+        ("security_mirror", raw.security_mirror.is_some()),
+    ];
+    let alien = debian_only.into_iter().find(|(_, given)| *given && raw.debian.is_none());
+    let base = match (raw.debian, raw.directories, raw.image, raw.tar) {
+        (Some(suite), None, None, None) => {
             let default_components =
                 || ["main"].into_iter().filter_map(|name| name.parse::<Component>().ok()).collect();
-            let base = DebianBase {
+            debian(DebianBase {
                 suite,
                 variant: raw.variant.unwrap_or_default(),
                 packages: raw.packages.unwrap_or_default(),
                 components: raw.components.unwrap_or_else(default_components),
                 mirror: raw.mirror,
                 security_mirror: raw.security_mirror,
-            };
-            if base.components.is_empty() {
-                return problem("base.components", "expected at least one component, such as \"main\"");
-            }
-            if base.variant == super::Variant::Extract && base.packages.is_empty() {
-                return problem("base.packages", "variant \"extract\" needs at least one package");
-            }
-            Ok(Base::Debian(base))
+            })
         }
-        (None, Some(directories)) => {
-            let debian_only = [
-                ("variant", raw.variant.is_some()),
-                ("packages", raw.packages.is_some()),
-                ("components", raw.components.is_some()),
-                ("mirror", raw.mirror.is_some()),
-                ("security_mirror", raw.security_mirror.is_some()),
-            ];
-            if let Some((key, _)) = debian_only.into_iter().find(|(_, given)| *given) {
-                return problem(
-                    format!("base.{key}"),
-                    "only goes with base.debian, this base has directories",
-                );
-            }
-            self::directories(directories, folder)
+        (None, Some(directories), None, None) => self::directories(directories, folder),
+        (None, None, Some(image), None) => {
+            ImageReference::find(folder, &image).map(Base::Image).or_else(|text| problem("base.image", text))
         }
-        (Some(_), Some(_)) => {
-            problem("base", "has both debian and directories: expected exactly one of them")
+        (None, None, None, Some(tar)) => self::tar(&tar, folder),
+        (None, None, None, None) => {
+            problem("base", format!("expected exactly one of {BASES}, it has none of them"))
         }
-        (None, None) => problem("base", "has neither debian nor directories: expected exactly one of them"),
+        _ => problem("base", format!("expected exactly one of {BASES}, it has several of them")),
+    }?;
+    match alien {
+        Some((key, _)) => {
+            problem(format!("base.{key}"), "only goes with base.debian, which this base is not")
+        }
+        None => Ok(base),
+    }
+}
+
+fn debian(base: DebianBase) -> Checked<Base> {
+    if base.suite.is_backports() {
+        return problem("base.debian", format!("expected the suite that {} is made for", base.suite));
+    }
+    if base.components.is_empty() {
+        return problem("base.components", "expected at least one component, such as \"main\"");
+    }
+    if base.variant == super::Variant::Extract && base.packages.is_empty() {
+        return problem("base.packages", "variant \"extract\" needs at least one package");
+    }
+    Ok(Base::Debian(base))
+}
+
+fn tar(relative: &str, folder: &Path) -> Checked<Base> {
+    let found = RecipePath::find(folder, relative).or_else(|text| problem("base.tar", text))?;
+    if found.absolute().is_file() {
+        Ok(Base::Tar(found))
+    } else {
+        problem("base.tar", format!("{relative:?} is not a file"))
     }
 }
 
@@ -127,8 +147,9 @@ fn directories(directories: Vec<String>, folder: &Path) -> Checked<Base> {
 
 fn layer_count(base: &Base, files: &[FileEntry]) -> Checked<()> {
     let lower = match base {
-        Base::Debian(_) => 1,
         Base::Directories(directories) => directories.len(),
+        // An image with more layers than there may be is made to have fewer.
+        Base::Debian(_) | Base::Tar(_) | Base::Image(_) => 1,
     };
     let count = lower + usize::from(!files.is_empty());
     if count > LAYERS {
@@ -142,7 +163,7 @@ fn kernel(suite: Option<Suite>, base: &Base) -> Checked<Suite> {
     match (suite, base) {
         (Some(suite), _) => Ok(suite),
         (None, Base::Debian(base)) => Ok(base.suite.clone()),
-        (None, Base::Directories(_)) => {
+        (None, Base::Directories(_) | Base::Image(_) | Base::Tar(_)) => {
             DEFAULT_KERNEL_SUITE.parse().or_else(|text: String| problem("kernel.debian", text))
         }
     }
@@ -183,7 +204,7 @@ fn bounds(key: &str, size: Size, (least, most): (Size, Size), step: Size) -> Che
     Ok(())
 }
 
-fn warm(raw: raw::Warm, folder: &Path) -> Checked<Warm> {
+fn warm(raw: raw::Warm, folder: &Path, is_image: bool) -> Checked<Warm> {
     let start = match (raw.command, raw.runner, raw.script) {
         (Some(command), None, None) => WarmStart::Command(arguments("warm.command", command)?),
         (None, Some(runner), Some(script)) => {
@@ -193,18 +214,18 @@ fn warm(raw: raw::Warm, folder: &Path) -> Checked<Warm> {
             }
             WarmStart::Runner { runner, script }
         }
+        (None, None, None) if is_image => WarmStart::Image,
         _ => return problem("warm", "expected either command, or runner and script"),
     };
-    if raw.user.is_empty()
-        || raw.user.len() > 255
-        || raw.user.contains(|c: char| c.is_whitespace() || c == ':')
-    {
-        return problem("warm.user", format!("{:?} is not a user's name or number", raw.user));
+    let is_user = |user: &String| {
+        !user.is_empty() && user.len() <= 255 && !user.contains(|c: char| c.is_whitespace() || c == ':')
+    };
+    if let Some(user) = raw.user.as_ref().filter(|user| !is_user(user)) {
+        return problem("warm.user", format!("{user:?} is not a user's name or number"));
     }
-    let root = || "/".parse::<GuestPath>().or_else(|text| problem("warm.cwd", text));
     let deadline = raw.ready.deadline;
     let ready = ready(raw.ready, &start)?;
-    Ok(Warm { start, user: raw.user, cwd: raw.cwd.map_or_else(root, Ok)?, ready, deadline })
+    Ok(Warm { start, user: raw.user, cwd: raw.cwd, ready, deadline })
 }
 
 fn ready(raw: raw::Ready, start: &WarmStart) -> Checked<Ready> {

@@ -4,6 +4,7 @@
 //! value in its range, every file of the folder there and inside it.
 
 mod check;
+mod image;
 mod path;
 mod raw;
 mod values;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use format::{Digest, Name, Tag};
 
+pub use image::{ImageReference, ImageSource, RegistryImage};
 pub use path::RecipePath;
 pub use values::{
     Component, EnvironmentName, GuestPath, Mirror, Mode, Owner, PackageName, Size, Suite, TimeSpan,
@@ -61,6 +63,10 @@ pub enum Base {
     Debian(DebianBase),
     /// Folders of the recipe, lowest first: one layer each.
     Directories(Vec<RecipePath>),
+    /// A container image: as many layers as it has, but no more than there may be.
+    Image(ImageReference),
+    /// A tar archive, compressed by gzip or zstd or not: one layer.
+    Tar(RecipePath),
 }
 
 /// A base of Debian packages.
@@ -133,10 +139,10 @@ pub struct Machine {
 pub struct Warm {
     /// How it is started.
     pub start: WarmStart,
-    /// The user it runs as, by name or number.
-    pub user: String,
-    /// Its working directory.
-    pub cwd: GuestPath,
+    /// The user it runs as, by name or number. Without it the image's own if the base is one.
+    pub user: Option<String>,
+    /// Its working directory. Without it the image's own if the base is one, else `/`.
+    pub cwd: Option<GuestPath>,
     /// What tells that it is warm.
     pub ready: Ready,
     /// How long it may take until then.
@@ -148,6 +154,8 @@ pub struct Warm {
 pub enum WarmStart {
     /// By an argument vector.
     Command(Vec<String>),
+    /// By what the image says that the base is: its `ENTRYPOINT` and `CMD`.
+    Image,
     /// By a runner that comes with Spore, which runs `script` first and then serves `eval`.
     Runner {
         /// Which one.

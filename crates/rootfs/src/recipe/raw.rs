@@ -44,6 +44,8 @@ pub(super) struct Base {
     pub(super) mirror: Option<Mirror>,
     pub(super) security_mirror: Option<Mirror>,
     pub(super) directories: Option<Vec<String>>,
+    pub(super) image: Option<String>,
+    pub(super) tar: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -97,15 +99,10 @@ pub(super) struct Warm {
     pub(super) command: Option<Vec<String>>,
     pub(super) runner: Option<Runner>,
     pub(super) script: Option<String>,
-    #[serde(default = "root_user")]
-    pub(super) user: String,
+    pub(super) user: Option<String>,
     pub(super) cwd: Option<GuestPath>,
     #[serde(default)]
     pub(super) ready: Ready,
-}
-
-fn root_user() -> String {
-    "root".to_owned()
 }
 
 #[derive(Deserialize)]

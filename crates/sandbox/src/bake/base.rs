@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use format::Digest;
-use rootfs::{BaseImage, Kernel, Mirrors, Package};
+use rootfs::{BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, Mirrors, Package, Progress};
 use serde::{Deserialize, Serialize};
 use store::{FlatKey, Lease, Lock, LockKey, Store};
 
@@ -28,12 +28,20 @@ pub(super) struct Base {
     pub(super) sizes: Vec<u64>,
     pub(super) packages: Vec<Package>,
     pub(super) tools: Vec<(String, String)>,
+    /// What is known of the image that it is made of, if it is one, each time from the image itself: equal layers come from
+    /// images of many names.
+    #[serde(skip)]
+    pub(super) image: Option<ImageOrigin>,
+    #[serde(skip)]
+    pub(super) defaults: ImageDefaults,
 }
 
 /// The layers of a recipe, laid out flat.
 pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
     let Bake { store, recipe, options, progress, .. } = *bake;
-    let key = rootfs::base_key(recipe)?;
+    let source = BaseSource::open(recipe, options.registries)?;
+    let (image, defaults) = (source.image().cloned(), source.defaults());
+    let key = source.key()?;
     let _held = store
         .lock(LockKey::Object(key), &mut || progress.stage("base", "another bake makes the same base"))?;
     let entry = format!("{}.json", key.hex());
@@ -42,12 +50,13 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
         && protect(store, lease, &base)?
     {
         progress.stage("base", "cached");
-        return Ok(base);
+        return Ok(Base { image, defaults, ..base });
     }
     progress.stage("base", "making layers");
     let work = store.work_folder()?;
+    let until_interrupted = UntilInterrupted(bake);
     let BaseImage { layers, packages, tools } =
-        rootfs::build_base(recipe, &Mirrors::from_environment()?, work.path(), progress)?;
+        source.build(&Mirrors::from_environment()?, work.path(), &until_interrupted)?;
     for layer in &layers {
         store.place_layer(lease, &layer.digest, &layer.path)?;
     }
@@ -56,9 +65,24 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
         sizes: layers.iter().map(|layer| layer.size).collect(),
         packages,
         tools: tools.into_iter().map(|tool| (tool.name, tool.version)).collect(),
+        image,
+        defaults,
     };
     store.write_cache_entry(BASES, &entry, &encode(&base, &entry)?)?;
     Ok(base)
+}
+
+/// Hears of stages as the bake does, and stops what an interruption does not end by itself.
+struct UntilInterrupted<'a>(&'a Bake<'a>);
+
+impl Progress for UntilInterrupted<'_> {
+    fn stage(&self, name: &str, detail: &str) {
+        self.0.progress.stage(name, detail);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
 }
 
 /// Whether all layers are there; from now on they stay.

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use format::config::{
-    Config, Disk, DiskRole, Kernel as KernelBlobs, Lineage, Machine, Memory, Package, Provenance,
+    BaseOrigin, Config, Disk, DiskRole, Kernel as KernelBlobs, Lineage, Machine, Memory, Package, Provenance,
     RecipeOrigin, layer_id,
 };
 use format::manifest::{annotation, media_type};
@@ -174,6 +174,11 @@ impl Capture<'_> {
                 version: self.bake.recipe.version.to_string(),
                 digest: self.bake.recipe.digest,
             }),
+            base: self.base.image.as_ref().map(|image| BaseOrigin {
+                reference: image.reference.clone(),
+                manifest: image.manifest,
+                config: image.config,
+            }),
             packages: packages
                 .map(|package| Package {
                     name: package.name.clone(),
@@ -212,9 +217,11 @@ impl Capture<'_> {
             (annotation::VERSION.to_owned(), self.bake.recipe.version.to_string()),
             (annotation::CREATED.to_owned(), self.bake.options.created_at.clone()),
         ]);
-        if let rootfs::Base::Debian(debian) = &self.bake.recipe.base {
-            annotations.insert(annotation::BASE_NAME.to_owned(), format!("debian {}", debian.suite));
-        }
+        let base = match (&self.bake.recipe.base, &self.base.image) {
+            (rootfs::Base::Debian(debian), _) => Some(format!("debian {}", debian.suite)),
+            (_, image) => image.as_ref().map(|image| image.reference.clone()),
+        };
+        annotations.extend(base.map(|base| (annotation::BASE_NAME.to_owned(), base)));
         if let Some(licenses) = &self.bake.recipe.licenses {
             annotations.insert(annotation::LICENSES.to_owned(), licenses.clone());
         }

@@ -10,6 +10,7 @@ use format::config::{MacAddress, Network};
 use rootfs::{Initrd, InitrdContent, Kernel, Recipe, Runner, WarmStart};
 
 use super::BakeOptions;
+use super::base::Base;
 use crate::Error;
 use crate::error::At;
 
@@ -33,11 +34,11 @@ impl GuestFiles {
         recipe: &Recipe,
         options: &BakeOptions<'_>,
         kernel: &Kernel,
-        layers: usize,
+        base: &Base,
     ) -> Result<Self, Error> {
         let drivers = Initrd::for_kernel(kernel)?;
         let modules = drivers.modules().iter().map(rootfs::GuestModule::path).collect();
-        let config = guest_config(recipe, modules, layers)?;
+        let config = guest_config(recipe, modules, base)?;
         let guest_config = serde_json::to_vec(&config).at("write the guest's configuration in", work)?;
         let script = read_script(recipe)?;
         let mut files = options.runners.to_vec();
@@ -90,30 +91,30 @@ fn runner_command(runner: Runner) -> Vec<String> {
     command
 }
 
-fn guest_config(recipe: &Recipe, modules: Vec<String>, layers: usize) -> Result<GuestConfig, Error> {
+fn guest_config(recipe: &Recipe, modules: Vec<String>, base: &Base) -> Result<GuestConfig, Error> {
     let network = network();
+    let image = &base.defaults;
+    let mut env = image.env.clone();
+    env.extend(recipe.environment.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone())));
     let config = GuestConfig {
         version: GUEST_CONFIG_VERSION,
         modules,
-        layers: u8::try_from(layers).unwrap_or(u8::MAX),
+        layers: u8::try_from(base.layers.len()).unwrap_or(u8::MAX),
         writable: true,
-        userxattr: false,
+        // What Debian's packages hold is in one layer, which hides nothing.
+        userxattr: !matches!(recipe.base, rootfs::Base::Debian(_)),
         hostname: Hostname::try_from(BAKE_HOSTNAME.to_owned())
             .map_err(|error| Error::Format(error.to_string()))?,
-        env: recipe
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.clone()))
-            .collect(),
-        user: None,
-        cwd: None,
+        env,
+        user: image.user.clone(),
+        cwd: image.cwd.clone(),
         network: Some(agent_protocol::Network {
             address: network.address,
             prefix: network.prefix,
             gateway: network.gateway,
             dns: network.dns,
         }),
-        warm: recipe.warm.as_ref().map(warm),
+        warm: recipe.warm.as_ref().map(|recipe| warm(recipe, base)).transpose()?,
         on_fork: recipe.on_fork.as_ref().map(|on_fork| OnFork {
             argv: on_fork.command.clone(),
             deadline_ms: milliseconds(on_fork.deadline.duration()),
@@ -127,9 +128,14 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn warm(warm: &rootfs::Warm) -> Warm {
+fn warm(warm: &rootfs::Warm, base: &Base) -> Result<Warm, Error> {
     let (argv, eval) = match &warm.start {
         WarmStart::Command(argv) => (argv.clone(), false),
+        WarmStart::Image if base.defaults.command.is_empty() => {
+            let problem = "the image has neither ENTRYPOINT nor CMD: say warm.command in the recipe";
+            return Err(Error::Format(problem.to_owned()));
+        }
+        WarmStart::Image => (base.defaults.command.clone(), false),
         WarmStart::Runner { runner, .. } => (runner_command(*runner), true),
     };
     let ready = match &warm.ready {
@@ -137,14 +143,18 @@ fn warm(warm: &rootfs::Warm) -> Warm {
         rootfs::Ready::Command(argv) => Ready::Command { argv: argv.clone(), interval_ms: READY_INTERVAL_MS },
         rootfs::Ready::File(path) => Ready::File { path: path.to_string() },
     };
-    Warm {
+    // An image's own user and folder are the guest's.
+    let own = |given: Option<String>, otherwise: &str| {
+        given.or_else(|| base.image.is_none().then(|| otherwise.to_owned()))
+    };
+    Ok(Warm {
         argv,
         env: std::collections::BTreeMap::new(),
-        user: Some(warm.user.clone()),
-        cwd: Some(warm.cwd.to_string()),
+        user: own(warm.user.clone(), "root"),
+        cwd: own(warm.cwd.as_ref().map(ToString::to_string), "/"),
         ready,
         eval,
-    }
+    })
 }
 
 /// The NIC of every guest: each fork has a network of its own, in which these addresses are free.

@@ -251,7 +251,9 @@ impl Guest {
         let channel =
             self.channel.take().ok_or_else(|| Error::Format("the guest has no agent".to_owned()))?;
         let argv = ["/bin/sh", "-e", "-c", command].map(str::to_owned).to_vec();
-        let request = Request::Exec(Exec { argv, ..Exec::default() });
+        // Whatever an image says of the processes in it: what is built belongs to root.
+        let (user, cwd) = (Some("0".to_owned()), Some("/".to_owned()));
+        let request = Request::Exec(Exec { argv, user, cwd, ..Exec::default() });
         let mut output = Vec::new();
         let mut session =
             Session::start(channel, &request).map_err(|error| self.explain("building", error))?;

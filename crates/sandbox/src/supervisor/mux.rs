@@ -14,10 +14,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use agent_protocol::{
-    Credit, Decoder, Failure, FailureKind, INITIAL_CREDIT, Incoming, Reply, Request, SessionId, Stream,
-    encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply,
+    Credit, Decoder, Failure, FailureKind, Greeting, INITIAL_CREDIT, Incoming, Reply, Request, SessionId,
+    Stream, encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply,
     parse_request,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,6 +38,10 @@ pub(super) struct Mux {
     to_agent: tokio::sync::Mutex<OwnedWriteHalf>,
     sessions: RefCell<HashMap<SessionId, Session>>,
     next: Cell<u32>,
+    /// When the last session has ended; of no meaning while one is open.
+    last_end: Cell<Instant>,
+    /// What the agent speaks: clients are told, so that none asks for what that does not know.
+    version: u32,
 }
 
 struct Session {
@@ -83,8 +88,20 @@ impl Session {
 }
 
 impl Mux {
-    pub(super) fn new(to_agent: OwnedWriteHalf) -> Self {
-        Self { to_agent: tokio::sync::Mutex::new(to_agent), sessions: RefCell::default(), next: Cell::new(1) }
+    pub(super) fn new(to_agent: OwnedWriteHalf, version: u32) -> Self {
+        let to_agent = tokio::sync::Mutex::new(to_agent);
+        let last_end = Cell::new(Instant::now());
+        Self { to_agent, sessions: RefCell::default(), next: Cell::new(1), last_end, version }
+    }
+
+    /// How long there has been no session.
+    pub(super) fn idle_for(&self) -> Duration {
+        if self.sessions.borrow().is_empty() { self.last_end.get().elapsed() } else { Duration::ZERO }
+    }
+
+    fn close(&self, id: SessionId) {
+        self.sessions.borrow_mut().remove(&id);
+        self.last_end.set(Instant::now());
     }
 
     /// Sends whole frames to the agent. When that fails, the reader sees the connection end.
@@ -134,7 +151,8 @@ impl Mux {
         // A client that has gone takes its sessions with it.
         session.to_client.send(out).ok();
         if last {
-            sessions.remove(&id);
+            drop(sessions);
+            self.close(id);
         }
         Ok(())
     }
@@ -203,7 +221,7 @@ pub(super) async fn serve_client(stream: UnixStream, mux: &Rc<Mux>) {
         if encode_request(&mut kill, *id, &Request::Signal { number: SIGKILL }).is_ok() {
             mux.send(&kill).await;
         }
-        mux.sessions.borrow_mut().remove(id);
+        mux.close(*id);
     }
     drop(client);
     writer.abort();
@@ -245,7 +263,10 @@ impl Client {
     /// Translates what the client sent into frames for the agent; `None` if it broke the protocol.
     fn take(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Option<()> {
         match incoming {
-            Incoming::Hello(greeting) => self.queue.send(hello_reply(greeting.nonce).to_vec()).ok(),
+            Incoming::Hello(greeting) => {
+                let reply = Greeting { version: self.mux.version, nonce: greeting.nonce };
+                self.queue.send(hello_reply(reply).to_vec()).ok()
+            }
             Incoming::Control(SessionId::CONTROL, payload) => self.own(payload),
             Incoming::Control(id, payload) => self.control(*id, payload, out),
             Incoming::Data(id, stream, bytes) => {
@@ -276,16 +297,21 @@ impl Client {
 
     fn control(&mut self, id: SessionId, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let request = parse_request(payload).ok()?;
+        use Request::{Archive, Connect, Eval, Exec, Extract, Resize, Signal};
+        if request.since() > self.mux.version {
+            return self
+                .reply(id, &refused(FailureKind::BadRequest, "the guest's agent is too old for this"));
+        }
         let agent_id = match (&request, self.sessions.get(&id)) {
-            (Request::Exec(_) | Request::Eval { .. }, None) => match self.mux.open(id, &self.queue) {
-                Some(agent_id) => {
-                    self.sessions.insert(id, agent_id);
-                    agent_id
-                }
-                None => return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open")),
-            },
-            (Request::Signal { .. }, Some(agent_id)) => *agent_id,
-            (Request::Signal { .. }, None) => return Some(()),
+            (Exec(_) | Eval { .. } | Archive(_) | Extract(_) | Connect { .. }, None) => {
+                let Some(agent_id) = self.mux.open(id, &self.queue) else {
+                    return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open"));
+                };
+                self.sessions.insert(id, agent_id);
+                agent_id
+            }
+            (Signal { .. } | Resize(_), Some(agent_id)) => *agent_id,
+            (Signal { .. } | Resize(_), None) => return Some(()),
             _ => return None,
         };
         encode_request(out, agent_id, &request).ok()

@@ -1,7 +1,6 @@
 //! What a supervisor waits for, all at once, on one thread.
 
 use std::fs::File;
-use std::os::unix::net::UnixListener as StdListener;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,9 +11,9 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::net::{UnixListener, UnixStream};
 
-use super::logs;
 use super::mux::{Mux, read_agent, serve_client};
-use super::{Error, Supervised};
+use super::{Error, Listeners, Supervised};
+use super::{forward, logs};
 use crate::error::At;
 use crate::manage::KILL_DEADLINE;
 use crate::{layout, record};
@@ -25,6 +24,8 @@ enum End {
     Agent(String),
     /// The time limit has passed.
     TimeLimit,
+    /// There was no session for the time that it may be idle.
+    Idle,
     /// The forking command ended before it had seen all siblings ready.
     Abandoned,
 }
@@ -34,7 +35,7 @@ pub(super) fn until_end(
     store: &Store,
     id: &SandboxId,
     supervised: Supervised,
-    control: StdListener,
+    listeners: Listeners,
     keep: Option<File>,
 ) -> Result<(), Error> {
     let Supervised { folder, mut record, config, engine, agent } = supervised;
@@ -44,16 +45,22 @@ pub(super) fn until_end(
     let local = tokio::task::LocalSet::new();
     let bounded = [CONSOLE_LOG, ENGINE_LOG].map(|name| folder.join(name));
     let end = local.block_on(&runtime, async {
+        let Listeners { control, ports } = listeners;
         control.set_nonblocking(true).at("listen in", &folder)?;
         let control = UnixListener::from_std(control).at("listen in", &folder)?;
+        let version = agent.version();
         let (stream, decoder) = agent.into_parts();
         stream.set_nonblocking(true).at("listen in", &folder)?;
         let stream = UnixStream::from_std(stream).at("listen in", &folder)?;
         let (from_agent, to_agent) = stream.into_split();
-        let mux = Rc::new(Mux::new(to_agent));
+        let mux = Rc::new(Mux::new(to_agent, version));
         tokio::task::spawn_local(accept(control, Rc::clone(&mux)));
+        for (listener, guest) in ports {
+            tokio::task::spawn_local(forward::serve(listener, guest, Rc::clone(&mux)));
+        }
         Ok::<_, Error>(tokio::select! {
             () = sleep(left) => End::TimeLimit,
+            () = idle(record.idle_seconds, &mux) => End::Idle,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
             () = abandoned(keep) => End::Abandoned,
             never = logs::keep_bounded(&bounded) => match never {},
@@ -61,6 +68,7 @@ pub(super) fn until_end(
     })?;
     let reason = match end {
         End::TimeLimit => "its time limit has passed".to_owned(),
+        End::Idle => "it was idle for as long as it may be".to_owned(),
         End::Agent(reason) => reason,
         End::Abandoned => {
             kill(engine)?;
@@ -96,6 +104,14 @@ async fn sleep(left: Option<Duration>) {
     match left {
         Some(left) => tokio::time::sleep(left).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Returns when there was no session for that many seconds.
+async fn idle(seconds: Option<u64>, mux: &Mux) {
+    let Some(limit) = seconds.map(Duration::from_secs) else { return std::future::pending().await };
+    while let Some(left) = limit.checked_sub(mux.idle_for()).filter(|left| !left.is_zero()) {
+        tokio::time::sleep(left).await;
     }
 }
 

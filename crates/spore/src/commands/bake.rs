@@ -11,6 +11,7 @@ use sandbox::bake::{Bake, BakeOptions};
 use crate::error::CliError;
 use crate::options::Options;
 use crate::progress::Stages;
+use crate::registries::Registries;
 use crate::{agent, context, interrupt, output};
 
 #[derive(Debug, Args)]
@@ -40,11 +41,13 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
     let recipe = Recipe::load(&args.recipe)?;
     let store = context::store(options)?;
     let mut engine = context::engine(&store)?;
+    let registries = Registries::new()?;
     let progress = Stages::new(options);
     let bake_options = BakeOptions {
         name,
         tag,
         kernel: args.kernel.map(|image| (image, args.kernel_modules)),
+        registries: &registries,
         refresh: args.refresh,
         agent: agent::AGENT,
         agent_version: agent::VERSION,

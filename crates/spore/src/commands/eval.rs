@@ -34,5 +34,5 @@ pub(crate) fn run(options: &Options, args: EvalArgs) -> Result<ExitCode, CliErro
         args.code
     };
     let channel = exec::open(&context::store(options)?, &args.id)?;
-    exec::follow(options, channel, &Request::Eval { code }, || ())
+    exec::follow(options, channel, &Request::Eval { code }, None, || ())
 }

@@ -13,6 +13,7 @@ use store::Store;
 
 use crate::error::{CliError, Doing, INTERRUPTED};
 use crate::options::Options;
+use crate::terminal::{self, Terminal};
 use crate::{context, interrupt, output};
 
 #[derive(Debug, Args)]
@@ -20,7 +21,9 @@ use crate::{context, interrupt, output};
   spore exec ID -- python3 -c 'print(1)'
   spore exec ID --env KEY=VALUE --cwd /tmp -- env
   echo data | spore exec ID -i -- sort
+  spore exec ID -it -- bash                 a shell at this terminal
 
+With a terminal, every key goes to the command, Ctrl-C too; `spore kill` from elsewhere ends what does not answer.
 The exit status is the command's; 125 when Spore failed, 126 when it cannot be executed, 127 when it is not found,
 128 + N when signal N ended it.")]
 pub(crate) struct ExecArgs {
@@ -36,13 +39,16 @@ pub(crate) struct CommandArgs {
     /// Pass standard input on
     #[arg(short, long)]
     interactive: bool,
+    /// Give it a terminal of the size of this one
+    #[arg(short, long)]
+    tty: bool,
     /// A variable for the command
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_variable)]
     env: Vec<(String, String)>,
     /// Where it runs
     #[arg(short = 'w', long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Who runs it: a name, or UID[:GID]
+    /// Who runs it: USER[:GROUP], each by name or number
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
     /// The command and its arguments
@@ -51,14 +57,23 @@ pub(crate) struct CommandArgs {
 }
 
 impl CommandArgs {
-    pub(crate) fn into_exec(self) -> Exec {
-        Exec {
-            argv: self.command,
-            env: self.env.into_iter().collect::<BTreeMap<_, _>>(),
-            cwd: self.cwd,
-            user: self.user,
-            stdin: self.interactive,
+    /// What is asked of the guest, and the terminal that it is asked from, if that plays a part.
+    pub(crate) fn request(&self) -> Result<(Request, Option<Terminal>), CliError> {
+        let terminal = if self.tty { Some(Terminal::find(self.interactive)?) } else { None };
+        let mut env: BTreeMap<_, _> = self.env.iter().cloned().collect();
+        // Programs draw as this says that the terminal understands.
+        if let (Some(_), Ok(kind)) = (terminal, std::env::var("TERM")) {
+            env.entry("TERM".to_owned()).or_insert(kind);
         }
+        let exec = Exec {
+            argv: self.command.clone(),
+            env,
+            cwd: self.cwd.clone(),
+            user: self.user.clone(),
+            stdin: self.interactive,
+            tty: terminal.map(Terminal::size),
+        };
+        Ok((Request::Exec(exec), terminal))
     }
 }
 
@@ -69,10 +84,10 @@ fn parse_variable(text: &str) -> Result<(String, String), String> {
     }
 }
 
-pub(crate) fn run(options: &Options, args: ExecArgs) -> Result<ExitCode, CliError> {
-    let store = context::store(options)?;
-    let channel = open(&store, &args.id)?;
-    follow(options, channel, &Request::Exec(args.command.into_exec()), || ())
+pub(crate) fn run(options: &Options, args: &ExecArgs) -> Result<ExitCode, CliError> {
+    let (request, terminal) = args.command.request()?;
+    let channel = open(&context::store(options)?, &args.id)?;
+    follow(options, channel, &request, terminal, || ())
 }
 
 /// A connection to the supervisor of a sandbox.
@@ -82,29 +97,37 @@ pub(crate) fn open(store: &Store, id: &str) -> Result<Channel, CliError> {
     Ok(connect(store, &supervisor, &sandbox)?)
 }
 
+/// Longer than any host stays up.
+pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// What a terminal sends that goes away.
+const SIGHUP: i32 = 1;
+
 /// What a shell shows for a program whose output nobody reads any more: 128 + SIGPIPE.
 const NOBODY_READS: u8 = 141;
 
-/// Runs a session with this process's streams and signals; its exit code is ours. `give_up` is called before a third
-/// interruption ends this process.
+/// Runs a session with this process's streams and signals, and the terminal if the request has one; its exit code is ours.
+/// `give_up` is called before a third interruption ends this process.
 pub(crate) fn follow(
     options: &Options,
     channel: Channel,
     request: &Request,
+    terminal: Option<Terminal>,
     give_up: impl FnMut() + Send + 'static,
 ) -> Result<ExitCode, CliError> {
-    /// Longer than any host stays up.
-    const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
     let mut session = Session::start(channel, request)?;
-    forward_signals(session.input(), give_up)?;
+    let is_raw = terminal == Some(Terminal::Input);
+    forward_signals(session.input(), is_raw, give_up)?;
+    let lent = terminal.map(|terminal| terminal.lend(session.input())).transpose()?;
     if matches!(request, Request::Exec(Exec { stdin: true, .. })) {
         let input = session.input();
         // It may wait for a terminal for ever: the process ends without it.
-        std::thread::spawn(move || pump(&input));
+        std::thread::spawn(move || pump(&input, is_raw));
     }
     let mut stdout = Watched { inner: std::io::stdout(), is_closed: false };
     let mut stderr = Watched { inner: std::io::stderr(), is_closed: false };
     let ended = session.finish(Deadline::after(FOREVER), &mut stdout, &mut stderr);
+    drop(lent);
     if stdout.is_closed || stderr.is_closed {
         return Ok(ExitCode::from(NOBODY_READS));
     }
@@ -144,7 +167,8 @@ impl<W: Write> Write for Watched<W> {
     }
 }
 
-fn pump(input: &SessionInput) {
+/// Passes our input on. The end of a raw terminal's is that it has gone.
+fn pump(input: &SessionInput, is_raw: bool) {
     let mut buffer = vec![0; 64 << 10];
     let mut stdin = std::io::stdin().lock();
     while let Ok(length @ 1..) = stdin.read(&mut buffer) {
@@ -153,13 +177,22 @@ fn pump(input: &SessionInput) {
         }
     }
     // Nobody is there to hear of a session that has ended meanwhile.
+    if is_raw {
+        input.signal(SIGHUP).ok();
+    }
     input.close().ok();
 }
 
-/// Ctrl-C goes to the guest's process, as it would to a local one; the third one ends us.
-fn forward_signals(input: SessionInput, mut give_up: impl FnMut() + Send + 'static) -> Result<(), CliError> {
+/// Ctrl-C goes to the guest's process, as it would to a local one; the third one ends us. At a raw terminal, where Ctrl-C is a key
+/// like any other, what comes as a signal means that we are to go, and the guest's terminal with us.
+fn forward_signals(
+    input: SessionInput,
+    is_raw: bool,
+    mut give_up: impl FnMut() + Send + 'static,
+) -> Result<(), CliError> {
     const SIGINT: i32 = 2;
     const SIGKILL: i32 = 9;
+    let first = if is_raw { SIGHUP } else { SIGINT };
     let count = std::sync::atomic::AtomicU8::new(0);
     // Sent from threads of their own: a guest that does not read must not keep the third one from coming through.
     let send = move |number| {
@@ -167,10 +200,11 @@ fn forward_signals(input: SessionInput, mut give_up: impl FnMut() + Send + 'stat
         std::thread::spawn(move || input.signal(number).ok());
     };
     interrupt::on_interrupt(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-        0 => send(SIGINT),
+        0 => send(first),
         1 => send(SIGKILL),
         _ => {
             give_up();
+            terminal::restore();
             std::process::exit(INTERRUPTED.into())
         }
     })

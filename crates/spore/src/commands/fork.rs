@@ -1,14 +1,18 @@
 //! `spore fork`
 
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent_protocol::{GIVEN_MAX, Given};
 use clap::Args;
 use engine::NetworkMode;
-use sandbox::{Context, ForkOptions, Forked, fork};
+use sandbox::{Context, ForkOptions, Forked, Forward, fork};
 use serde_json::json;
 
-use crate::error::CliError;
+use crate::error::{CliError, Doing};
 use crate::options::Options;
 use crate::{context, interrupt, output, progress};
 
@@ -16,6 +20,8 @@ use crate::{context, interrupt, output, progress};
 #[command(after_help = "Examples:
   spore fork python-numpy
   spore fork python-numpy -n 100 --ttl 10m --format json
+  spore fork jupyter-kernel -p 8888:8888 --idle 30m     http://127.0.0.1:8888 leads into it
+  spore fork coding-agent -e LANG --secret api-key=key.txt     a variable, and a file /run/secrets/api-key in memory
   spore fork hub.example/team/numpy:1.2@sha256:…     the digest decides")]
 pub(crate) struct ForkArgs {
     /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]
@@ -26,12 +32,63 @@ pub(crate) struct ForkArgs {
     /// End each after this long: 30s, 10m, 2h, 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
+    /// End each after this long without an exec, eval, copy or connection to a port
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
+    /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT; PORT 0 is any that is free [address: 127.0.0.1]
+    #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
+    ports: Vec<Forward>,
+    /// A variable for what runs in them: KEY=VALUE, or KEY with the value that it has here
+    #[arg(short, long, value_name = "KEY[=VALUE]")]
+    env: Vec<String>,
+    #[command(flatten)]
+    secrets: Secrets,
     /// Connect them to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
     /// How long one may take to become ready
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = parse_duration)]
     deadline: Duration,
+}
+
+/// Small secrets for a guest.
+#[derive(Debug, Args)]
+pub(crate) struct Secrets {
+    /// A secret, which the guest finds in /run/secrets/NAME, in memory: the content of FILE
+    #[arg(long = "secret", value_name = "NAME=FILE")]
+    secrets: Vec<String>,
+}
+
+impl Secrets {
+    /// These and the variables, as they are given to a guest.
+    pub(crate) fn given(&self, env: &[String]) -> Result<Given, CliError> {
+        let variable = |text: &String| match text.split_once('=') {
+            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+            None => match std::env::var(text) {
+                Ok(value) => Ok((text.clone(), value)),
+                Err(_) => {
+                    Err(CliError::Usage(format!("--env {text}: there is no such variable here, in UTF-8")))
+                }
+            },
+        };
+        let secret = |text: &String| {
+            let (name, path) = text.split_once('=').ok_or_else(|| {
+                CliError::Usage(format!(
+                    "--secret {text:?}: expected NAME=FILE; the value itself would show in ps"
+                ))
+            })?;
+            let mut value = Vec::new();
+            let file = File::open(path).doing(format!("open the secret {path}"))?;
+            // More is refused by its length.
+            file.take(GIVEN_MAX as u64 + 1)
+                .read_to_end(&mut value)
+                .doing(format!("read the secret {path}"))?;
+            Ok((name.to_owned(), value))
+        };
+        let env = env.iter().map(variable).collect::<Result<_, CliError>>()?;
+        let secrets = self.secrets.iter().map(secret).collect::<Result<_, CliError>>()?;
+        Given::new(env, secrets).map_err(|error| CliError::Usage(error.to_string()))
+    }
 }
 
 /// A number and one of `s`, `m`, `h`, `d`.
@@ -50,7 +107,33 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     if total == 0 { Err(expected()) } else { Ok(Duration::from_secs(total)) }
 }
 
+/// `[ADDRESS:]PORT:GUESTPORT`; an IPv6 address in brackets.
+pub(crate) fn parse_forward(text: &str) -> Result<Forward, String> {
+    let expected =
+        || format!("{text:?}: expected [ADDRESS:]PORT:GUESTPORT, such as 8080:80 or 0.0.0.0:8080:80");
+    let (host, guest) = text.rsplit_once(':').ok_or_else(expected)?;
+    let guest = guest.parse().ok().filter(|port| *port > 0).ok_or_else(expected)?;
+    let host = match host.parse() {
+        Ok(port) => SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        Err(_) => host.parse().map_err(|_| expected())?,
+    };
+    Ok(Forward { host, guest })
+}
+
+/// A port that more than one sandbox would need to have.
+fn check_ports(count: u32, ports: &[Forward]) -> Result<(), CliError> {
+    match ports.iter().find(|forward| forward.host.port() != 0) {
+        Some(forward) if count > 1 => Err(CliError::Usage(format!(
+            "{count} sandboxes cannot all listen on {}: give port 0, and each gets one that is free",
+            forward.host
+        ))),
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliError> {
+    check_ports(args.count, &args.ports)?;
+    let given = args.secrets.given(&args.env)?;
     let store = context::store(options)?;
     let lease = store.lease()?;
     let resolved = context::resolve(&store, &args.reference)?;
@@ -63,6 +146,9 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
     let fork_options = ForkOptions {
         count: args.count as usize,
         ttl: args.ttl,
+        idle: args.idle,
+        ports: args.ports.clone(),
+        given,
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,
@@ -72,7 +158,11 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
     let forked = forked?;
     let document = json!({ "sandboxes": forked.iter().map(describe).collect::<Vec<_>>() });
     output::result(options.format, &document, || {
-        forked.iter().map(|one| format!("{}\n", one.id)).collect::<String>()
+        let line = |one: &Forked| {
+            let ports = one.record.ports.iter().map(|port| format!("  {} -> {}", port.host, port.guest));
+            format!("{}{}\n", one.id, ports.collect::<String>())
+        };
+        forked.iter().map(line).collect::<String>()
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -83,12 +173,31 @@ fn describe(forked: &Forked) -> serde_json::Value {
         "snapshot": forked.record.snapshot,
         "name": forked.record.name,
         "ends_at": forked.record.ends_at,
+        "ports": forked.record.ports,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ports() {
+        for (text, host, guest) in [
+            ("8080:80", "127.0.0.1:8080", 80),
+            ("0:22", "127.0.0.1:0", 22),
+            ("0.0.0.0:8080:80", "0.0.0.0:8080", 80),
+            ("[::1]:8080:80", "[::1]:8080", 80),
+        ] {
+            assert_eq!(parse_forward(text), Ok(Forward { host: host.parse().unwrap(), guest }));
+        }
+        for wrong in ["", "80", "80:", ":80", "80:0", "80:65536", "host:80:80", "::1:80:80", "80:80/udp"] {
+            assert!(parse_forward(wrong).is_err(), "{wrong}");
+        }
+        let (fixed, any) = (parse_forward("8080:80").unwrap(), parse_forward("0:80").unwrap());
+        assert!(check_ports(1, &[fixed]).is_ok() && check_ports(9, &[any]).is_ok());
+        assert!(check_ports(2, &[any, fixed]).is_err());
+    }
 
     #[test]
     fn durations() {

@@ -3,10 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
-use sandbox::find;
+use sandbox::{Status, find};
 use serde_json::json;
+use store::{SandboxId, Store};
 
 use crate::error::{CliError, Doing};
 use crate::options::{Format, Options};
@@ -16,6 +18,7 @@ use crate::{context, output};
 #[command(after_help = "Examples:
   spore logs ID                   all of them, each under its name
   spore logs ID --console -n 20   the last lines that the guest wrote to its console
+  spore logs ID -f                and what is written from then on, until the sandbox ends
 
 A dead sandbox keeps its logs until it is killed or pruned. They hold what the guest wrote, as it wrote it.")]
 pub(crate) struct LogsArgs {
@@ -33,9 +36,20 @@ pub(crate) struct LogsArgs {
     /// Only the last N lines of each
     #[arg(short = 'n', long, value_name = "N")]
     lines: Option<usize>,
+    /// Go on with what is written from then on, until the sandbox ends
+    #[arg(short, long)]
+    follow: bool,
 }
 
+/// How often a log is looked at for more.
+const INTERVAL: Duration = Duration::from_millis(200);
+
 pub(crate) fn run(options: &Options, args: &LogsArgs) -> Result<ExitCode, CliError> {
+    if args.follow && options.format == Format::Json {
+        return Err(CliError::Usage(
+            "--follow has no end that a JSON document could have: leave one out".into(),
+        ));
+    }
     let store = context::store(options)?;
     let sandbox = find(&store, &args.id)?;
     let folder = store.sandbox_path(&sandbox.id);
@@ -46,6 +60,7 @@ pub(crate) fn run(options: &Options, args: &LogsArgs) -> Result<ExitCode, CliErr
         ("supervisor", sandbox::SUPERVISOR_LOG, args.supervisor),
     ];
     let mut document = serde_json::Map::new();
+    let mut followed = Vec::new();
     for (name, file, is_wanted) in logs {
         if !(is_wanted || all) {
             continue;
@@ -69,12 +84,48 @@ pub(crate) fn run(options: &Options, args: &LogsArgs) -> Result<ExitCode, CliErr
                 output::print(&format!("==> {name} <=="));
             }
             output::copy(&mut log).doing(format!("read {}", path.display()))?;
+            followed.push((name, log));
         }
     }
     if options.format == Format::Json {
         output::result(options.format, &json!({ "id": sandbox.id.as_str(), "logs": document }), String::new);
     }
+    if args.follow {
+        follow(&store, &sandbox.id, followed, all).doing("follow the logs")?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is appended to logs, each with its name when it is another's turn, until the sandbox has ended.
+fn follow(
+    store: &Store,
+    id: &SandboxId,
+    mut logs: Vec<(&'static str, File)>,
+    are_named: bool,
+) -> io::Result<()> {
+    let mut last = logs.last().map(|(name, _)| *name);
+    loop {
+        // Looked at first: what was written before the end is there by then.
+        let has_ended =
+            find(store, id.as_str()).map_or(true, |sandbox| matches!(sandbox.status, Status::Dead { .. }));
+        for (name, log) in &mut logs {
+            let (at, length) = (log.stream_position()?, log.metadata()?.len());
+            if length < at {
+                // It was cut at its beginning: what is left was shown.
+                log.seek(SeekFrom::End(0))?;
+            } else if length > at {
+                if are_named && last != Some(*name) {
+                    output::print(&format!("==> {name} <=="));
+                    last = Some(*name);
+                }
+                output::copy(log)?;
+            }
+        }
+        if has_ended {
+            return Ok(());
+        }
+        std::thread::sleep(INTERVAL);
+    }
 }
 
 /// Goes to where the last `lines` lines begin, reading backwards: a log can be long.

@@ -28,7 +28,7 @@ pub(crate) fn run(options: &Options, args: &PsArgs) -> Result<ExitCode, CliError
     let document = json!({ "sandboxes": sandboxes.iter().map(describe).collect::<Vec<_>>() });
     output::result(options.format, &document, || {
         let rows: Vec<_> = sandboxes.iter().map(row).collect();
-        output::table(&["ID", "SNAPSHOT", "AGE", "ENDS IN", "STATUS"], &rows)
+        output::table(&["ID", "SNAPSHOT", "AGE", "ENDS IN", "PORTS", "STATUS"], &rows)
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -43,7 +43,10 @@ fn row(sandbox: &Sandbox) -> Vec<String> {
         ),
         None => ("?".to_owned(), "?".to_owned(), "?".to_owned()),
     };
-    vec![sandbox.id.to_string(), snapshot, age, left, sandbox.status.to_string()]
+    let ports = sandbox.record.iter().flat_map(|record| &record.ports);
+    let ports: Vec<_> = ports.map(|port| format!("{}->{}", port.host, port.guest)).collect();
+    let ports = if ports.is_empty() { "-".to_owned() } else { ports.join(",") };
+    vec![sandbox.id.to_string(), snapshot, age, left, ports, sandbox.status.to_string()]
 }
 
 /// A sandbox for scripts.
@@ -56,6 +59,8 @@ pub(crate) fn describe(sandbox: &Sandbox) -> serde_json::Value {
         "name": record.and_then(|record| record.name.clone()),
         "created_at": record.map(|record| record.created_at),
         "ends_at": record.and_then(|record| record.ends_at),
+        "idle_seconds": record.and_then(|record| record.idle_seconds),
+        "ports": record.map(|record| &record.ports),
         "engine_pid": record.and_then(sandbox::Record::engine).map(|process| process.pid),
         "supervisor_pid": record.and_then(sandbox::Record::supervisor).map(|process| process.pid),
     })

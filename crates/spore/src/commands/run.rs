@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_protocol::Request;
 use clap::Args;
 use engine::NetworkMode;
 use format::Reference;
-use sandbox::{Context, ForkOptions, Forked, find, fork, kill};
+use sandbox::{Context, ForkOptions, Forked, Forward, find, fork, kill};
 use store::{Lease, ResolveError, Resolved, SandboxId, Store};
 
 use super::exec::{self, CommandArgs};
-use super::fork::parse_duration;
+use super::fork::{Secrets, parse_duration, parse_forward};
 use super::pull;
 use crate::config::Config;
 use crate::error::CliError;
@@ -23,6 +22,7 @@ use crate::{context, hubs, interrupt};
   spore run python-numpy -- python3 -c 'print(1)'
   spore run --hub /srv/hub python-numpy -- python3 --version     pulls it unless it is here
   echo data | spore run python-numpy -i -- sort
+  spore run python-numpy -it -- python3          at this terminal
 
 A snapshot that is here is used as it is; `spore pull` moves its tag. The exit status is the command's; 125 when Spore
 failed, 126 when it cannot be executed, 127 when it is not found, 128 + N when signal N ended it.")]
@@ -35,6 +35,11 @@ pub(crate) struct RunArgs {
     /// End it after this long: 30s, 10m, 2h, 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
+    /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT [address: 127.0.0.1]
+    #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
+    ports: Vec<Forward>,
+    #[command(flatten)]
+    secrets: Secrets,
     /// Connect it to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
@@ -45,15 +50,15 @@ pub(crate) struct RunArgs {
     command: CommandArgs,
 }
 
-pub(crate) fn run(options: &Options, args: RunArgs) -> Result<ExitCode, CliError> {
+pub(crate) fn run(options: &Options, args: &RunArgs) -> Result<ExitCode, CliError> {
+    let (request, terminal) = args.command.request()?;
     let store = context::store(options)?;
     let lease = store.lease()?;
-    let resolved = here_or_pulled(options, &store, &lease, &args)?;
-    let forked = fork_one(options, &store, &lease, resolved, &args)?;
-    let request = Request::Exec(args.command.into_exec());
+    let resolved = here_or_pulled(options, &store, &lease, args)?;
+    let forked = fork_one(options, &store, &lease, resolved, args)?;
     let followed = exec::open(&store, forked.id.as_str()).and_then(|channel| {
         let (store, id) = (store.clone(), forked.id.clone());
-        exec::follow(options, channel, &request, move || drop(remove(&store, &id)))
+        exec::follow(options, channel, &request, terminal, move || drop(remove(&store, &id)))
     });
     let removed = remove(&store, &forked.id);
     let status = followed?;
@@ -106,6 +111,9 @@ fn fork_one(
     let fork_options = ForkOptions {
         count: 1,
         ttl: args.ttl,
+        idle: None,
+        ports: args.ports.clone(),
+        given: args.secrets.given(&[])?,
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,

@@ -51,7 +51,7 @@ pub(crate) fn run(options: &Options, args: &TagArgs) -> Result<ExitCode, CliErro
     Ok(ExitCode::SUCCESS)
 }
 
-fn local_name(config: &Config, text: &str) -> Result<FullName, CliError> {
+pub(crate) fn local_name(config: &Config, text: &str) -> Result<FullName, CliError> {
     let dest = config.reference(text)?;
     if dest.hub.as_ref().is_some_and(|hub| !hub.is_local()) || dest.digest.is_some() {
         return Err(CliError::Usage(format!(

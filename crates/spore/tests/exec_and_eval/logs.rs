@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::guest::{Guest, TINY};
 use crate::harness::run::DEADLINE;
+use crate::talk::Talk;
 
 #[test]
 fn logs_outlive_the_guest() {
@@ -35,4 +36,26 @@ fn logs_outlive_the_guest() {
     assert!(json["logs"]["console"].as_str().is_some_and(|text| text.contains("last word")), "{json}");
     guest.spore.run(["kill", &guest.id]).succeeds();
     guest.spore.run(["logs", &guest.id]).says(&[&guest.id]);
+}
+
+#[test]
+fn logs_are_followed_to_the_end() {
+    let Some(guest) = Guest::of(TINY, "logs_are_followed_to_the_end") else { return };
+    let mut said =
+        Talk::start(guest.script(&["-i"], "while read word; do echo $word >/dev/console; echo said; done"));
+    said.say("one word");
+    said.hears("said");
+    let begun = Instant::now();
+    while guest.spore.run(["logs", &guest.id, "--console", "-n", "1"]).succeeds().text().trim() != "one word"
+    {
+        assert!(begun.elapsed() < DEADLINE, "it is never logged");
+    }
+    let followed = Talk::start(guest.spore.command(["logs", &guest.id, "-f", "--console", "-n", "1"]));
+    followed.hears("one word");
+    said.say("another");
+    followed.hears("another");
+    said.ends_with(0);
+    guest.spore.run(["kill", &guest.id]).succeeds();
+    followed.ends_with(0);
+    guest.spore.run(["logs", "any", "-f", "--format", "json"]).exits_with(2).says(&["--follow"]);
 }

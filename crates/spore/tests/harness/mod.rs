@@ -6,6 +6,7 @@
 //! shared     snapshots that all tests share: each recipe is baked once, then pulled from a hub in target/tmp
 //! recipes    those that ship with Spore, and changes of them that one test needs
 //! frozen     what a snapshot's blobs say was frozen, read without the code under test
+//! image      container images, and how they come into a registry
 //! needs      what a test cannot run without; a test that lacks it says `skipped: NAME: why`
 //! served     `spore hub serve`
 //! processes  which processes of the host belong to a root
@@ -26,6 +27,7 @@
 pub mod files;
 pub mod frozen;
 pub mod hubs;
+pub mod image;
 pub mod needs;
 pub mod processes;
 pub mod recipes;

@@ -9,6 +9,8 @@ use super::run::Run;
 pub enum Need {
     /// QEMU, and the tools that turn a recipe into a machine.
     Bake,
+    /// skopeo, which carries container images.
+    Skopeo,
     /// To be root, with mount and host-name namespaces.
     Namespaces,
 }
@@ -32,6 +34,7 @@ impl Need {
     fn missing(self) -> Option<String> {
         match self {
             Self::Bake => missing_for_bake(),
+            Self::Skopeo => find_program("skopeo").is_none().then(|| "missing: skopeo".to_owned()),
             Self::Namespaces => missing_for_namespaces(),
         }
     }

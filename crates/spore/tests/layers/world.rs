@@ -1,4 +1,5 @@
-//! Two images that look alike: `xface`, of 6 layers, and `xface-20260513`, of 11, which share the lowest four.
+//! Two images that look alike, in a registry: `xface-20260513`, of 6 layers, and `xface`, which was rebuilt to 11. They share
+//! the lowest four.
 
 use std::fs::{self, File};
 use std::io;
@@ -6,15 +7,20 @@ use std::path::{Path, PathBuf};
 
 use format::map::MapBlob;
 use format::{Digest, Map};
+use hub::testing::registry::RealRegistry;
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::harness::frozen::{Frozen, decoder};
+use crate::harness::image::{self, Layer};
 use crate::harness::run::{Outcome, Run};
 use crate::harness::shared::{Shared, seed_cache};
 use crate::harness::{Spore, files, recipes};
 
 /// Layers that both have.
 pub const SHARED: usize = 4;
+const SHORT: &str = "xface-20260513";
+const LONG: &str = "xface";
 
 /// An image in the hub.
 pub struct Image {
@@ -51,7 +57,7 @@ pub struct World {
 
 impl World {
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn new(registry: &RealRegistry) -> Self {
         let folder = files::scratch("layers");
         let hub = folder.path().join("hub");
         let builder = Spore::new();
@@ -59,7 +65,7 @@ impl World {
         let recipe = folder.path().join("recipe");
         write_userland(&recipe.join("layers"));
         let bake = |tag, own: &[&str]| {
-            write_recipe(&recipe, own);
+            write_recipe(&recipe, registry, tag, own);
             let name = format!("cocoon:{tag}");
             let baked = Run::finish(
                 builder
@@ -70,9 +76,8 @@ impl World {
             builder.run(["push", &name, "--hub", hub.to_str().unwrap()]).succeeds();
             Image { tag, name, digest, frozen: Frozen::open(&hub, &digest) }
         };
-        let short = bake("xface", &["short-4", "short-5"]);
-        let long =
-            bake("xface-20260513", &["long-4", "long-5", "long-6", "long-7", "long-8", "long-9", "long-10"]);
+        let short = bake(SHORT, &["short-4", "short-5"]);
+        let long = bake(LONG, &["long-4", "long-5", "long-6", "long-7", "long-8", "long-9", "long-10"]);
         let user = Spore::new();
         for image in [&short, &long] {
             user.run(["pull", "--hub", hub.to_str().unwrap(), &image.name]).succeeds();
@@ -99,7 +104,7 @@ impl World {
         let mounted =
             self.user.sh(&ids[0], "sed -n 's/^overlay .*lowerdir=\\([^,]*\\).*/\\1/p' /proc/mounts");
         assert_eq!(mounted, lowest_last.join(":"), "{reference}");
-        let own = if image.tag == "xface" { "short" } else { "long" };
+        let own = if image.tag == SHORT { "short" } else { "long" };
         // Read from the disk: what the guest had cached when it was frozen would prove nothing.
         let top = format!("echo 3 > /proc/sys/vm/drop_caches; cat /top /layers/{own}-{}", layers - 1);
         let text = format!("{own}-{0}\n{own}-{0}", layers - 1);
@@ -149,21 +154,25 @@ fn write_userland(folder: &Path) {
     }
 }
 
-/// A recipe of the userland, two layers more that all have, and layers of its own. Each layer has a file with its name,
-/// and one that hides that of the layers below.
+/// An image of the userland, two layers more that all have, and layers of its own, and a recipe of it. Each layer has a file with
+/// its name, and one that hides that of the layers below.
 #[track_caller]
-fn write_recipe(folder: &Path, own: &[&str]) {
-    let names: Vec<_> = ["base-0", "base-1", "shared-2", "shared-3"].iter().chain(own).collect();
-    for name in &names[2..] {
-        let layer = folder.join("layers").join(name);
-        fs::create_dir_all(layer.join("layers")).unwrap();
-        fs::write(layer.join("layers").join(name), format!("{name}\n")).unwrap();
-        fs::write(layer.join("top"), format!("{name}\n")).unwrap();
-    }
-    let directories: Vec<_> = names.iter().map(|name| format!("\"layers/{name}\"")).collect();
+fn write_recipe(folder: &Path, registry: &RealRegistry, tag: &str, own: &[&str]) {
+    let userland =
+        ["base-0", "base-1"].map(|name| Layer::new().tree(&folder.join("layers").join(name)).build());
+    let named = ["shared-2", "shared-3"].iter().chain(own).map(|name| {
+        let line = format!("{name}\n");
+        let layer = Layer::new().file(&format!("layers/{name}"), line.as_bytes(), 0o644, 0);
+        layer.file("top", line.as_bytes(), 0o644, 0).build()
+    });
+    let layers: Vec<_> = userland.into_iter().chain(named).collect();
+    let layout = folder.join(tag);
+    image::write_layout(&layout, &layers, &json!({}));
+    image::push(&layout, registry, &format!("cocoon:{tag}"), "oci");
     let text = format!(
-        "name = \"cocoon\"\nversion = \"1\"\n[base]\ndirectories = [{}]\n[machine]\nmemory = \"128MiB\"\ndisk = \"64MiB\"\n",
-        directories.join(", ")
+        "name = \"cocoon\"\nversion = \"1\"\n[base]\nimage = \"docker://{}/cocoon:{tag}\"\n\
+         [machine]\nmemory = \"128MiB\"\ndisk = \"64MiB\"\n",
+        registry.host()
     );
     fs::write(folder.join("recipe.toml"), text).unwrap();
 }

@@ -34,6 +34,33 @@ fn all_blobs(store: &Store) -> BTreeSet<Digest> {
 }
 
 #[test]
+fn what_was_brought_in_vain_goes_unless_somebody_needs_it() {
+    let home = home();
+    let store = &home.store;
+    let (lease, other) = (store.lease().unwrap(), store.lease().unwrap());
+    let tagged = put_snapshot(store, &other, &["shared"], "tagged");
+    store.set_ref(&name("local/tagged:1"), &tagged, None).unwrap();
+    let brought = put_snapshot(store, &lease, &["shared"], "brought");
+    let needed = store.put_blob(&lease, b"needed by another").unwrap();
+    assert!(store.claim_blob(&other, &needed).unwrap());
+    let not_brought = store.put_blob(&lease, b"not brought").unwrap();
+    let items: Vec<_> = closure(store, brought).into_iter().chain([needed]).map(Item::Blob).collect();
+    store.remove_unused(items.clone()).unwrap();
+    assert!(store.load_snapshot(&brought).is_ok(), "the lease protects it");
+
+    // Whoever else holds it.
+    let _clone = lease.clone();
+    lease.release().unwrap();
+    store.remove_unused(items).unwrap();
+    let expected: BTreeSet<_> = closure(store, tagged).into_iter().chain([needed, not_brought]).collect();
+    assert_eq!(all_blobs(store), expected);
+    // It can be used again.
+    lease.protect(&not_brought).unwrap();
+    store.remove_unused(vec![Item::Blob(not_brought)]).unwrap();
+    assert!(store.has_blob(&not_brought).unwrap());
+}
+
+#[test]
 fn what_nothing_uses_goes_and_what_is_shared_stays() {
     let home = home();
     let store = &home.store;

@@ -1,8 +1,8 @@
 //! Clients and an agent at the two ends of a mux: the test plays the agent, frame by frame.
 
-use agent_protocol::{Exec, ExitStatus, Nonce, hello};
+use agent_protocol::{Exec, ExitStatus, Extract, Nonce, VERSION, WindowSize, hello};
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{Duration, timeout};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -75,13 +75,18 @@ struct Bench {
 impl Bench {
     /// A mux whose agent, the test, has been greeted.
     async fn new() -> Self {
+        Self::with(VERSION).await
+    }
+
+    /// Of an agent of this version.
+    async fn with(version: u32) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let nonce = Nonce([1; 16]);
         let (from_agent, to_agent) = ours.into_split();
-        let mux = Rc::new(Mux::new(to_agent));
+        let mux = Rc::new(Mux::new(to_agent, version));
         let mut agent = Peer::new(theirs, Decoder::agent());
         mux.send(&hello(nonce)).await;
-        agent.send(|out| out.extend(hello_reply(nonce))).await;
+        agent.send(|out| out.extend(hello_reply(Greeting { version, nonce }))).await;
         let reader = Rc::clone(&mux);
         let ended = spawn_local(async move { read_agent(from_agent, Decoder::host(nonce), &reader).await });
         Self { agent, mux, ended }
@@ -191,6 +196,35 @@ fn only_sessions_are_passed_on() {
         }
         // The agent has heard of none of it.
         bench.exec(&mut client).await;
+    });
+}
+
+#[test]
+fn an_older_agent_is_asked_for_nothing_that_it_does_not_know() {
+    let tty = Some(WindowSize { rows: 1, columns: 2 });
+    let exec = Request::Exec(Exec { argv: vec!["x".into()], tty, ..Exec::default() });
+    let extract = Request::Extract(Extract { path: "/".into(), name: None, user: None });
+    run(async {
+        for request in [&exec, &extract] {
+            let mut bench = Bench::with(1).await;
+            let mut client = bench.client().await;
+            client.send(|out| encode_request(out, SessionId(1), request).unwrap()).await;
+            match client.expect().await {
+                Got::Control(SessionId(1), text) => assert!(text.contains("too old"), "{text}"),
+                other => panic!("{other:?}"),
+            }
+            // The agent has heard of none of it.
+            bench.exec(&mut client).await;
+
+            let mut bench = Bench::new().await;
+            let mut client = bench.client().await;
+            client.send(|out| encode_request(out, SessionId(1), request).unwrap()).await;
+            let Got::Control(id, _) = bench.agent.expect().await else { panic!("it is passed on") };
+            let size = WindowSize { rows: 3, columns: 4 };
+            client.send(|out| encode_request(out, SessionId(1), &Request::Resize(size)).unwrap()).await;
+            let resize = r#"{"resize":{"rows":3,"columns":4}}"#.to_owned();
+            assert_eq!(bench.agent.expect().await, Got::Control(id, resize));
+        }
     });
 }
 

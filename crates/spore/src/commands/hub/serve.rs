@@ -116,7 +116,7 @@ fn read_tokens(path: &Path) -> Result<Tokens, CliError> {
 }
 
 /// Bytes, in binary units.
-fn size(text: &str) -> Result<u64, String> {
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let expected = || format!("{text:?} is no size: expected bytes, or 64KiB, 256MiB, 100GiB, 2TiB");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).ok_or_else(expected)?;

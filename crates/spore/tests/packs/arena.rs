@@ -1,0 +1,216 @@
+//! Where a forged pack is unpacked, and what must not come of it. Cases of forged snapshots are those of `hostile/`, which go the
+//! same way through a pack as they go through a hub.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use hub::testing::{SampleSpec, put_sample};
+use store::Store;
+
+use crate::archive::Archive;
+use crate::forge::{Draft, Original};
+use crate::harness::run::Outcome;
+use crate::harness::{Spore, files};
+
+/// A forged snapshot, and how it is to be found out.
+pub struct Case {
+    pub what: &'static str,
+    says: &'static [&'static str],
+    forge: fn(&mut Draft),
+}
+
+/// What is refused because it is not what it says.
+pub fn pull(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
+    Case { what, says, forge }
+}
+
+impl Case {
+    /// A hub has another exit code for it.
+    pub fn exits_with(self, _: i32) -> Self {
+        self
+    }
+}
+
+/// How a pack is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Both,
+    Pipe,
+    File,
+}
+
+/// A forged archive, and how it is to be found out.
+pub struct Forgery {
+    pub what: &'static str,
+    code: i32,
+    says: &'static [&'static str],
+    way: Way,
+    forge: fn(&mut Archive),
+}
+
+/// What is refused because it is not what it says, whichever way it comes.
+pub fn archive(what: &'static str, says: &'static [&'static str], forge: fn(&mut Archive)) -> Forgery {
+    Forgery { what, code: 5, says, way: Way::Both, forge }
+}
+
+impl Forgery {
+    pub fn exits_with(self, code: i32) -> Self {
+        Self { code, ..self }
+    }
+
+    pub fn only_by(self, way: Way) -> Self {
+        Self { way, ..self }
+    }
+}
+
+/// A user with an empty store, little memory, and a folder that is watched.
+pub struct Arena {
+    pub spore: Spore,
+    hub: PathBuf,
+    folder: PathBuf,
+    original: Original,
+}
+
+/// What is found out about a pack by something else than about a hub, or about this snapshot by something else than about
+/// one that was baked.
+const FOUND_OTHERWISE: &[(&str, &[&str])] = &[
+    ("a config that is longer than declared", &["the manifest declares 100"]),
+    ("an engine state that is shorter than declared", &["the manifest declares 62914560"]),
+    ("a map that is longer than declared", &["the manifest declares 1"]),
+    ("one map for two disks", &["nothing needs it"]),
+    ("an extent that wraps around", &["beyond its source"]),
+    ("a blob that is listed twice", &["order of their first use"]),
+];
+
+/// The name that forged packs propose.
+const NAME: &str = "forged:1";
+/// Bytes of address space that `spore` may have, its own code and stacks included.
+const MEMORY: u64 = 512 << 20;
+
+impl Arena {
+    #[track_caller]
+    pub fn new() -> Self {
+        let scratch = files::scratch("hostile-packs");
+        let folder = scratch.path().to_owned();
+        let hub = folder.join("hub");
+        let baker = Spore::new();
+        let store = Store::open(baker.root()).expect("a store can be made");
+        let spec = SampleSpec { layer_pages: 3, memory_pages: 20, ..SampleSpec::default() };
+        let sample = put_sample(&store, &spec).expect("a sample can be made");
+        store.set_ref(&"local/sample:1".parse().expect("a name"), &sample.digest, None).expect("it is there");
+        let to = hub.to_str().expect("UTF-8");
+        baker.run(["push", "sample:1", "sample:latest", "--hub", to]).succeeds();
+        let limit = format!("--as={MEMORY}");
+        let spore = Spore::in_folder(scratch, Path::new("store/of/user")).within(["prlimit", &limit]);
+        spore.run(["images"]).succeeds();
+        for name in ["work", "tmp"] {
+            fs::create_dir(folder.join(name)).expect("a folder can be made");
+        }
+        let spore = spore.env("TMPDIR", folder.join("tmp"));
+        let original = Original::read(&hub, "sample");
+        Self { spore, hub, folder, original }
+    }
+
+    pub fn draft(&self) -> Draft {
+        self.original.draft()
+    }
+
+    /// The pack of a draft.
+    pub fn archive(&self, draft: Draft) -> Archive {
+        Archive::of(&self.hub, draft.publish("forged"), NAME)
+    }
+
+    /// `spore unpack` of these bytes, from a file or a pipe.
+    pub fn unpack(&self, bytes: &[u8], way: Way, options: &[&str]) -> Outcome {
+        let path = self.folder.join("forged.spore");
+        let given = if way == Way::File { path.to_str().expect("UTF-8") } else { "-" };
+        let mut run = self.spore.command(["unpack", given]).args(options);
+        run.command().current_dir(self.folder.join("work"));
+        if way != Way::File {
+            return run.stdin(bytes).finish();
+        }
+        fs::write(&path, bytes).expect("a pack can be written");
+        let outcome = run.finish();
+        fs::remove_file(&path).expect("it is still there");
+        outcome
+    }
+
+    /// Tries all cases, and then names those that failed.
+    #[track_caller]
+    pub fn refuses(&self, cases: impl IntoIterator<Item = Case>) {
+        self.all(cases.into_iter().map(|case| {
+            let act = move || {
+                let mut draft = self.draft();
+                (case.forge)(&mut draft);
+                let bytes = self.archive(draft).encode();
+                let otherwise = FOUND_OTHERWISE.iter().find(|(what, _)| *what == case.what);
+                let says = otherwise.map_or(case.says, |(_, says)| says);
+                self.refuses_bytes(&bytes, Way::Both, 5, says, &[]);
+            };
+            (case.what, act)
+        }));
+    }
+
+    /// The same of archives of a true snapshot.
+    #[track_caller]
+    pub fn refuses_archives(&self, cases: impl IntoIterator<Item = Forgery>) {
+        let original = self.archive(self.draft());
+        self.all(cases.into_iter().map(|case| {
+            let mut forged = original.clone();
+            let act = move || {
+                (case.forge)(&mut forged);
+                self.refuses_bytes(&forged.encode(), case.way, case.code, case.says, &[]);
+            };
+            (case.what, act)
+        }));
+        // What was refused does not stand in the way of what is right.
+        for way in [Way::File, Way::Pipe] {
+            self.unpack(&original.encode(), way, &["--force"]).succeeds();
+        }
+        self.spore.fsck();
+    }
+
+    #[track_caller]
+    fn all(&self, cases: impl Iterator<Item = (&'static str, impl FnOnce())>) {
+        let mut failed = Vec::new();
+        for (what, act) in cases {
+            println!("case: {what}");
+            if catch_unwind(AssertUnwindSafe(act)).is_err() {
+                println!("failed: {what}");
+                self.spore.run(["prune"]);
+                failed.push(what);
+            }
+        }
+        assert!(failed.is_empty(), "{failed:#?}");
+        self.spore.fsck();
+    }
+
+    /// Asserts that a pack is refused, and that nothing is left of it.
+    #[track_caller]
+    pub fn refuses_bytes(&self, bytes: &[u8], way: Way, code: i32, says: &[&str], options: &[&str]) {
+        let before = self.listing();
+        for way in [Way::File, Way::Pipe].into_iter().filter(|one| way == Way::Both || way == *one) {
+            let outcome = self.unpack(bytes, way, options).exits_with(code).says(says);
+            assert_plain(&outcome);
+            assert_eq!(self.listing(), before, "{way:?}");
+        }
+    }
+
+    /// All files of the user, the store's among them, but for its locks.
+    fn listing(&self) -> Vec<PathBuf> {
+        let mut files = files::files_below(&self.folder);
+        files.retain(|path| {
+            !path.starts_with(self.spore.root().join("locks")) && !path.starts_with(&self.hub)
+        });
+        files
+    }
+}
+
+/// Asserts that a terminal shows the output, and obeys none of it.
+#[track_caller]
+fn assert_plain(outcome: &Outcome) {
+    let is_plain = |byte: &u8| *byte == b'\n' || !byte.is_ascii_control();
+    let all = outcome.stdout.iter().chain(&outcome.stderr);
+    assert!(all.into_iter().all(is_plain), "a terminal would obey this: {outcome}");
+}
