@@ -29,6 +29,8 @@ pub struct Spawn<'a> {
     /// Descriptors that it inherits under the same numbers. It inherits nothing else beyond the standard three,
     /// whatever the caller, or the caller's caller, left open.
     pub inherit: &'a [BorrowedFd<'a>],
+    /// Variables of the caller's environment that it has, too. It has no others: a caller's may be credentials.
+    pub environment: &'a [&'a str],
     /// Whether it is killed when the *thread* that started it ends.
     pub die_with_parent: bool,
 }
@@ -44,6 +46,8 @@ pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
     command
         .args(spec.arguments)
         .current_dir(spec.folder)
+        .env_clear()
+        .envs(spec.environment.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::null())
         .stdout(spec.output.try_clone()?)
         .stderr(spec.output.try_clone()?);

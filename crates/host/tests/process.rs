@@ -15,8 +15,15 @@ fn shell(folder: &Path, script: &str, inherit: &[BorrowedFd<'_>]) -> ProcessId {
     let output = File::create(folder.join("output")).unwrap();
     let arguments = ["-c".to_owned(), script.to_owned()];
     let program = "/bin/sh".as_ref();
-    let spec =
-        Spawn { program, arguments: &arguments, folder, output: &output, inherit, die_with_parent: true };
+    let spec = Spawn {
+        program,
+        arguments: &arguments,
+        folder,
+        output: &output,
+        inherit,
+        environment: &["PATH"],
+        die_with_parent: true,
+    };
     spawn(&spec).unwrap()
 }
 
@@ -87,6 +94,7 @@ fn a_name_with_blanks_and_parentheses_is_read() {
         folder,
         output: &output,
         inherit: &[],
+        environment: &[],
         die_with_parent: true,
     };
     let process = spawn(&spec).unwrap();
@@ -103,7 +111,7 @@ fn a_process_inherits_what_it_is_given_and_nothing_else() {
     let leaked = File::open("/dev/null").unwrap();
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).unwrap();
     let script = format!(
-        "cat /proc/self/stat | cut -d' ' -f 6 > session; echo $$ > pid; pwd -P > cwd; ls /proc/self/fd > open; echo hi >&{}",
+        "cat /proc/self/stat | cut -d' ' -f 6 > session; echo $$ > pid; pwd -P > cwd; ls /proc/self/fd > open; tr '\\0' '\\n' < /proc/$$/environ > environment; echo hi >&{}",
         given.as_raw_fd()
     );
     let process = shell(folder.path(), &script, &[given.as_fd()]);
@@ -113,6 +121,8 @@ fn a_process_inherits_what_it_is_given_and_nothing_else() {
     process.wait(soon()).unwrap();
     let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
     assert_eq!(said, "hi\n", "{}", read("output"));
+    let variables = read("environment");
+    assert!(variables.lines().all(|line| line.starts_with("PATH=")), "{variables}");
     let open: Vec<i32> = read("open").lines().map(|fd| fd.parse().unwrap()).collect();
     assert!(!open.contains(&leaked.as_raw_fd()), "{open:?}");
     assert_eq!(read("session"), read("pid"));
@@ -129,6 +139,7 @@ fn what_can_not_be_started_is_an_error() {
         folder,
         output: &output,
         inherit: &[],
+        environment: &[],
         die_with_parent: false,
     };
     assert!(spawn(&spec(nowhere, Path::new("/"))).is_err());
@@ -187,6 +198,7 @@ fn detached_processes_of_a_folder_are_found_and_others_are_not() {
         folder: folder.path(),
         output: &log,
         inherit: &[],
+        environment: &[],
         die_with_parent: true,
     };
     let detached = host::spawn(&spec).unwrap();

@@ -22,6 +22,18 @@ const ANNOUNCEMENT_BYTES: u64 = 64 << 10;
 /// How much longer than its supervisor a command waits: only the supervisor knows what a guest did not do in time. Before
 /// its time begins it has to start, and after it to end the engine.
 const ANNOUNCEMENT_GRACE: Duration = KILL_DEADLINE.saturating_add(Duration::from_secs(5));
+/// What a supervisor sees of our environment: how to find and start the engine, and how to log. It lives on beside a guest, and
+/// is given no credentials.
+const ENVIRONMENT: [&str; 8] = [
+    "PATH",
+    "LD_LIBRARY_PATH",
+    "RUST_BACKTRACE",
+    "SPORE_ACCEL",
+    "SPORE_LOG",
+    "SPORE_LOG_FORMAT",
+    "SPORE_QEMU",
+    "SPORE_QEMU_DATA",
+];
 /// What is said of a supervisor whose end is all that is seen of it.
 pub(crate) const SUPERVISOR_ENDED: &str = "its supervisor has ended";
 
@@ -119,6 +131,7 @@ pub(crate) fn start(
         folder: &folder,
         output: &log,
         inherit: &inherit,
+        environment: &ENVIRONMENT,
         die_with_parent: false,
     })
     .at("start the supervisor", &program.program)?;

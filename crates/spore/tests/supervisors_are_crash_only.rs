@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use harness::needs::{Need, skipped};
 use harness::run::in_parallel;
 use harness::shared::Shared;
-use harness::{Spore, recipes};
+use harness::{Spore, processes, recipes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -56,6 +56,29 @@ fn supervisors_are_crash_only() {
     spore.run(["exec", &id, "--", "true"]).exits_with(125).says(&[&id, "not running"]);
     spore.run(["prune"]).succeeds();
     spore.assert_no_sandboxes();
+}
+
+#[test]
+fn what_runs_beside_a_guest_has_no_credentials() {
+    if skipped("supervisors_are_crash_only::what_runs_beside_a_guest_has_no_credentials", &[Need::Bake]) {
+        return;
+    }
+    let spore = Spore::new().env("AWS_SECRET_ACCESS_KEY", "of the host");
+    let (snapshot, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&spore);
+    spore.fork(&snapshot, 1);
+    // The supervisor that the fork started, and the one that takes over.
+    for _ in 0..2 {
+        let running = processes::in_folder(&spore.root().join("sandboxes"));
+        assert_eq!(running.len(), 2, "an engine and a supervisor: {running:?}");
+        for process in running {
+            let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).expect("it runs");
+            let environment = String::from_utf8_lossy(&environment);
+            assert!(!environment.contains("of the host"), "{process:?}: {environment}");
+        }
+        kill(&sandbox(&spore)["supervisor_pid"]);
+        wait_for(&spore, "its supervisor is gone", |sandbox| sandbox["status"] == "unsupervised");
+        spore.sh(sandbox(&spore)["id"].as_str().expect("an id"), "true");
+    }
 }
 
 #[test]

@@ -74,6 +74,7 @@ impl Fake {
             folder: folder.path(),
             output: &output,
             inherit: &[],
+            environment: &[],
             die_with_parent: true,
         });
         let qmp = Qmp::connect(folder.path()).unwrap();

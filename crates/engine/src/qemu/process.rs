@@ -12,6 +12,9 @@ use super::discover::Found;
 use super::qmp::{QMP_SOCKET, Qmp};
 use crate::{AGENT_SOCKET, ENGINE_LOG, EngineError};
 
+/// What a QEMU sees of our environment: what its own start may need. A guest that breaks into it finds no credentials there.
+const ENVIRONMENT: [&str; 1] = ["LD_LIBRARY_PATH"];
+
 /// How long a QEMU lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
@@ -49,7 +52,15 @@ pub(super) fn start(
     line.extend(arguments(numbers));
     let program = found.program();
     let die_with_parent = life == Life::WithStarter;
-    let spec = Spawn { program, arguments: &line, folder, output: &log, inherit: &inherit, die_with_parent };
+    let spec = Spawn {
+        program,
+        arguments: &line,
+        folder,
+        output: &log,
+        inherit: &inherit,
+        environment: &ENVIRONMENT,
+        die_with_parent,
+    };
     // Connected first, so that there is no process to clean up if this fails.
     let control = Qmp::connect(folder)?;
     let process = host::spawn(&spec).map_err(EngineError::io(format!("start {}", program.display())))?;
