@@ -132,6 +132,7 @@ pub(crate) fn start(
         output: &log,
         inherit: &inherit,
         environment: &ENVIRONMENT,
+        confinement: None,
         die_with_parent: false,
     })
     .at("start the supervisor", &program.program)?;

@@ -131,6 +131,11 @@ impl Found {
         &self.key.program
     }
 
+    /// Folders with its firmware, if it does not find them itself.
+    pub(super) fn data(&self) -> &[PathBuf] {
+        &self.key.data
+    }
+
     /// The options that name its firmware's folders.
     pub(super) fn data_options(&self) -> Vec<String> {
         self.key.data_options()

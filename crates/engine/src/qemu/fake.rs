@@ -75,6 +75,7 @@ impl Fake {
             output: &output,
             inherit: &[],
             environment: &[],
+            confinement: None,
             die_with_parent: true,
         });
         let qmp = Qmp::connect(folder.path()).unwrap();
