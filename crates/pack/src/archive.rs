@@ -152,10 +152,10 @@ impl<I: Input> Entries<I> {
 
     fn cut_short(&self, at: u64, within: Within) -> ReadError {
         let during = match (within, self.current) {
+            (Within::Header, _) => "a header".to_owned(),
             (Within::Content, Current::File(name)) => name.to_string(),
-            (Within::Extension, _) | (_, Current::Description) => "a PAX header".to_owned(),
+            (Within::Content | Within::Extension, _) => "a PAX header".to_owned(),
             (Within::End, _) => "its end".to_owned(),
-            (Within::Header | Within::Content, _) => "a header".to_owned(),
         };
         ReadError::CutShort { at, during }
     }
@@ -179,3 +179,6 @@ fn describe(kind: EntryType) -> String {
     };
     known.to_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -297,15 +297,16 @@ fn copy(
     progress: &dyn Progress,
 ) -> Result<u64, ArchiveError> {
     let start = spool.length;
+    let mut written = 0;
     archive.copy(parts, |bytes, offset| {
         if progress.is_interrupted() {
             return Err(ArchiveError::Interrupted);
         }
+        written = offset + bytes.len() as u64;
         spool.file.write_all_at(bytes, start + offset).map_err(ArchiveError::Write)
     })?;
     spool.length = start + size;
-    let ends_with_data = size == 0 || parts.last().and_then(|part| part.end()) == Some(size);
-    if !ends_with_data {
+    if written < size {
         spool.file.set_len(spool.length).map_err(ArchiveError::Write)?;
     }
     Ok(start)

@@ -134,11 +134,11 @@ impl<I: Input> Blocks<I> {
         Ok(Some(bytes))
     }
 
-    /// Reads what follows the end, as far as [`End`] forbids something there or it is no more than [`MAX_FILLING`] bytes.
-    /// Called when there is no header any more; `go_on` is asked before each piece.
+    /// Reads what follows the end marker: what [`End`] allows, and at most [`MAX_FILLING`] bytes. It is called when there is no header
+    /// any more; `go_on` is asked before each piece.
     ///
     /// # Errors
-    /// If something follows that must not, or the second block of zeros is missing where there must be two; what `go_on` says.
+    /// If more or something else follows, or the second block of zeros is missing where there must be two; what `go_on` says.
     pub fn finish<E: From<Error>>(&mut self, mut go_on: impl FnMut() -> Result<(), E>) -> Result<(), E> {
         if std::mem::replace(&mut self.state, State::Finished) == State::Finished {
             return Ok(());
@@ -180,7 +180,7 @@ impl<I: Input> Blocks<I> {
         Ok(Some(block))
     }
 
-    /// Reads what stands between a header and its content.
+    /// Reads what describes an entry.
     pub(crate) fn exact(&mut self, buffer: &mut [u8]) -> Result<(), Error> {
         if self.fill(buffer)? == buffer.len() { Ok(()) } else { Err(self.cut_short(Within::Extension)) }
     }

@@ -6,6 +6,9 @@
 
 mod forge;
 
+use std::fs;
+use std::path::Path;
+
 use forge::{Archive, fix_sums, pass_over};
 use peak_alloc::PeakAlloc;
 use proptest::prelude::*;
@@ -63,6 +66,17 @@ fn damage_is_survived_in_little_memory() {
         Ok(())
     });
     survived.unwrap();
+
+    // What fuzzing has found worth keeping.
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let folders =
+        ["tar_base", "tar_copy", "tar_pack"].map(|target| fs::read_dir(corpus.join(target)).unwrap());
+    for file in folders.into_iter().flatten().map(Result::unwrap) {
+        let mut bytes = fs::read(file.path()).unwrap();
+        assert!(peak(&bytes) < PARTS, "{:?}", file.path());
+        fix_sums(&mut bytes);
+        assert!(peak(&bytes) < PARTS, "{:?}", file.path());
+    }
 
     // Lengths that are announced and do not come.
     for kind in [EntryType::XHeader, EntryType::GNULongName, EntryType::XGlobalHeader, EntryType::Regular] {

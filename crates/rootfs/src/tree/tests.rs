@@ -156,7 +156,9 @@ fn holes_are_holes_in_the_spool() {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = Spool::new(folder.path()).unwrap();
     let mut bytes = Vec::new();
-    for (path, parts) in [("a", vec![(1 << 30, 5)]), ("b", vec![(0, 3), (SIZE - 4, 4)]), ("c", vec![])] {
+    for (path, parts) in
+        [("a", vec![(1 << 30, 5), (SIZE, 0)]), ("b", vec![(0, 3), (SIZE - 4, 4)]), ("c", vec![(SIZE, 0)])]
+    {
         let map: String = parts.iter().map(|(offset, length)| format!("{offset}\n{length}\n")).collect();
         let mut content = format!("{}\n{map}", parts.len()).into_bytes();
         content.resize(512, 0);
