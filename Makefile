@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-recipes soak check bench hub install-deps
+.PHONY: help demo build test test-recipes soak check fuzz bench hub install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is
 
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
+
+fuzz: ## every parser, 15 minutes each (TARGETS="a b": only those; SPORE_FUZZ_SECONDS=60: shorter)
+	scripts/install-deps.sh --fuzz
+	scripts/fuzz.sh $(TARGETS)
 
 bench: build ## measure
 	bench/run

@@ -22,9 +22,9 @@ pub enum Error {
     /// The stream ends before its end.
     #[error("the tar stream ends in the middle: not all files were copied")]
     Truncated,
-    /// The stream is no tar, or one of another kind.
-    #[error("not a tar stream that can be read: {0}")]
-    Format(&'static str),
+    /// The stream is no tar, a damaged one, or one of another kind.
+    #[error("the tar stream cannot be read: {0}")]
+    Format(tar_stream::Error),
     /// A name that leads out of the destination.
     #[error("{:?} leads out of the destination: refused", .0)]
     Outside(PathBuf),
@@ -62,6 +62,16 @@ impl Error {
             _ => {}
         }
         self
+    }
+}
+
+impl From<tar_stream::Error> for Error {
+    fn from(error: tar_stream::Error) -> Self {
+        match error {
+            tar_stream::Error::Read(error) => Self::Stream(error),
+            tar_stream::Error::CutShort { .. } => Self::Truncated,
+            error => Self::Format(error),
+        }
     }
 }
 

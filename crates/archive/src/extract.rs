@@ -12,10 +12,10 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
+use tar_stream::Time;
 
 use crate::Error;
 use crate::error::At;
-use crate::pax::Time;
 use crate::read::{Entry, Kind, Reader};
 
 /// Which bits of a file's mode are taken over.

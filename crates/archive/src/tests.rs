@@ -299,7 +299,7 @@ fn lengths_are_bounded_and_ends_are_missed() {
     {
         let mut records = Vec::new();
         for (key, value) in [("major", "1"), ("minor", "0"), ("name", "a"), ("realsize", "4096")] {
-            crate::pax::push(&mut records, &format!("GNU.sparse.{key}"), value.as_bytes());
+            tar_stream::pax::push(&mut records, &format!("GNU.sparse.{key}"), value.as_bytes());
         }
         let records = String::from_utf8(records).unwrap();
         let mut map = map.to_owned().into_bytes();

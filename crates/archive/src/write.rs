@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use tar::{EntryType, Header};
+use tar_stream::{BLOCK, Part, Time, pax};
 
 use crate::error::At;
-use crate::pax::{self, Time};
-use crate::sparse::{self, Part};
-use crate::{BLOCK, CHUNK, Error};
+use crate::sparse;
+use crate::{CHUNK, Error};
 
 /// Bytes of a name in an ordinary header.
 const NAME_BYTES: usize = 100;

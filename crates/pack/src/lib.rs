@@ -37,6 +37,8 @@ mod parts;
 mod plan;
 mod receive;
 mod source;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod unpack;
 
 pub use arrived::{Arrived, Unpacked};

@@ -31,6 +31,8 @@ mod kernel;
 mod modules;
 mod namespace;
 mod recipe;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tools;
 mod tree;
 mod tree_hash;

@@ -8,15 +8,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::rc::Rc;
 
+use tar_stream::{Input, Part};
+
 use crate::Progress;
-use crate::archive::{
-    Archive, ArchiveError, Attributes, Entry, EntryName, EntryPath, Input, Kind, Special, Time,
-};
+use crate::archive::{Archive, ArchiveError, Attributes, Entry, EntryName, EntryPath, Kind, Special, Time};
 use crate::erofs::FILE_TIME;
 
 mod overlay;
@@ -25,7 +25,7 @@ pub(crate) use overlay::settle;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// What AUFS, whose whiteouts these are, keeps for itself.
+/// What AUFS, whose whiteouts these are, keeps for itself, folders too. It is no part of an image.
 const RESERVED: &[u8] = b".wh..wh.";
 
 /// Most entries of one image. Each takes some 350 bytes of memory until its layer is written.
@@ -34,8 +34,6 @@ const MAX_ENTRIES: u64 = 1 << 19;
 const MAX_TEXT: u64 = 256 << 20;
 /// Most bytes of all files of one image.
 const MAX_CONTENT: u64 = 64 << 30;
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
 
 /// A folder.
 #[derive(Debug, Clone)]
@@ -175,7 +173,7 @@ impl Allowance {
         let extended: usize =
             entry.attributes.extended.iter().map(|(name, value)| name.len() + value.len()).sum();
         let (content, target) = match &entry.kind {
-            Kind::File(size) => (*size, 0),
+            Kind::File { size, .. } => (*size, 0),
             Kind::Symlink(target) => (0, target.len()),
             _ => (0, 0),
         };
@@ -201,13 +199,12 @@ pub(crate) fn read(
     progress: &dyn Progress,
 ) -> Result<Folder, ArchiveError> {
     let mut root = Folder::new();
-    let mut buffer = vec![0; CHUNK];
     while let Some(entry) = archive.next()? {
         if progress.is_interrupted() {
             return Err(ArchiveError::Interrupted);
         }
         allowance.take(&entry, &root)?;
-        add(&mut root, entry, archive, spool, &mut buffer, progress)?;
+        add(&mut root, entry, archive, spool, progress)?;
     }
     Ok(root)
 }
@@ -217,7 +214,6 @@ fn add(
     entry: Entry,
     archive: &mut Archive<impl Input>,
     spool: &mut Spool,
-    buffer: &mut [u8],
     progress: &dyn Progress,
 ) -> Result<(), ArchiveError> {
     let Entry { path, attributes, kind } = entry;
@@ -231,11 +227,19 @@ fn add(
             _ => Err(refused("is the root and no folder")),
         };
     };
+    if is_reserved(folders) || (name.starts_with(RESERVED) && name != OPAQUE) {
+        return Ok(());
+    }
     if folders.iter().any(|name| name.starts_with(WHITEOUT)) {
         return Err(refused("lies below a whiteout"));
     }
     // Looked up before its own path is made: a link cannot lead to itself.
     let linked = match &kind {
+        Kind::HardLink(target) if is_reserved(target.names()) => {
+            return Err(refused(
+                "is a hard link into what AUFS keeps for itself, which is no part of an image",
+            ));
+        }
         Kind::HardLink(target) => match root.other(target) {
             Some(other) => Some(Rc::clone(other)),
             None => return Err(refused("is a hard link to nothing that comes before it in the archive")),
@@ -245,9 +249,6 @@ fn add(
     let folder = root.at(folders).map_err(refused)?;
     if name == OPAQUE {
         folder.is_opaque = true;
-        return Ok(());
-    }
-    if name.starts_with(RESERVED) {
         return Ok(());
     }
     if let Some(hidden) = name.strip_prefix(WHITEOUT) {
@@ -269,7 +270,9 @@ fn add(
             }
             return Ok(());
         }
-        Kind::File(size) => Content::File { start: copy(archive, spool, size, buffer, progress)?, size },
+        Kind::File { size, parts } => {
+            Content::File { start: copy(archive, spool, size, &parts, progress)?, size }
+        }
         Kind::Symlink(target) => Content::Symlink(target),
         Kind::Special(special) => Content::Special(special),
         Kind::HardLink(_) => {
@@ -281,34 +284,32 @@ fn add(
     Ok(())
 }
 
-/// Puts the current entry's content into the spool, and says where.
+fn is_reserved(names: &[EntryName]) -> bool {
+    names.iter().any(|name| name.starts_with(RESERVED))
+}
+
+/// Puts the current entry's content into the spool, and says where. Holes stay holes there.
 fn copy(
     archive: &mut Archive<impl Input>,
     spool: &mut Spool,
     size: u64,
-    buffer: &mut [u8],
+    parts: &[Part],
     progress: &dyn Progress,
 ) -> Result<u64, ArchiveError> {
     let start = spool.length;
-    let position = archive.position();
-    let mut content = archive.content();
-    loop {
-        let count = match content.read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            count => count.map_err(ArchiveError::Read)?,
-        };
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+    let mut written = 0;
+    archive.copy(parts, |bytes, offset| {
         if progress.is_interrupted() {
             return Err(ArchiveError::Interrupted);
         }
-        spool.file.write_all_at(bytes, spool.length).map_err(ArchiveError::Write)?;
-        spool.length += count as u64;
+        written = offset + bytes.len() as u64;
+        spool.file.write_all_at(bytes, start + offset).map_err(ArchiveError::Write)
+    })?;
+    spool.length = start + size;
+    if written < size {
+        spool.file.set_len(spool.length).map_err(ArchiveError::Write)?;
     }
-    if spool.length - start == size {
-        Ok(start)
-    } else {
-        Err(ArchiveError::Broken { position, reason: "it ends within a file" })
-    }
+    Ok(start)
 }
 
 #[cfg(test)]

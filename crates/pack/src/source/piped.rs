@@ -6,12 +6,12 @@ use std::io::Read;
 use format::{Descriptor, Digest};
 
 use super::{Declared, Source, twice};
-use crate::archive::{Entries, Entry, Stream};
+use crate::archive::{Entries, Entry, Pipe, Stream};
 use crate::error::ReadError;
 use crate::names::EntryName;
 
 pub(super) struct Piped {
-    entries: Entries<Stream>,
+    entries: Entries<Pipe>,
     /// The next entry, once it was looked at.
     next: Option<Option<Entry>>,
     declared: Declared,

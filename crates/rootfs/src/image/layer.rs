@@ -3,18 +3,21 @@
 use std::io::{self, BufReader, Read};
 
 use format::{Digest, Hasher};
+use tar_stream::Stream;
 
 use super::blobs::Location;
 use super::documents::ImageConfig;
 use super::{Image, ImageError};
 use crate::Progress;
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, Role};
 use crate::tree::{self, Allowance, Folder, Spool};
 
 /// How large a window a zstd frame may ask for, as a power of two: 128 MiB, what `zstd` itself takes without `--long`.
 const ZSTD_WINDOW: u32 = 27;
 /// Bytes that are unpacked at once.
 const READ_AT_ONCE: usize = 64 << 10;
+/// Bytes that are passed over at once.
+const DRAINED_AT_ONCE: u64 = 1 << 20;
 
 /// A layer: where it is and what it unpacks to.
 #[derive(Debug)]
@@ -54,12 +57,12 @@ impl Image<'_> {
         let (blob, expected) = self.blobs.open(&layer.location)?;
         let mut blob = Hashing::new(blob);
         let named = |source| ImageError::Layer { number: number + 1, digest: layer.content, source };
-        let found = match read_tar(&mut blob, spool, allowance, progress) {
+        let found = match read_tar(&mut blob, Role::Layer, spool, allowance, progress) {
             Err(ArchiveError::Interrupted) => return Err(named(ArchiveError::Interrupted)),
             found => found,
         };
         // That the blob is another one explains best why it cannot be unpacked.
-        io::copy(&mut blob, &mut io::sink()).map_err(|error| named(ArchiveError::Read(error)))?;
+        drain(&mut blob, progress).map_err(named)?;
         let digest = blob.finish();
         if let Some(expected) = expected.filter(|expected| *expected != digest) {
             let reason = format!("its blob should be {expected} and is {digest}");
@@ -76,21 +79,36 @@ impl Image<'_> {
 /// Reads a tar archive, compressed or not, as a tree, and gives the digest of the archive as it is unpacked.
 pub(crate) fn read_tar(
     input: &mut dyn Read,
+    role: Role,
     spool: &mut Spool,
     allowance: &mut Allowance,
     progress: &dyn Progress,
 ) -> Result<(Folder, Digest), ArchiveError> {
-    let mut unpacked = unpack(input).map_err(ArchiveError::Read)?;
+    let mut unpacked = unpack(input).map_err(ArchiveError::read)?;
     let mut hashing = Hashing::new(&mut *unpacked);
     let folder = {
         let reader: &mut dyn Read = &mut hashing;
-        let mut archive = Archive::new(BufReader::with_capacity(READ_AT_ONCE, reader));
+        let input = Stream(BufReader::with_capacity(READ_AT_ONCE, reader));
+        let mut archive = Archive::new(input, role);
         let folder = tree::read(&mut archive, spool, allowance, progress)?;
-        // Archives are filled up, by zeros or by anything.
-        archive.drain()?;
+        archive.finish(|| go_on(progress))?;
         folder
     };
     Ok((folder, hashing.finish()))
+}
+
+fn go_on(progress: &dyn Progress) -> Result<(), ArchiveError> {
+    if progress.is_interrupted() { Err(ArchiveError::Interrupted) } else { Ok(()) }
+}
+
+fn drain(input: &mut impl Read, progress: &dyn Progress) -> Result<(), ArchiveError> {
+    loop {
+        go_on(progress)?;
+        let piece = io::copy(&mut input.take(DRAINED_AT_ONCE), &mut io::sink());
+        if piece.map_err(ArchiveError::read)? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// The bytes that `input` unpacks to, by what it begins with. All that goes on is streams: how much comes out is for the

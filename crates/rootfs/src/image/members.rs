@@ -1,13 +1,15 @@
 //! The files of a tar archive that holds images, found without unpacking it.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Seek as _, SeekFrom};
+use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use tar_stream::{FileInput, Part};
 
 use super::ImageError;
 use super::blobs::{missing, open_regular};
 use super::layer::Compression;
-use crate::archive::{Archive, ArchiveError, EntryPath, Kind};
+use crate::archive::{Archive, ArchiveError, EntryPath, Kind, Role};
 
 /// Most files of an archive that holds images.
 const MAX_MEMBERS: usize = 100_000;
@@ -34,8 +36,7 @@ impl Members {
         if let Some(compression) = Compression::of(&magic) {
             return Err(ImageError::Compressed { by: compression.name() });
         }
-        file.rewind().map_err(io)?;
-        let mut archive = Archive::new(BufReader::new(file));
+        let mut archive = Archive::new(FileInput::new(&file).map_err(io)?, Role::File);
         let mut members = Self { path: path.to_owned(), files: BTreeMap::new(), links: BTreeMap::new() };
         while let Some(entry) = archive.next().map_err(wrong)? {
             if members.files.len() + members.links.len() >= MAX_MEMBERS {
@@ -44,17 +45,22 @@ impl Members {
             }
             members.add(entry.path, entry.kind, archive.position())?;
         }
+        archive.finish(|| Ok(())).map_err(wrong)?;
         Ok(members)
     }
 
     fn add(&mut self, path: EntryPath, kind: Kind, position: u64) -> Result<(), ImageError> {
         let doubled = self.files.contains_key(&path) || self.links.contains_key(&path);
         match kind {
-            Kind::File(_) | Kind::Symlink(_) | Kind::HardLink(_) if doubled => {
+            Kind::File { .. } | Kind::Symlink(_) | Kind::HardLink(_) if doubled => {
                 let reason = format!("{path} is there twice");
                 return Err(ImageError::Malformed { what: "archive", reason });
             }
-            Kind::File(size) => {
+            Kind::File { size, parts } if parts != [Part { offset: 0, length: size }] => {
+                let reason = format!("{path} is stored with holes: make the archive without tar --sparse");
+                return Err(ImageError::Malformed { what: "archive", reason });
+            }
+            Kind::File { size, .. } => {
                 self.files.insert(path, (position, size));
             }
             Kind::HardLink(target) => {
@@ -75,7 +81,7 @@ impl Members {
 
     /// The bytes of a file in it.
     pub(super) fn open(&self, name: &str) -> Result<Box<dyn Read>, ImageError> {
-        let mut path = &EntryPath::parse(name.as_bytes()).map_err(|_| missing(name))?;
+        let mut path = &EntryPath::parse(name.as_bytes(), Role::File).map_err(|_| missing(name))?;
         for _ in 0..MAX_LINKS {
             match self.links.get(path) {
                 Some(target) => path = target,

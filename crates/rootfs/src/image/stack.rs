@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::layer::read_tar;
 use super::{Image, ImageError};
-use crate::archive::ArchiveError;
+use crate::archive::{ArchiveError, Role};
 use crate::error::IoContext;
 use crate::tree::{self, Allowance, Folder, Spool};
 use crate::{Error, Progress, erofs};
@@ -66,8 +66,8 @@ pub(crate) fn build_tar(
     let wrong = |source: ArchiveError| Error::Tar { path: archive.to_owned(), source: Box::new(source) };
     let mut file = File::open(archive).io("open", archive)?;
     let mut spool = Spool::new(work).io("make a file in", work)?;
-    let (mut layer, _) =
-        read_tar(&mut file, &mut spool, &mut Allowance::of_an_image(), progress).map_err(wrong)?;
+    let (mut layer, _) = read_tar(&mut file, Role::File, &mut spool, &mut Allowance::of_an_image(), progress)
+        .map_err(wrong)?;
     let mut root = Folder::new();
     tree::settle(&mut layer, &root).map_err(wrong)?;
     root.cover(layer);

@@ -1,7 +1,12 @@
 //! Trees of archives, and of several on top of one another.
 
+use std::os::unix::fs::MetadataExt as _;
+
+use tar_stream::Stream;
+
 use super::*;
 use crate::Silent;
+use crate::archive::Role;
 
 /// What a tar holds: paths that end with a slash are folders, `a -> b` is a symbolic link, `a = b` a hard link.
 fn tar(lines: &[&str]) -> Vec<u8> {
@@ -34,7 +39,8 @@ fn layer(lines: &[&str]) -> Result<Folder, ArchiveError> {
     let folder = tempfile::tempdir().unwrap();
     let mut spool = Spool::new(folder.path()).unwrap();
     let bytes = tar(lines);
-    read(&mut Archive::new(&*bytes), &mut spool, &mut Allowance::of_an_image(), &Silent)
+    let mut archive = Archive::new(Stream(&*bytes), Role::File);
+    read(&mut archive, &mut spool, &mut Allowance::of_an_image(), &Silent)
 }
 
 /// All names, folders with a slash and their permissions; `!` before what is hidden, `*` behind what hides.
@@ -128,9 +134,75 @@ fn folders_without_an_entry_look_as_below() {
 }
 
 #[test]
+fn what_aufs_keeps_for_itself_is_no_part_of_an_image() {
+    let lines = [
+        ".wh..wh.aufs",
+        ".wh..wh.plnk/",
+        ".wh..wh.plnk/1234.5678",
+        "var/.wh..wh.orph/",
+        "var/.wh..wh.orph/a/b",
+        "var/log",
+        // A link is not part of it because it leads there.
+        ".wh..wh.plnk/1.2 = var/log",
+    ];
+    assert_eq!(list(&layer(&lines).unwrap()), ["var/ 755", "var/log"]);
+    let said = layer(&[".wh..wh.plnk/1234.5678", "a = .wh..wh.plnk/1234.5678"]).unwrap_err().to_string();
+    assert!(said.contains("/a is a hard link into what AUFS keeps for itself"), "{said}");
+}
+
+#[test]
+fn holes_are_holes_in_the_spool() {
+    const SIZE: u64 = 3 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(folder.path()).unwrap();
+    let mut bytes = Vec::new();
+    for (path, parts) in
+        [("a", vec![(1 << 30, 5), (SIZE, 0)]), ("b", vec![(0, 3), (SIZE - 4, 4)]), ("c", vec![(SIZE, 0)])]
+    {
+        let map: String = parts.iter().map(|(offset, length)| format!("{offset}\n{length}\n")).collect();
+        let mut content = format!("{}\n{map}", parts.len()).into_bytes();
+        content.resize(512, 0);
+        content.extend(parts.iter().flat_map(|(_, length)| vec![b'x'; *length]));
+        let mut records = Vec::new();
+        let size = SIZE.to_string();
+        for (key, value) in [("major", "1"), ("minor", "0"), ("name", path), ("realsize", &size)] {
+            tar_stream::pax::push(&mut records, &format!("GNU.sparse.{key}"), value.as_bytes());
+        }
+        for (kind, content) in [(tar::EntryType::XHeader, records), (tar::EntryType::Regular, content)] {
+            let mut header = tar::Header::new_ustar();
+            header.set_path("GNUSparseFile.0/x").unwrap();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            bytes.extend(header.as_bytes());
+            bytes.extend(&content);
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+        }
+    }
+    bytes.extend([0; 1024]);
+    let mut archive = Archive::new(Stream(&*bytes), Role::File);
+    let root = read(&mut archive, &mut spool, &mut Allowance::of_an_image(), &Silent).unwrap();
+    let content = |path: &str, at: u64| {
+        let other = root.other(&EntryPath::parse(path.as_bytes(), Role::File).unwrap()).unwrap();
+        let Content::File { start, size } = other.content else { panic!() };
+        assert_eq!(size, SIZE);
+        let mut bytes = [7; 8];
+        spool.read_exact_at(&mut bytes, start + at).unwrap();
+        bytes
+    };
+    assert_eq!(content("a", (1 << 30) - 1), *b"\0xxxxx\0\0");
+    assert_eq!(content("b", 0), *b"xxx\0\0\0\0\0");
+    assert_eq!(content("b", SIZE - 8), *b"\0\0\0\0xxxx");
+    assert_eq!(content("c", SIZE - 8), [0; 8]);
+    assert!(spool.file.metadata().unwrap().blocks() * 512 < 1 << 20);
+}
+
+#[test]
 fn names_of_one_file_share_it() {
     let root = layer(&["a", "d/", "d/b = a", "c = d/b"]).unwrap();
-    let path = |path: &str| Rc::as_ptr(root.other(&EntryPath::parse(path.as_bytes()).unwrap()).unwrap());
+    let path =
+        |path: &str| Rc::as_ptr(root.other(&EntryPath::parse(path.as_bytes(), Role::File).unwrap()).unwrap());
     assert_eq!(path("a"), path("d/b"));
     assert_eq!(path("a"), path("c"));
 }
@@ -164,7 +236,7 @@ fn what_an_image_holds_is_bounded() {
     let read = |mut allowance: Allowance| {
         let mut spool = Spool::new(folder.path()).unwrap();
         let bytes = tar(&["a/b", "a/c"]);
-        read(&mut Archive::new(&*bytes), &mut spool, &mut allowance, &Silent).map(drop)
+        read(&mut Archive::new(Stream(&*bytes), Role::File), &mut spool, &mut allowance, &Silent).map(drop)
     };
     let plenty = || Allowance::of_an_image();
     read(Allowance { entries: 3, text: 3, content: 6 }).unwrap();
