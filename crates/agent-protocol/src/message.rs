@@ -66,6 +66,16 @@ impl Request {
     }
 }
 
+/// The signals that have a meaning of their own here, by their numbers on Linux.
+pub mod signal {
+    /// The terminal has gone.
+    pub const HUP: i32 = 1;
+    /// Interrupts.
+    pub const INT: i32 = 2;
+    /// Ends what it is sent to, whatever that does.
+    pub const KILL: i32 = 9;
+}
+
 /// A program to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exec {

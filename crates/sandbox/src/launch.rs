@@ -125,7 +125,8 @@ pub(crate) fn start(
     if let Task::Restore { given, .. } = task {
         let mut line = serde_json::to_vec(given).at("tell the supervisor in", &folder)?;
         line.push(b'\n');
-        // One that has ended already is heard of when it is waited for.
+        // One that has ended already, or takes nothing, is heard of when it is waited for.
+        ours.set_write_timeout(Some(KILL_DEADLINE)).at("tell the supervisor in", &folder)?;
         (&ours).write_all(&line).ok();
     }
     Ok(Supervisor { process, connection: ours })

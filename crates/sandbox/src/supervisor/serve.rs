@@ -1,6 +1,7 @@
 //! What a supervisor waits for, all at once, on one thread.
 
 use std::fs::File;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,8 +16,11 @@ use super::mux::{Mux, read_agent, serve_client};
 use super::{Error, Listeners, Supervised};
 use super::{forward, logs};
 use crate::error::At;
-use crate::manage::KILL_DEADLINE;
-use crate::{layout, record};
+use crate::manage::{IDLE_LIMIT, KILL_DEADLINE, TIME_LIMIT};
+use crate::{activity, layout, record};
+
+/// How often it is noted at least that a session is open.
+const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a supervisor's work ends.
 enum End {
@@ -55,20 +59,17 @@ pub(super) fn until_end(
         let (from_agent, to_agent) = stream.into_split();
         let mux = Rc::new(Mux::new(to_agent, version));
         tokio::task::spawn_local(accept(control, Rc::clone(&mux)));
-        for (listener, guest) in ports {
-            tokio::task::spawn_local(forward::serve(listener, guest, Rc::clone(&mux)));
-        }
+        forward::serve(ports, &mux);
         Ok::<_, Error>(tokio::select! {
             () = sleep(left) => End::TimeLimit,
-            () = idle(record.idle_seconds, &mux) => End::Idle,
+            end = stays(keep, &folder, record.idle_limit(), &mux) => end,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
-            () = abandoned(keep) => End::Abandoned,
             never = logs::keep_bounded(&bounded) => match never {},
         })
     })?;
     let reason = match end {
-        End::TimeLimit => "its time limit has passed".to_owned(),
-        End::Idle => "it was idle for as long as it may be".to_owned(),
+        End::TimeLimit => TIME_LIMIT.to_owned(),
+        End::Idle => IDLE_LIMIT.to_owned(),
         End::Agent(reason) => reason,
         End::Abandoned => {
             kill(engine)?;
@@ -107,21 +108,34 @@ async fn sleep(left: Option<Duration>) {
     }
 }
 
-/// Returns when there was no session for that many seconds.
-async fn idle(seconds: Option<u64>, mux: &Mux) {
-    let Some(limit) = seconds.map(Duration::from_secs) else { return std::future::pending().await };
-    while let Some(left) = limit.checked_sub(mux.idle_for()).filter(|left| !left.is_zero()) {
-        tokio::time::sleep(left).await;
+/// Returns why the sandbox does not stay: the forking command has ended before it wrote a byte for each of the siblings, or,
+/// after that, there was no session for as long as may be.
+async fn stays(keep: Option<File>, folder: &Path, limit: Option<Duration>, mux: &Mux) -> End {
+    if let Some(mut keep) = keep.and_then(|pipe| pipe::Receiver::from_file(pipe).ok()) {
+        // One byte and no more: the others are the siblings'.
+        if !matches!(keep.read(&mut [0]).await, Ok(1)) {
+            return End::Abandoned;
+        }
     }
+    match limit {
+        Some(limit) => idle(folder, limit, mux).await,
+        None => std::future::pending().await,
+    }
+    End::Idle
 }
 
-/// Returns when the forking command has ended before it wrote a byte for each of the siblings.
-async fn abandoned(keep: Option<File>) {
-    let Some(mut keep) = keep.and_then(|pipe| pipe::Receiver::from_file(pipe).ok()) else {
-        return std::future::pending().await;
-    };
-    // One byte and no more: the others are the siblings'.
-    if let Ok(1) = keep.read(&mut [0]).await {
-        std::future::pending::<()>().await;
+/// Returns when there was no session for so long. What an earlier supervisor has seen of that time counts.
+async fn idle(folder: &Path, limit: Duration, mux: &Mux) {
+    mux.count_idleness(activity::age(folder).unwrap_or_default());
+    let interval = (limit / 4).min(ACTIVITY_INTERVAL);
+    loop {
+        let quiet = mux.idle_for();
+        // If that is not noted, a later supervisor begins anew.
+        activity::note(folder, quiet).ok();
+        let Some(left) = limit.checked_sub(quiet).filter(|left| !left.is_zero()) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(left.min(interval)) => {}
+            () = mux.session_ended() => {}
+        }
     }
 }
