@@ -380,7 +380,7 @@ mod tests {
             while let Some(incoming) = decoder.next(&mut input) {
                 match incoming {
                     Incoming::Hello(greeting) => {
-                        out.extend(hello_reply(Greeting { version: VERSION, ..greeting }))
+                        out.extend(hello_reply(Greeting { version: VERSION, ..greeting }));
                     }
                     Incoming::Control(SESSION, _) => {
                         encode_data(&mut out, SESSION, Stream::Stdout, &vec![1; INITIAL_CREDIT as usize]);

@@ -65,13 +65,12 @@ pub(crate) fn look(store: &Store, id: SandboxId) -> Sandbox {
     let mut sandbox = Sandbox { id, status: record.status(), record: Some(record) };
     if let (Status::Unsupervised, Some(record)) = (&sandbox.status, &mut sandbox.record)
         && let Some(reason) = overdue(record, &folder)
+        && end(record.engine()).is_ok()
     {
-        if end(record.engine()).is_ok() {
-            record.ended = Some(reason.clone());
-            // Should this fail, the next look finds the engine gone all the same.
-            record.write(&folder).ok();
-            sandbox.status = Status::Dead { reason };
-        }
+        record.ended = Some(reason.clone());
+        // Should this fail, the next look finds the engine gone all the same.
+        record.write(&folder).ok();
+        sandbox.status = Status::Dead { reason };
     }
     sandbox
 }

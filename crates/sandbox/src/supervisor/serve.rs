@@ -139,3 +139,60 @@ async fn idle(folder: &Path, limit: Duration, mux: &Mux) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::OwnedFd;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    fn run(test: impl AsyncFnOnce(&Mux)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (_agent, stream) = UnixStream::pair().unwrap();
+            test(&Mux::new(stream.into_split().1, 1)).await;
+        });
+    }
+
+    fn pipe() -> (File, File) {
+        let (read, write): (OwnedFd, OwnedFd) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        (read.into(), write.into())
+    }
+
+    #[test]
+    fn idleness_counts_from_when_all_siblings_are_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        run(async |mux| {
+            let (kept, mut keep) = pipe();
+            let stays = stays(Some(kept), folder.path(), Some(LIMIT), mux);
+            tokio::pin!(stays);
+            timeout(3 * LIMIT, &mut stays).await.err().expect("its siblings are not ready");
+            keep.write_all(&[1]).unwrap();
+            timeout(LIMIT / 2, &mut stays).await.err().expect("it may be idle for longer");
+            assert!(matches!(timeout(Duration::from_secs(10), stays).await, Ok(End::Idle)));
+        });
+        run(async |mux| {
+            let (kept, keep) = pipe();
+            drop(keep);
+            assert!(matches!(stays(Some(kept), folder.path(), None, mux).await, End::Abandoned));
+        });
+    }
+
+    #[test]
+    fn a_new_supervisor_goes_on_where_the_last_one_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = Duration::from_secs(3600);
+        activity::note(folder.path(), limit - LIMIT).unwrap();
+        run(async |mux| {
+            let stays = stays(None, folder.path(), Some(limit), mux);
+            assert!(matches!(timeout(Duration::from_secs(10), stays).await, Ok(End::Idle)));
+        });
+        assert!(activity::age(folder.path()).unwrap() >= limit);
+    }
+}

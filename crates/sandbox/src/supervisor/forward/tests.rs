@@ -43,7 +43,7 @@ impl Bench {
         let mut agent = Agent::new(theirs);
         agent
             .send(|out| {
-                out.extend(agent_protocol::hello_reply(agent_protocol::Greeting { version: VERSION, nonce }))
+                out.extend(agent_protocol::hello_reply(agent_protocol::Greeting { version: VERSION, nonce }));
             })
             .await;
         spawn_local(async move { read_agent(from_agent, Decoder::host(nonce), &reader).await });
