@@ -131,3 +131,37 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::print_stdout, reason = "what a test says is its output")]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Some programs listen on one of the two only.
+    #[test]
+    fn a_port_of_ipv6_is_found_after_one_of_ipv4() {
+        let connected = |address: IpAddr| {
+            let Ok(listener) = TcpListener::bind((address, 0)) else {
+                println!("skipped: connection::a_port_of_ipv6_is_found_after_one_of_ipv4: no {address}");
+                return;
+            };
+            let mut connection =
+                Connection::start(SessionId(1), listener.local_addr().unwrap().port()).unwrap();
+            while !connection.connect().unwrap() {}
+            assert!(listener.accept().unwrap().1.ip() == address);
+        };
+        connected(Ipv4Addr::LOCALHOST.into());
+        connected(Ipv6Addr::LOCALHOST.into());
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
+        let mut connection = Connection::start(SessionId(1), free).unwrap();
+        let refused = loop {
+            match connection.connect() {
+                Ok(is_open) => assert!(!is_open),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,7 +1,7 @@
 //! What clients leave behind when they go: nothing.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use agent_protocol::{
@@ -27,7 +27,7 @@ fn programs_whose_output_nobody_reads_leave_nothing() {
         drop(stream);
         assert_eq!(guest.sh("echo here"), "here");
     }
-    guest.wait_until("pidof yes >/dev/null && echo runs || true", "");
+    guest.wait_until("pidof dd >/dev/null && echo runs || true", "");
 }
 
 /// Starts programs that write for ever, and reads as much as it has allowed them to write.
@@ -35,16 +35,21 @@ fn fill(mut stream: &UnixStream) {
     stream.set_read_timeout(Some(DEADLINE)).expect("a time");
     let nonce = Nonce([7; 16]);
     let mut bytes = hello(nonce).to_vec();
-    let yes = Request::Exec(Exec { argv: vec!["yes".to_owned()], ..Exec::default() });
+    let argv = ["dd", "if=/dev/zero", "bs=64k"].map(str::to_owned).to_vec();
+    let endless = Request::Exec(Exec { argv, ..Exec::default() });
     for number in 1..=PROGRAMS {
-        encode_request(&mut bytes, SessionId(number), &yes).expect("it is short");
+        encode_request(&mut bytes, SessionId(number), &endless).expect("it is short");
     }
     stream.write_all(&bytes).expect("it is heard");
     let (mut decoder, mut buffer) = (Decoder::host(nonce), vec![0; 1 << 16]);
     let mut left: HashMap<_, _> =
         (1..=PROGRAMS).map(|number| (SessionId(number), INITIAL_CREDIT as usize)).collect();
     while !left.is_empty() {
-        let count = stream.read(&mut buffer).expect("something comes");
+        let count = match stream.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.expect("something comes"),
+        };
+        assert!(count > 0, "the supervisor has gone");
         let mut input = &buffer[..count];
         while let Some(incoming) = decoder.next(&mut input) {
             match incoming {

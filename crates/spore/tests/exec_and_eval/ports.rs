@@ -115,13 +115,6 @@ fn both_directions_can_be_busy() {
     assert_eq!(guest.sh("cat /tmp/came"), UPLOAD.to_string());
 }
 
-#[test]
-fn a_server_of_ipv6_is_found() {
-    let Some((guest, ports)) = forked("a_server_of_ipv6_is_found", &[7]) else { return };
-    guest.serve("-s ::1 -p 7", "cat", ports[0]);
-    assert_eq!(ask(ports[0], b"hello"), b"hello");
-}
-
 /// Whoever reaches a port is not the sandbox's owner.
 #[test]
 fn callers_do_not_lock_the_owner_out() {
@@ -185,15 +178,19 @@ fn idleness_outlives_the_supervisor() {
     spore.sh(&id, "true");
     kill_supervisor(&spore);
     // Whoever looks ends it, and nobody else is there to.
+    assert_is_idle_at_last(&spore);
+}
+
+#[track_caller]
+fn assert_is_idle_at_last(spore: &Spore) {
     let begun = Instant::now();
     loop {
         let listed = spore.json(["ps", "--all"]);
-        let status = &listed["sandboxes"][0]["status"];
-        if let Some(reason) = status["dead"]["reason"].as_str() {
-            assert!(reason.contains("idle"), "{listed}");
+        // An engine is gone for a moment before it is noted why.
+        let reason = listed["sandboxes"][0]["status"]["dead"]["reason"].as_str();
+        if reason.is_some_and(|reason| reason.contains("idle")) {
             return;
         }
-        assert_eq!(*status, "unsupervised");
         assert!(begun.elapsed() < DEADLINE, "{listed}");
     }
 }
@@ -210,14 +207,5 @@ fn an_idle_sandbox_ends() {
     // Longer than its limit, and not idle.
     spore.sh(&id, "sleep 6");
     spore.sh(&id, "true");
-    let begun = Instant::now();
-    loop {
-        let listed = spore.json(["ps", "--all"]);
-        let status = &listed["sandboxes"][0]["status"];
-        if let Some(reason) = status["dead"]["reason"].as_str() {
-            assert!(reason.contains("idle"), "{listed}");
-            break;
-        }
-        assert!(begun.elapsed() < DEADLINE, "{listed}");
-    }
+    assert_is_idle_at_last(&spore);
 }
