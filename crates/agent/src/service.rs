@@ -14,7 +14,7 @@ use rustix::process::Pid;
 use crate::connection::Connection;
 use crate::exec::ExecSession;
 use crate::given::Provided;
-use crate::link::{Link, Received};
+use crate::link::{Link, Received, SPEAKS};
 use crate::log::Log;
 use crate::session::Session;
 use crate::spawn::failure;
@@ -170,6 +170,10 @@ impl Service {
     fn control(&mut self, link: &mut Link, session: SessionId, payload: &[u8]) {
         let result = match parse_request(payload) {
             Err(error) => Err(failure(FailureKind::BadRequest, error.to_string())),
+            Ok(request) if request.since() > SPEAKS => {
+                let message = format!("this agent speaks version {SPEAKS}, which has no such request");
+                Err(failure(FailureKind::BadRequest, message))
+            }
             Ok(request) if session == SessionId::CONTROL => self.control_agent(link, &request),
             Ok(request) => self.control_session(link, session, request),
         };
