@@ -22,6 +22,8 @@ const ANNOUNCEMENT_BYTES: u64 = 64 << 10;
 /// How much longer than its supervisor a command waits: only the supervisor knows what a guest did not do in time. Before
 /// its time begins it has to start, and after it to end the engine.
 const ANNOUNCEMENT_GRACE: Duration = KILL_DEADLINE.saturating_add(Duration::from_secs(5));
+/// How long a supervisor may take to hear what its guest is given: no longer than a connection's buffer is full, if at all.
+const TELL_DEADLINE: Duration = Duration::from_secs(10);
 /// What is said of a supervisor whose end is all that is seen of it.
 pub(crate) const SUPERVISOR_ENDED: &str = "its supervisor has ended";
 
@@ -126,7 +128,7 @@ pub(crate) fn start(
         let mut line = serde_json::to_vec(given).at("tell the supervisor in", &folder)?;
         line.push(b'\n');
         // One that has ended already, or takes nothing, is heard of when it is waited for.
-        ours.set_write_timeout(Some(KILL_DEADLINE)).at("tell the supervisor in", &folder)?;
+        ours.set_write_timeout(Some(TELL_DEADLINE)).at("tell the supervisor in", &folder)?;
         (&ours).write_all(&line).ok();
     }
     Ok(Supervisor { process, connection: ours })

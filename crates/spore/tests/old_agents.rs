@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use engine::qemu::{Qemu, QemuOptions};
+use engine::qemu::{Options, Qemu};
 use harness::needs::{Need, find_program, say_skipped, skipped};
-use harness::run::{DEADLINE, Run};
+use harness::run::Run;
 use harness::shared::{Shared, seed_cache};
 use harness::{Spore, files, processes, recipes};
 use rootfs::{NoRegistries, Progress, Recipe};
@@ -91,7 +91,7 @@ fn agent() -> Option<PathBuf> {
         .arg("--target-dir")
         .arg(&folder)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
-    // Nothing of the outer build's steers this one. Linking it all at once would take most of the time.
+    // Nothing of the outer build's steers this one. Optimising what runs once would take most of the time.
     for (name, _) in std::env::vars_os() {
         let steers = name.to_str().is_some_and(|name| name.starts_with("CARGO_") && name != "CARGO_HOME");
         if steers || name == "RUSTFLAGS" {
@@ -100,7 +100,8 @@ fn agent() -> Option<PathBuf> {
     }
     let build = build
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env("CARGO_PROFILE_RELEASE_LTO", "off");
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1");
     let built = build.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16").deadline(BUILD_DEADLINE).finish();
     if !built.status.success() {
         say_skipped("old_agents", &format!("the agent cannot be built: {}", built.error().trim()));
@@ -116,8 +117,8 @@ fn bake(spore: &Spore, agent: &[u8]) {
     let store = Store::open(spore.root()).expect("a store");
     let cache = store.cache_folder().join("engine");
     fs::create_dir_all(&cache).expect("a folder");
-    let environment = QemuOptions::from_environment().expect("what chooses the engine");
-    let options = QemuOptions { cache: Some(cache.join("qemu.json")), ..environment };
+    let environment = Options::from_environment().expect("what chooses the engine");
+    let options = Options { cache: Some(cache.join("qemu.json")), ..environment };
     let mut engine = Qemu::discover(options).expect("an engine");
     let recipe = Recipe::load(&recipes::shipped("tiny")).expect("a recipe");
     let options = BakeOptions {
