@@ -31,8 +31,8 @@ pub use guest::{
 };
 pub use identity::{BootId, Entropy, Hostname, Identity, InvalidIdentity, LinkState, MachineId};
 pub use message::{
-    Archive, Exec, ExitStatus, Extract, Failure, FailureKind, Reply, Request, WindowSize, parse_reply,
-    parse_request,
+    Archive, Exec, ExitStatus, Extract, Failure, FailureKind, NOT_FOUND_STATUS, Reply, Request, WindowSize,
+    parse_reply, parse_request, signal,
 };
 
 /// Name of the virtio-serial port that carries this protocol.

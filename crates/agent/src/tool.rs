@@ -2,13 +2,14 @@
 //! done with the rights of another user.
 //!
 //! A session of this kind is an exec of the agent's own executable, so that credit, signals and its end are those of any
-//! program: a tar stream on standard output or input, what is wrong in one line on standard error, and the status 1 then.
+//! program: a tar stream on standard output or input, what is wrong in one line on standard error, and the status 127 if what was named is not
+//! there, else 1.
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use agent_protocol::{Archive, Exec, Extract};
+use agent_protocol::{Archive, Exec, Extract, NOT_FOUND_STATUS};
 use archive::{Destination, Error, Modes};
 
 /// Whatever file the agent was started from: it may have no name in the guest.
@@ -46,9 +47,17 @@ pub(crate) fn main() -> ExitCode {
         Err(error) => {
             // Whoever does not read it hears of the status.
             let _ = writeln!(io::stderr(), "{error}");
+            if is_absence(&error) {
+                return u8::try_from(NOT_FOUND_STATUS).map_or(ExitCode::FAILURE, ExitCode::from);
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether what was named is not there.
+fn is_absence(error: &Error) -> bool {
+    matches!(error, Error::File { source, .. } if source.kind() == io::ErrorKind::NotFound)
 }
 
 fn make(destination: Result<Destination, Error>) -> Result<(), Error> {

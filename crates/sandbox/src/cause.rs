@@ -1,18 +1,19 @@
 //! What callers tell failures apart by, and which error is which. It is decided here alone, so that what a supervisor finds
 //! counts the same for whoever waits for it as what they find themselves.
 
+use agent_protocol::FailureKind;
 use engine::EngineError;
 use rootfs::ImageError;
 use serde::{Deserialize, Serialize};
 use store::{BlobError, LayoutError, LoadError};
 
-use crate::{ChannelError, Error};
+use crate::{ChannelError, Error, OutputError};
 
 /// Why something failed, as far as callers tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Something that is needed is not in the store.
+    /// Something that is needed is not in the store, or not in the guest.
     Missing,
     /// This host cannot run the snapshot.
     Incompatible,
@@ -42,6 +43,16 @@ impl From<&ChannelError> for Cause {
         match error {
             ChannelError::Timeout => Self::Timeout,
             _ => Self::Other,
+        }
+    }
+}
+
+impl From<&OutputError> for Cause {
+    fn from(error: &OutputError) -> Self {
+        match error {
+            OutputError::Guest { kind: FailureKind::NotFound, .. } => Self::Missing,
+            OutputError::Guest { .. } => Self::Other,
+            OutputError::Channel(error) => error.into(),
         }
     }
 }

@@ -34,6 +34,8 @@ const ENVIRONMENT: [&str; 8] = [
     "SPORE_QEMU",
     "SPORE_QEMU_DATA",
 ];
+/// How long a supervisor may take to hear what its guest is given: no longer than a connection's buffer is full, if at all.
+const TELL_DEADLINE: Duration = Duration::from_secs(10);
 /// What is said of a supervisor whose end is all that is seen of it.
 pub(crate) const SUPERVISOR_ENDED: &str = "its supervisor has ended";
 
@@ -139,7 +141,8 @@ pub(crate) fn start(
     if let Task::Restore { given, .. } = task {
         let mut line = serde_json::to_vec(given).at("tell the supervisor in", &folder)?;
         line.push(b'\n');
-        // One that has ended already is heard of when it is waited for.
+        // One that has ended already, or takes nothing, is heard of when it is waited for.
+        ours.set_write_timeout(Some(TELL_DEADLINE)).at("tell the supervisor in", &folder)?;
         (&ours).write_all(&line).ok();
     }
     Ok(Supervisor { process, connection: ours })

@@ -18,6 +18,7 @@
 //! - A supervisor is crash-only: it holds nothing that the next one cannot find in the sandbox's folder.
 //! - Nothing here knows which engine runs.
 
+mod activity;
 mod attachments;
 pub mod bake;
 mod cause;

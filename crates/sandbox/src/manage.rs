@@ -1,5 +1,6 @@
 //! Which sandboxes there are, what they are doing, and their end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use host::{Deadline, ProcessId};
@@ -7,10 +8,15 @@ use store::{SandboxId, Store};
 
 use crate::error::At;
 use crate::record::Record;
-use crate::{Error, Status};
+use crate::{Error, Status, activity};
 
 /// How long killed processes may take to be gone.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a sandbox has ended whose time was up.
+pub(crate) const TIME_LIMIT: &str = "its time limit has passed";
+/// Why one has that nobody used.
+pub(crate) const IDLE_LIMIT: &str = "it was idle for as long as it may be";
 
 /// How long a supervisor may take to follow its engine.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(2);
@@ -58,17 +64,21 @@ pub(crate) fn look(store: &Store, id: SandboxId) -> Sandbox {
     };
     let mut sandbox = Sandbox { id, status: record.status(), record: Some(record) };
     if let (Status::Unsupervised, Some(record)) = (&sandbox.status, &mut sandbox.record)
-        && record.is_overdue()
+        && let Some(reason) = overdue(record, &folder)
+        && end(record.engine()).is_ok()
     {
-        let reason = "its time limit has passed".to_owned();
-        if end(record.engine()).is_ok() {
-            record.ended = Some(reason.clone());
-            // Should this fail, the next look finds the engine gone all the same.
-            record.write(&folder).ok();
-            sandbox.status = Status::Dead { reason };
-        }
+        record.ended = Some(reason.clone());
+        // Should this fail, the next look finds the engine gone all the same.
+        record.write(&folder).ok();
+        sandbox.status = Status::Dead { reason };
     }
     sandbox
+}
+
+/// Why a sandbox is to be ended that no supervisor watches over.
+fn overdue(record: &Record, folder: &Path) -> Option<String> {
+    let is_idle = || Some(activity::age(folder)? >= record.idle_limit()?);
+    if record.is_overdue() { Some(TIME_LIMIT.to_owned()) } else { is_idle()?.then(|| IDLE_LIMIT.to_owned()) }
 }
 
 /// Ends a sandbox, whatever state it is in, and removes its folder.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read};
 
-use agent_protocol::ExitStatus;
+use agent_protocol::{ExitStatus, Failure, FailureKind, NOT_FOUND_STATUS};
 use host::Deadline;
 
 use crate::{ChannelError, Event, Session};
@@ -24,8 +24,13 @@ pub struct SessionOutput {
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The session said so.
-    #[error("in the guest: {0}")]
-    Guest(String),
+    #[error("in the guest: {message}")]
+    Guest {
+        /// What programs branch on.
+        kind: FailureKind,
+        /// What people read.
+        message: String,
+    },
     /// The connection to it.
     #[error(transparent)]
     Channel(#[from] ChannelError),
@@ -63,9 +68,14 @@ impl SessionOutput {
             Ok(Event::Exit(status)) => {
                 let said = String::from_utf8_lossy(&self.errors).trim().to_owned();
                 let silent = || format!("it ended with status {}", status.shell_status());
-                self.end = Some(Err(OutputError::Guest(if said.is_empty() { silent() } else { said })));
+                let message = if said.is_empty() { silent() } else { said };
+                let is_absence = status == ExitStatus::Code(NOT_FOUND_STATUS);
+                let kind = if is_absence { FailureKind::NotFound } else { FailureKind::Io };
+                self.end = Some(Err(OutputError::Guest { kind, message }));
             }
-            Ok(Event::Failed(failure)) => self.end = Some(Err(OutputError::Guest(failure.message))),
+            Ok(Event::Failed(Failure { kind, message })) => {
+                self.end = Some(Err(OutputError::Guest { kind, message }));
+            }
             Err(error) => self.end = Some(Err(error.into())),
         }
     }

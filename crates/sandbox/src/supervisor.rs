@@ -127,16 +127,24 @@ fn bind(folder: &Path, start: &Start) -> Result<(Listeners, Record), Error> {
     let mut record = Record::read(folder)?;
     let handle = host::socket::folder(folder).at("open", folder)?;
     let control = host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)?;
-    let ports = match (forward::bind(&mut record.ports), start) {
-        // Somebody else has taken one meanwhile: all but the ports goes on.
-        (Err(error), Start::Adopt) => {
-            let path = folder.join(SUPERVISOR_LOG);
-            let mut log = File::options().append(true).create(true).open(&path).at("open", &path)?;
-            writeln!(log, "ports are not forwarded any more: {error}").at("write to", &path)?;
-            Vec::new()
+    let wanted = [std::mem::take(&mut record.ports), std::mem::take(&mut record.lost_ports)].concat();
+    let mut ports = Vec::new();
+    for mut port in wanted {
+        match (forward::bind(&mut port), start) {
+            (Ok(listener), _) => {
+                ports.push(listener);
+                record.ports.push(port);
+            }
+            // Somebody else has taken it meanwhile: all but this port goes on.
+            (Err(error), Start::Adopt) => {
+                let path = folder.join(SUPERVISOR_LOG);
+                let mut log = File::options().append(true).create(true).open(&path).at("open", &path)?;
+                writeln!(log, "a port does not lead into it any more: {error}").at("write to", &path)?;
+                record.lost_ports.push(port);
+            }
+            (Err(error), Start::Restore { .. }) => return Err(error),
         }
-        (ports, _) => ports?,
-    };
+    }
     Ok((Listeners { control, ports }, record))
 }
 

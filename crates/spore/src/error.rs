@@ -207,6 +207,7 @@ impl CliError {
             Self::Load(error) => cause_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
             Self::Engine(error) => cause_kind(error),
+            Self::Output(error) => cause_kind(error),
             Self::Credential(error) => credential_kind(error),
             Self::Hub(error) => hub_kind(error),
             Self::Serve(error) => serve_kind(error),

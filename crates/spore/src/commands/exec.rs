@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_protocol::{Exec, Request};
+use agent_protocol::{Exec, Request, signal};
 use clap::Args;
 use host::Deadline;
 use sandbox::{Channel, Session, SessionInput, connect, find};
@@ -100,9 +100,6 @@ pub(crate) fn open(store: &Store, id: &str) -> Result<Channel, CliError> {
 /// Longer than any host stays up.
 pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What a terminal sends that goes away.
-const SIGHUP: i32 = 1;
-
 /// What a shell shows for a program whose output nobody reads any more: 128 + SIGPIPE.
 const NOBODY_READS: u8 = 141;
 
@@ -178,7 +175,7 @@ fn pump(input: &SessionInput, is_raw: bool) {
     }
     // Nobody is there to hear of a session that has ended meanwhile.
     if is_raw {
-        input.signal(SIGHUP).ok();
+        input.signal(signal::HUP).ok();
     }
     input.close().ok();
 }
@@ -190,9 +187,7 @@ fn forward_signals(
     is_raw: bool,
     mut give_up: impl FnMut() + Send + 'static,
 ) -> Result<(), CliError> {
-    const SIGINT: i32 = 2;
-    const SIGKILL: i32 = 9;
-    let first = if is_raw { SIGHUP } else { SIGINT };
+    let first = if is_raw { signal::HUP } else { signal::INT };
     let count = std::sync::atomic::AtomicU8::new(0);
     // Sent from threads of their own: a guest that does not read must not keep the third one from coming through.
     let send = move |number| {
@@ -201,7 +196,7 @@ fn forward_signals(
     };
     interrupt::on_interrupt(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => send(first),
-        1 => send(SIGKILL),
+        1 => send(signal::KILL),
         _ => {
             give_up();
             terminal::restore();

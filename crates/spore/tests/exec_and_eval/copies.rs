@@ -131,9 +131,9 @@ fn what_cannot_be_copied_is_named() {
     let folder = files::scratch("copies");
     let here = folder.path().join("here");
     fs::write(&here, "content").expect("a file");
-    guest.cp("ID:/no/such", folder.path()).exits_with(1).says(&["in the guest", "/no/such", "No such file"]);
+    guest.cp("ID:/no/such", folder.path()).exits_with(3).says(&["in the guest", "/no/such", "No such file"]);
     guest.cp(folder.path().join("missing"), "ID:/tmp").exits_with(1).says(&["missing", "No such file"]);
-    guest.cp(&here, "ID:/no/such/folder").exits_with(1).says(&["in the guest", "/no/such"]);
+    guest.cp(&here, "ID:/no/such/folder").exits_with(3).says(&["in the guest", "/no/such"]);
     guest.cp(&here, "ID:/new/").exits_with(1).says(&["/new is no folder"]);
     guest.cp("ID:/etc/passwd", here.join("below")).exits_with(1).says(&["no folder"]);
     guest.cp("ID:/dev/null", folder.path()).exits_with(1).says(&["/dev/null", "a device"]);

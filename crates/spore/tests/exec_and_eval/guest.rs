@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::needs::{Need, skipped};
 use crate::harness::run::{DEADLINE, Run};
 use crate::harness::shared::Shared;
@@ -62,5 +64,18 @@ impl Guest {
             }
             assert!(begun.elapsed() < DEADLINE, "{script:?} gives {found:?}: expected {expected:?}");
         }
+    }
+}
+
+/// Kills the supervisor of the only sandbox, and waits until that is seen.
+#[track_caller]
+pub fn kill_supervisor(spore: &Spore) {
+    let sandbox = || spore.json(["ps"])["sandboxes"][0].clone();
+    let pid =
+        sandbox()["supervisor_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::KILL).expect("it runs");
+    let begun = Instant::now();
+    while sandbox()["status"] != "unsupervised" {
+        assert!(begun.elapsed() < DEADLINE, "{}", sandbox());
     }
 }
