@@ -9,6 +9,10 @@ use crate::config::DiskRole;
 use crate::manifest::{annotation, media_type};
 use crate::{Config, Descriptor, Digest, Manifest, Map, PAGE_SIZE};
 
+mod reading;
+
+pub use reading::{MapReader, PlannedBlob, Roles, declared_maps};
+
 /// The maps of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Maps {

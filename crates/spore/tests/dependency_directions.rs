@@ -20,8 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),
-    // Its tests take the sample snapshot that those of hubs have.
-    ("pack", &["format", "hub", "store"]),
+    ("pack", &["format", "store"]),
     ("hub-server", &["format", "hub", "store"]),
     ("agent", &["agent-protocol", "archive"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),
