@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Part, SnapshotError, named_by_config};
+use super::{Part, SnapshotError, describe, named_by_config};
 use crate::manifest::{annotation, media_type};
 use crate::{Config, Descriptor, Digest, Manifest, Map, MapError, Maps};
 
@@ -50,7 +50,11 @@ impl Roles {
     pub fn blob(&self, descriptor: &Descriptor) -> PlannedBlob {
         let Descriptor { digest, size, media_type, annotations } = descriptor;
         let unknown = || match annotations.get(annotation::TITLE) {
-            Some(title) => format!("part titled {:?}", crate::excerpt(title)),
+            Some(title) => {
+                // As in `layers`, which numbers those of one role.
+                let title = title.split_once(", part ").map_or(title.as_str(), |(title, _)| title);
+                format!("part titled {:?}", crate::excerpt(title))
+            }
             None => format!("part of type {}", crate::excerpt(media_type)),
         };
         let role = self.0.get(digest).cloned().unwrap_or_else(unknown);
@@ -93,14 +97,23 @@ pub fn declared_maps<'a>(
 #[derive(Debug)]
 pub struct MapReader {
     layers: HashSet<Digest>,
+    /// What each map is of, for errors.
+    of: HashMap<Digest, String>,
+    declared: HashSet<Digest>,
     maps: HashMap<Digest, Map>,
 }
 
 impl MapReader {
     /// Of which nothing has come.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self { layers: config.layers().map(|disk| disk.map).collect(), maps: HashMap::new() }
+    pub fn new(manifest: &Manifest, config: &Config) -> Self {
+        let disks = config.disks.iter().map(|disk| (disk.map, format!("disk {}", describe(disk))));
+        Self {
+            of: disks.chain([(config.memory.map, "memory".to_owned())]).collect(),
+            layers: config.layers().map(|disk| disk.map).collect(),
+            declared: manifest.layers.iter().map(|blob| blob.digest).collect(),
+            maps: HashMap::new(),
+        }
     }
 
     /// Whether this map is a layer's, which [`Map::parse_layer`] reads.
@@ -109,18 +122,26 @@ impl MapReader {
         self.layers.contains(digest)
     }
 
-    /// A map has come, and was read.
-    pub fn insert(&mut self, digest: Digest, map: Map) {
-        self.maps.insert(digest, map);
-    }
-
-    /// Reads a map that has come.
+    /// Reads a map: see [`MapReader::is_layer`].
     ///
     /// # Errors
     /// If it is none, or not one that its disk can have.
-    pub fn read(&mut self, digest: Digest, bytes: &[u8]) -> Result<(), MapError> {
-        let map = if self.is_layer(&digest) { Map::parse_layer(bytes) } else { Map::parse(bytes) };
-        self.insert(digest, map?);
+    pub fn parse(bytes: &[u8], is_layer: bool) -> Result<Map, MapError> {
+        if is_layer { Map::parse_layer(bytes) } else { Map::parse(bytes) }
+    }
+
+    /// A map has come, and was read.
+    ///
+    /// # Errors
+    /// If the manifest does not declare what it needs: before the next one is read, since a manifest bounds how much that can be.
+    pub fn insert(&mut self, digest: Digest, map: Map) -> Result<(), SnapshotError> {
+        let undeclared = map.blobs().iter().find(|blob| !self.declared.contains(&blob.digest));
+        if let Some(blob) = undeclared {
+            let of = self.of.get(&digest).map_or("a map", String::as_str);
+            let reason = format!("frames of {of} {} is not declared", blob.digest);
+            return Err(SnapshotError::Closure(reason));
+        }
+        self.maps.insert(digest, map);
         Ok(())
     }
 

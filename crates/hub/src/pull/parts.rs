@@ -222,7 +222,7 @@ impl Survey<'_> {
             read.fetched.push((descriptor.digest, bytes));
         }
 
-        let mut maps = MapReader::new(&config);
+        let mut maps = MapReader::new(self.manifest, &config);
         let wanted = declared_maps(self.manifest, &config).map_err(|source| self.inconsistent(source))?;
         let named = Roles::new(self.manifest, snapshot::named_by_config(&config));
         let wanted = wanted.into_iter().filter(|blob| can_be_read(&blob.digest)).map(|blob| named.blob(blob));
@@ -234,7 +234,7 @@ impl Survey<'_> {
             match map {
                 Some((map, bytes)) => {
                     read.fetched.extend(bytes.map(|bytes| (digest, bytes)));
-                    maps.insert(digest, map);
+                    maps.insert(digest, map).map_err(|source| self.inconsistent(source))?;
                 }
                 None => drop(read.absent.insert(digest)),
             }
@@ -263,7 +263,7 @@ impl Survey<'_> {
         };
         let is_new = missing_here.contains(&digest);
         blocking(move || {
-            let map = if is_layer { Map::parse_layer(&bytes) } else { Map::parse(&bytes) };
+            let map = MapReader::parse(&bytes, is_layer);
             let map = map.map_err(|source| PullError::Map { blob, source })?;
             Ok((digest, Some((map, is_new.then_some(bytes)))))
         })
