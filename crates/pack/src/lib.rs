@@ -18,7 +18,7 @@
 //! Invariants:
 //! - Equal snapshots under equal names make equal packs: every header is derived from digest and size.
 //! - A pack is never believed. Nothing in it chooses a path: blobs go into the store under the digests that they have, all else is
-//!   read into memory, bounded. What the manifest does not declare is refused, and so is every entry that is not a
+//!   read into memory or a temporary file, bounded. What the manifest does not declare is refused, and so is every entry that is not a
 //!   plain file or one of the layout's folders.
 //! - Nothing is stored before all that can be known of the snapshot was checked: manifest, config and maps come first.
 //! - The tag is set last. An unpack that fails takes back what it had stored; one that is killed leaves garbage for

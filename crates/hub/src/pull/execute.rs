@@ -8,7 +8,7 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, TryStreamExt};
 use store::{LayoutError, LayoutFeed, Lease, Store, TagAs};
 
-use super::laying::Layer;
+use super::laying::LayoutThread;
 use super::receive::Receiver;
 use super::{Ends, PullError, PullPlan, Pulled};
 use crate::blocking::blocking;
@@ -67,7 +67,7 @@ impl PullPlan {
         if self.flat_bytes.is_some() {
             let Ends { store, lease, parts, .. } = &self.ends;
             let (store, lease, parts) = (store.clone(), lease.clone(), Arc::clone(parts));
-            let (laying, thread) = Layer { store, lease, parts, progress: Arc::clone(&progress) }.start();
+            let (laying, thread) = LayoutThread { store, lease, parts, progress: Arc::clone(&progress) }.start();
             let laid_out = async {
                 thread.await.map_err(|error| LayoutError::Io(error.into()))?.map_err(PullError::from)
             };

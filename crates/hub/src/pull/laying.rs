@@ -9,14 +9,14 @@ use tokio::task::JoinHandle;
 use crate::{Event, Progress};
 
 /// What the thread needs.
-pub(super) struct Layer {
+pub(super) struct LayoutThread {
     pub(super) store: Store,
     pub(super) lease: Lease,
     pub(super) parts: Arc<(Config, Maps)>,
     pub(super) progress: Arc<dyn Progress>,
 }
 
-impl Layer {
+impl LayoutThread {
     /// Starts the thread. It ends when all is laid out, when it fails, or when nobody is left to tell it of blobs.
     pub(super) fn start(self) -> (LayoutFeed, JoinHandle<Result<(), LayoutError>>) {
         let (feed, arrivals) = layout_feed();

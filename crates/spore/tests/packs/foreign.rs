@@ -1,5 +1,6 @@
 //! Packs to and from OCI tools that know nothing of Spore.
 
+use std::fs;
 use std::path::Path;
 
 use crate::harness::Spore;
@@ -53,7 +54,7 @@ fn oras_takes_it_to_a_registry() {
     let (baker, folder) = baker();
     let (file, layout) = (in_folder(&folder, "base.spore"), in_folder(&folder, "layout"));
     let digest = baker.json(["pack", "base:1", "-o", &file])["digest"].clone();
-    std::fs::create_dir(&layout).unwrap();
+    fs::create_dir(&layout).unwrap();
     Run::new("tar").args(["-xf", &file, "-C", &layout]).finish().succeeds();
     let there = format!("{}/team/base:1", registry.host());
     // Debian's, which has what oras-py needs.

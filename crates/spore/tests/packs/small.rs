@@ -33,7 +33,7 @@ fn it_needs_what_it_leaves_out() {
         ]);
         assert_eq!(lacking.error().lines().filter(|line| line.contains("frames of disk layer")).count(), 2);
         let listed = user.command(["unpack", file, "--format", "json"]).finish().exits_with(3);
-        let listed: Value = serde_json::from_str(listed.error()).unwrap();
+        let listed: Value = serde_json::from_str(&listed.error()).unwrap();
         let parts = listed["error"]["parts"].as_array().unwrap();
         assert!(parts.len() == 2 && parts[0]["digest"].is_string() && parts[0]["size"].is_u64(), "{listed}");
         let piped = user.command(["unpack", "-"]).stdin(fs::read(file).unwrap()).finish();
