@@ -127,8 +127,7 @@ impl UnpackPlan {
         // Where something is missing, whoever fetches it lays out all of it.
         let lays_out =
             options.lay_out && (!options.may_lack || missing.is_some_and(|missing| missing.is_empty()));
-        let lay_out = documents.as_ref().filter(|_| lays_out);
-        match bring(&mut self.opened, lay_out, &mut brought, progress) {
+        match bring(&mut self.opened, documents.as_ref(), lays_out, &mut brought, progress) {
             Err(cause) => Err(brought.take_back_after(cause)),
             Ok(counts) => Ok(Arrived {
                 snapshot: self.snapshot,
@@ -171,14 +170,16 @@ impl UnpackPlan {
 
 fn bring(
     opened: &mut Opened,
-    lay_out: Option<&(Config, Maps)>,
+    documents: Option<&(Config, Maps)>,
+    lays_out: bool,
     brought: &mut Brought,
     progress: &dyn Progress,
 ) -> Result<Counts, UnpackError> {
-    if let Some((config, _)) = lay_out {
+    // Whoever lays them out: this, or who fetches what is missing.
+    if let Some((config, _)) = documents.filter(|_| opened.options.lay_out) {
         brought.add_flats(config)?;
     }
-    let counts = opened.store_all(lay_out, brought, progress)?;
+    let counts = opened.store_all(documents.filter(|_| lays_out), brought, progress)?;
     if !counts.missing.is_empty() && !opened.options.may_lack {
         return Err(UnpackError::Missing { snapshot: opened.head.snapshot, parts: counts.missing });
     }

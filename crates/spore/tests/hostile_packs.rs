@@ -183,7 +183,7 @@ fn what_the_store_has_is_not_of_another_size() {
 /// Nor does a hub that has all of the true snapshot: what is in the pack is judged as it is.
 #[test]
 fn a_hub_completes_no_forgery() {
-    let arena = PackArena::new();
+    let arena = PackArena::with_a_hub();
     let hub = ["--hub", arena.hub.to_str().unwrap()];
     let whole = arena.archive(arena.draft());
     let mut corrupt = whole.clone();

@@ -59,10 +59,22 @@ pub struct PackArena {
 const NAME: &str = "forged:1";
 /// Bytes of address space that `spore` may have, its own code and stacks included.
 const MEMORY: u64 = 512 << 20;
+/// The same where it speaks to a hub: by many threads, each of which reserves more than it takes.
+const MEMORY_WITH_A_HUB: u64 = 4 << 30;
 
 impl PackArena {
     #[track_caller]
     pub fn new() -> Self {
+        Self::within(MEMORY)
+    }
+
+    #[track_caller]
+    pub fn with_a_hub() -> Self {
+        Self::within(MEMORY_WITH_A_HUB)
+    }
+
+    #[track_caller]
+    fn within(memory: u64) -> Self {
         let scratch = files::scratch("hostile-packs");
         let folder = scratch.path().to_owned();
         let hub = folder.join("hub");
@@ -73,7 +85,7 @@ impl PackArena {
         store.set_ref(&"local/sample:1".parse().expect("a name"), &sample.digest, None).expect("it is there");
         let to = hub.to_str().expect("UTF-8");
         baker.run(["push", "sample:1", "sample:latest", "--hub", to]).succeeds();
-        let limit = format!("--as={MEMORY}");
+        let limit = format!("--as={memory}");
         let spore = Spore::in_folder(scratch, Path::new("store/of/user")).within(["prlimit", &limit]);
         spore.run(["images"]).succeeds();
         for name in ["work", "tmp"] {
