@@ -85,6 +85,7 @@ impl From<&LayoutError> for Cause {
             | LayoutError::Index { .. }
             | LayoutError::Pages { .. }
             | LayoutError::Content { .. } => Self::Invalid,
+            LayoutError::Stopped => Self::Interrupted,
             _ => Self::Other,
         }
     }

@@ -27,6 +27,22 @@ pub(crate) enum CliError {
     /// The same, of what cannot be resumed.
     #[error("interrupted: nothing was kept")]
     Undone,
+    /// A snapshot of which parts are nowhere: also listed for scripts.
+    #[error("{message}")]
+    Incomplete {
+        /// What is missing, for people.
+        message: String,
+        /// The same, one by one.
+        parts: pack::Missing,
+    },
+    /// It failed, and what it had stored is there still. Nothing leads to it.
+    #[error("{cause}; what was stored is left to `spore prune`: {left}")]
+    Left {
+        /// Why it failed.
+        cause: Box<CliError>,
+        /// Why that was not taken back.
+        left: Box<pack::TakeBackError>,
+    },
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
     Config {
@@ -198,6 +214,8 @@ impl CliError {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
             Self::Interrupted | Self::Undone => Kind::Interrupted,
+            Self::Incomplete { .. } => Kind::NotFound,
+            Self::Left { cause, .. } => cause.kind(),
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
             Self::Resolve(error) => resolve_kind(error),
@@ -365,6 +383,8 @@ fn unpack_kind(error: &pack::UnpackError) -> Kind {
         | UnpackError::Map { .. }
         | UnpackError::Inconsistent { .. } => Kind::Verification,
         UnpackError::Missing { .. } => Kind::NotFound,
+        UnpackError::Interrupted => Kind::Interrupted,
+        UnpackError::Left { cause, .. } => unpack_kind(cause),
         UnpackError::Layout(error) => cause_kind(error),
         UnpackError::Load(error) => cause_kind(error),
         UnpackError::Store(error) => cause_kind(error),
@@ -395,7 +415,11 @@ fn copy_kind(error: &hub::CopyError) -> Kind {
 /// Says on standard error what failed, and gives the exit code.
 pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> ExitCode {
     let kind = error.kind();
-    output::error(&error.to_string(), &format!("{kind:?}").to_lowercase(), format);
+    let parts = match error {
+        CliError::Incomplete { parts, .. } => Some(parts),
+        _ => None,
+    };
+    output::error_about(&error.to_string(), &format!("{kind:?}").to_lowercase(), parts, format);
     let passes_statuses_on = own_statuses && kind != Kind::Interrupted;
     ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
 }

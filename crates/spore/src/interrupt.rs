@@ -42,6 +42,15 @@ pub(crate) fn flag() -> Result<&'static AtomicBool, CliError> {
     Ok(&INTERRUPTION)
 }
 
+/// Lets the first interruption end the process, as it ends every tool in a pipe: for what leaves nothing behind.
+pub(crate) fn ends_process() -> Result<(), CliError> {
+    on_interrupt(|| std::process::exit(INTERRUPTED.into()))?;
+    if INTERRUPTION.load(Ordering::SeqCst) {
+        return Err(CliError::Interrupted);
+    }
+    Ok(())
+}
+
 /// Runs a future to its end, or drops it at the first interruption. A second one ends the process at once.
 pub(crate) fn block_on<T, E>(future: impl Future<Output = Result<T, E>>) -> Result<T, CliError>
 where

@@ -6,6 +6,7 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "the documentation of arguments is the text of --help")]
 
 mod agent;
+mod arguments;
 mod cli;
 mod commands;
 mod config;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, Read, Write};
 
 use hub::{Delivered, PlannedBlob, TransferPlan};
+use pack::Missing;
 use serde::Serialize;
 
 use crate::options::Format;
@@ -65,20 +66,33 @@ fn or_end(written: &io::Result<()>) {
 
 /// Prints an error.
 pub(crate) fn error(message: &str, kind: &str, format: Format) {
-    let line = match format {
-        Format::Json => serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string(),
-        Format::Text => format!("spore: {}", plain(message)),
-    };
-    say(&line);
+    error_about(message, kind, None, format);
+}
+
+/// Prints an error. `parts` are for scripts: what it is about, one by one.
+pub(crate) fn error_about(message: &str, kind: &str, parts: Option<&Missing>, format: Format) {
+    if format == Format::Text {
+        return say(&format!("spore: {message}"));
+    }
+    let mut error = serde_json::json!({ "kind": kind, "message": message });
+    if let (Some(parts), Some(fields)) = (parts, error.as_object_mut()) {
+        fields.insert("parts".to_owned(), serde_json::json!(parts));
+    }
+    write_line(&serde_json::json!({ "error": error }).to_string());
 }
 
 /// Says what is not as it should be and did not stop anything.
 pub(crate) fn warning(message: &str) {
-    say(&format!("spore: warning: {}", plain(message)));
+    say(&format!("spore: warning: {message}"));
+}
+
+/// A line on standard error for people, without what a terminal would obey.
+pub(crate) fn say(line: &str) {
+    write_line(&plain(line));
 }
 
 /// A line on standard error, where nobody may be there to read it.
-pub(crate) fn say(line: &str) {
+fn write_line(line: &str) {
     writeln!(io::stderr(), "{line}").ok();
 }
 

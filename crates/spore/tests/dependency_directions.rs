@@ -21,8 +21,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),
-    // Its tests take the sample snapshot that those of hubs have.
-    ("pack", &["format", "hub", "store", "tar-stream"]),
+    ("pack", &["format", "store", "tar-stream"]),
     ("hub-server", &["format", "hub", "store"]),
     ("agent", &["agent-protocol", "archive"]),
     ("sandbox", &["agent-protocol", "engine", "format", "host", "memory", "rootfs", "store"]),

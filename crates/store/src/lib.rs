@@ -47,20 +47,20 @@ mod trash;
 pub mod usage;
 mod work;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use blob::{BlobError, BlobWriter};
 pub use file::FileError;
 pub use flat_files::{FlatFile, FlatKey, FlatWriter};
 pub use frames::{FramesError, Framing};
-pub use layout::{Flats, LayerFile, Layout, LayoutError};
+pub use layout::{Arrivals, Flats, LayerFile, Layout, LayoutError, LayoutFeed, Stop, layout_feed};
 pub use lease::Lease;
 pub use load::{LoadError, MissingPart, Snapshot};
 pub use lock::{Lock, LockKey};
 pub use open::{OpenError, Store};
 pub use partial::{Partial, Started};
-pub use refs::{RefError, RefRecord};
+pub use refs::{RefError, RefRecord, TagAs};
 pub use resolve::{ResolveError, Resolved};
 pub use sandboxes::{SandboxDraft, SandboxError, SandboxId};
 pub use space::SpaceError;

@@ -89,8 +89,8 @@ impl Source for Piped {
         Ok(())
     }
 
-    fn lacks(&self, _: &Digest) -> bool {
-        false
+    fn has(&self, _: &Digest) -> Option<bool> {
+        None
     }
 
     fn start(&mut self, blob: &Descriptor) -> Result<bool, ReadError> {

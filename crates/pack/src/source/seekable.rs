@@ -63,8 +63,8 @@ impl Source for Seekable {
         self.entries.values().filter(is_blob).try_for_each(|entry| declared.place_of(entry).map(drop))
     }
 
-    fn lacks(&self, digest: &Digest) -> bool {
-        !self.entries.contains_key(&EntryName::Blob(*digest))
+    fn has(&self, digest: &Digest) -> Option<bool> {
+        Some(self.entries.contains_key(&EntryName::Blob(*digest)))
     }
 
     fn start(&mut self, blob: &Descriptor) -> Result<bool, ReadError> {

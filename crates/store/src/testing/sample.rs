@@ -1,18 +1,14 @@
-//! A small snapshot that is valid in every respect but that no engine can run, and a blob that is in memory: for
-//! tests of this and other crates.
+//! A small snapshot that is valid in every respect but that no engine can run.
 
 use std::fs::File;
 use std::io::{self, Write};
 
-use async_trait::async_trait;
 use format::config::layer_id;
 use format::map::MapBuilder;
 use format::testing::{Contents, SampleError};
 use format::{Config, Digest, Manifest, Map, PAGE_SIZE};
-use store::{Framing, Lease, Store};
-use tokio::io::AsyncReadExt;
 
-use crate::{BlobReader, BlobSource};
+use crate::{Framing, Lease, Store};
 
 /// What the sample is to be like. Its pages are noise, so that they do not get smaller when they are compressed.
 #[derive(Debug, Clone, Copy)]
@@ -105,35 +101,4 @@ fn noise(seed: &str, pages: u64) -> Vec<u8> {
         state.to_le_bytes()
     });
     words.collect()
-}
-
-/// A blob in memory.
-#[derive(Debug, Clone)]
-pub struct MemorySource {
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Whether reading fails behind the last of them.
-    pub fails: bool,
-}
-
-#[async_trait]
-impl BlobSource for MemorySource {
-    async fn open(&self) -> io::Result<BlobReader> {
-        let bytes = io::Cursor::new(self.bytes.clone());
-        Ok(if self.fails { Box::pin(bytes.chain(Failing)) } else { Box::pin(bytes) })
-    }
-}
-
-/// A reader that only fails.
-#[derive(Debug, Clone, Copy)]
-pub struct Failing;
-
-impl tokio::io::AsyncRead for Failing {
-    fn poll_read(
-        self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-        _: &mut tokio::io::ReadBuf<'_>,
-    ) -> std::task::Poll<io::Result<()>> {
-        std::task::Poll::Ready(Err(io::Error::other("broken for a test")))
-    }
 }
