@@ -21,6 +21,8 @@ pub enum Request {
     Identity(Identity),
     /// Session 0: have these variables and secrets. Since version 2.
     Provide(Given),
+    /// Session 0: have the disk that is in the spare slot. Since version 2.
+    Attach(DataDisk),
     /// Session 0: flush, trim, and be quiet until the next greeting.
     Sync {},
     /// Session 0: flush and power off.
@@ -42,6 +44,8 @@ pub enum Request {
         /// TCP.
         port: u16,
     },
+    /// New session: bring all that was written to the data disk there, and let nothing more be written. Since version 2.
+    Release {},
     /// Open session: send a signal.
     Signal {
         /// 1 to 64.
@@ -60,10 +64,19 @@ impl Request {
             | Request::Extract(_)
             | Request::Connect { .. }
             | Request::Provide(_)
+            | Request::Attach(_)
+            | Request::Release {}
             | Request::Resize(_) => 2,
             _ => 1,
         }
     }
+}
+
+/// A disk in the spare slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataDisk {
+    /// Whether it may be written.
+    pub writable: bool,
 }
 
 /// A program to run.
@@ -133,6 +146,8 @@ pub enum Reply {
     IdentityDone {},
     /// To `Provide`.
     Provided {},
+    /// To `Attach`: it is mounted, if it has a file system that the guest knows.
+    Attached {},
     /// To `Sync`: the guest may be frozen.
     SyncDone {},
     /// To a Resume greeting.

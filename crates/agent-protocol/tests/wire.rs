@@ -112,7 +112,11 @@ fn what_version_2_has_is_pinned() {
     assert!(!format!("{given:?}").contains("255"), "values must not reach logs");
     let provide = Request::Provide(given);
     assert_eq!(text(&provide), r#"{"provide":{"env":{"A":"1"},"secrets":{"key":"01ff"}}}"#);
-    for request in [exec, archive, extract, connect, provide, Request::Resize(window)] {
+    let attach = Request::Attach(DataDisk { writable: true });
+    assert_eq!(text(&attach), r#"{"attach":{"writable":true}}"#);
+    let release = Request::Release {};
+    assert_eq!(text(&release), r#"{"release":{}}"#);
+    for request in [exec, archive, extract, connect, provide, attach, release, Request::Resize(window)] {
         assert_eq!(request.since(), 2);
         assert_eq!(parse_request(text(&request).as_bytes()), Ok(request));
     }

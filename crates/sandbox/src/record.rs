@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::At;
 use crate::supervisor::Forward;
-use crate::{Error, ForkOptions};
+use crate::{AttachedData, Error, ForkOptions};
 
 const RECORD_FILE: &str = "record.json";
 const VERSION: u32 = 1;
@@ -40,6 +40,9 @@ pub struct Record {
     /// The host's ports that lead into it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Forward>,
+    /// The disk that it has besides those of its snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<AttachedData>,
     /// The host's boot in which the processes were started.
     host_boot: String,
     /// The command that forked it: until a supervisor has noted itself, it is what makes the sandbox a starting one.
@@ -95,7 +98,11 @@ impl std::fmt::Display for Status {
 
 impl Record {
     /// The record of a sandbox in which nothing runs yet.
-    pub(crate) fn new(snapshot: Digest, options: &ForkOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        snapshot: Digest,
+        options: &ForkOptions,
+        data: Option<AttachedData>,
+    ) -> Result<Self, Error> {
         let ForkOptions { name, ttl, idle, network, ports, .. } = options;
         let created_at = now();
         Ok(Self {
@@ -107,6 +114,7 @@ impl Record {
             idle_seconds: idle.map(|idle| idle.as_secs().max(1)),
             network: *network == NetworkMode::User,
             ports: ports.clone(),
+            data,
             host_boot: host_boot()?,
             starter: Process::from(ProcessId::current()?),
             engine: None,
@@ -216,10 +224,11 @@ mod tests {
             network: NetworkMode::None,
             ports: vec![Forward { host: ([127, 0, 0, 1], 8080).into(), guest: 80 }],
             given: Given::default(),
+            data: None,
             name: None,
             deadline: Duration::from_secs(60),
         };
-        Record::new(Digest::of(b"x"), &options).unwrap()
+        Record::new(Digest::of(b"x"), &options, None).unwrap()
     }
 
     #[test]

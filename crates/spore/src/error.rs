@@ -27,6 +27,9 @@ pub(crate) enum CliError {
     /// The same, of what cannot be resumed.
     #[error("interrupted: nothing was kept")]
     Undone,
+    /// The same, of a copy of files.
+    #[error("interrupted: what was copied whole stays, and nothing else")]
+    HalfCopied,
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
     Config {
@@ -197,7 +200,7 @@ impl CliError {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
-            Self::Interrupted | Self::Undone => Kind::Interrupted,
+            Self::Interrupted | Self::Undone | Self::HalfCopied => Kind::Interrupted,
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
             Self::Resolve(error) => resolve_kind(error),
@@ -256,6 +259,7 @@ fn cause_kind(cause: impl Into<sandbox::Cause>) -> Kind {
         Cause::Missing => Kind::NotFound,
         Cause::Incompatible => Kind::Incompatible,
         Cause::Invalid => Kind::Verification,
+        Cause::Usage => Kind::Usage,
         Cause::Interrupted => Kind::Interrupted,
         Cause::Timeout | Cause::Other => Kind::Failed,
     }

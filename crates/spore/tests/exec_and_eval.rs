@@ -8,6 +8,8 @@
 
 #[path = "exec_and_eval/copies.rs"]
 mod copies;
+#[path = "exec_and_eval/data.rs"]
+mod data;
 #[path = "exec_and_eval/eval.rs"]
 mod eval;
 #[path = "exec_and_eval/given.rs"]

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::needs::{Need, skipped};
 use crate::harness::run::{DEADLINE, Run};
 use crate::harness::shared::Shared;
@@ -49,6 +51,14 @@ impl Guest {
     /// `spore eval ID CODE`.
     pub fn eval(&self, code: &str) -> Run {
         self.spore.command(["eval", &self.id, code])
+    }
+
+    /// Sends a signal to its engine.
+    #[track_caller]
+    pub fn signal_engine(&self, signal: Signal) {
+        let pid = self.spore.json(["ps"])["sandboxes"][0]["engine_pid"].as_i64();
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal).expect("it runs");
     }
 
     /// Asks with a shell script until it prints `expected`.
