@@ -195,7 +195,8 @@ mod tests {
         fs::write(&path, [0; 512]).unwrap();
         symlink(&path, folder.path().join(DATA_FILE)).unwrap();
         let disk = |writable| AttachedData { path: path.clone(), writable, size: 512 };
-        let (first, second) = (disk(false).lock(folder.path()).unwrap(), disk(false).lock(folder.path()).unwrap());
+        let (first, second) =
+            (disk(false).lock(folder.path()).unwrap(), disk(false).lock(folder.path()).unwrap());
         let refused = |disk: AttachedData| match disk.lock(folder.path()) {
             Err(Error::Data { path, cause, reason }) => {
                 assert!(path.ends_with("disk"));

@@ -251,7 +251,7 @@ fn acknowledge(
     }
     // Before the identity, whose hook may need them.
     if let Some(data) = gifts.data {
-        let what = "the data disk was not attached".to_owned();
+        let what = format!("data disk {} was not attached", data.path.display());
         data.attach(&mut channel, deadline).map_err(|source| Error::Agent { what, source })?;
     }
     if !gifts.given.is_empty() {

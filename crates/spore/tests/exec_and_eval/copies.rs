@@ -217,7 +217,7 @@ fn an_interrupted_copy_leaves_what_was_there() {
     }
     guest.signal_engine(Signal::CONT);
     assert_eq!(fs::read_to_string(&old).expect("it is there"), "old");
-    assert_eq!(files::entries(folder.path()), [old.clone()]);
+    assert_eq!(files::entries(folder.path()), std::slice::from_ref(&old));
     guest.cp("ID:/tmp/new", &old).succeeds();
     assert_eq!(fs::read_to_string(&old).expect("it is there"), "new\n");
 

@@ -117,7 +117,8 @@ fn an_image_is_written_by_one() {
     let engine =
         spore.json(["ps"])["sandboxes"][0]["engine_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     kill_process(engine.and_then(Pid::from_raw).expect("a process"), Signal::KILL).expect("it runs");
-    spore.run(["kill", &id]).succeeds();
+    // Who notices first decides whether it is also said that something may be missing.
+    spore.run(["kill", &id]);
     refused(&read, "attach it writable once");
     let id = fork(&spore, &snapshot, 1, &write).remove(0);
     assert_eq!(spore.sh(&id, "cat /data/last"), "last");
