@@ -455,25 +455,31 @@ fn what_is_no_file_is_not_replaced() {
 #[test]
 fn a_copy_that_breaks_off_leaves_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
-    let inside = folder.path().join("inside");
-    fs::create_dir(&inside).unwrap();
-    fs::write(inside.join("a"), "old").unwrap();
-    let stream = forge(&[
-        (EntryType::Directory, "sub", "", ""),
-        (EntryType::Regular, "sub/b", "", "whole"),
-        (EntryType::Directory, "other", "", ""),
-        (EntryType::Regular, "a", "", &"new".repeat(300)),
-    ]);
-    let cut = &stream[..stream.len() - 1024 - 512];
-    let made = Destination::folder(&inside).unwrap().extract(cut, Modes::All);
-    assert!(matches!(made, Err(Error::Truncated)), "{made:?}");
-    let mut names: Vec<_> = fs::read_dir(&inside).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.sort();
-    assert_eq!(names, ["a", "other", "sub"], "nothing is left of the new one");
-    assert_eq!(fs::read_to_string(inside.join("a")).unwrap(), "old");
-    // Folders have what they are to have, and do not stay closed.
-    for name in ["sub", "other"] {
-        assert_eq!(fs::metadata(inside.join(name)).unwrap().mode() & 0o7777, 0o6755);
+    let names = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    // In a folder that is there, and in one that the stream makes.
+    for is_there in [true, false] {
+        let inside = folder.path().join(is_there.to_string());
+        fs::create_dir_all(if is_there { inside.join("sub") } else { inside.clone() }).unwrap();
+        if is_there {
+            fs::write(inside.join("sub/a"), "old").unwrap();
+        }
+        let content = "new".repeat(300);
+        let stream =
+            forge(&[(EntryType::Directory, "sub", "", ""), (EntryType::Regular, "sub/a", "", &content)]);
+        let cut = &stream[..stream.len() - 1024 - 512];
+        let made = Destination::folder(&inside).unwrap().extract(cut, Modes::All);
+        assert!(matches!(made, Err(Error::Truncated)), "{made:?}");
+        // Nothing is left of the new one.
+        if is_there {
+            assert_eq!(names(&inside.join("sub")), ["a"]);
+            assert_eq!(fs::read_to_string(inside.join("sub/a")).unwrap(), "old");
+        } else {
+            assert!(names(&inside.join("sub")).is_empty());
+            // It has what it is to have, and does not stay closed.
+            assert_eq!(fs::metadata(inside.join("sub")).unwrap().mode() & 0o7777, 0o6755);
+        }
     }
 }
 

@@ -223,9 +223,9 @@ mod tests {
             rows.remove(0)
         };
         assert_eq!(fitted(200), rows()[0]);
-        assert_eq!(fitted(110)[1..], ["…team/python-numpy:1.2", reason][..]);
+        assert_eq!(fitted(110)[1..], ["…e.com/team/python-numpy:1.2", reason][..]);
         let narrow = fitted(60);
-        assert_eq!(narrow[1], "…thon-numpy:1.2");
+        assert_eq!(narrow[1], "…ython-numpy:1.2");
         assert!(narrow[2].starts_with("dead: the guest") && narrow[2].ends_with('…'), "{narrow:?}");
         assert_eq!(
             table(&["ID", "SNAPSHOT", "STATUS"], &[narrow]).lines().last().map(|l| l.chars().count()),
