@@ -23,6 +23,8 @@ pub enum Request {
     Provide(Given),
     /// Session 0: have none of them any more. Since version 2.
     Withdraw {},
+    /// Session 0: have the disk that is in the spare slot. Since version 2.
+    Attach(DataDisk),
     /// Session 0: flush, trim, and be quiet until the next greeting.
     Sync {},
     /// Session 0: flush and power off.
@@ -44,6 +46,8 @@ pub enum Request {
         /// TCP.
         port: u16,
     },
+    /// New session: bring all that was written to the data disk there, and let nothing more be written. Since version 2.
+    Release {},
     /// Open session: send a signal.
     Signal {
         /// 1 to 64.
@@ -63,6 +67,8 @@ impl Request {
             | Request::Connect { .. }
             | Request::Provide(_)
             | Request::Withdraw {}
+            | Request::Attach(_)
+            | Request::Release {}
             | Request::Resize(_) => 2,
             _ => 1,
         }
@@ -81,6 +87,13 @@ pub mod signal {
 
 /// The status of an `Archive` or `Extract` whose path is not there, and a shell's for a program that is not.
 pub const NOT_FOUND_STATUS: i32 = 127;
+
+/// A disk in the spare slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataDisk {
+    /// Whether it may be written.
+    pub writable: bool,
+}
 
 /// A program to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +164,8 @@ pub enum Reply {
     Provided {},
     /// To `Withdraw`.
     Withdrawn {},
+    /// To `Attach`: it is mounted, if it has a file system that the guest knows.
+    Attached {},
     /// To `Sync`: the guest may be frozen.
     SyncDone {},
     /// To a Resume greeting.

@@ -115,7 +115,13 @@ fn what_version_2_has_is_pinned() {
     let withdraw = Request::Withdraw {};
     assert_eq!(text(&withdraw), r#"{"withdraw":{}}"#);
     assert_eq!(serde_json::to_string(&Reply::Withdrawn {}).unwrap(), r#"{"withdrawn":{}}"#);
-    for request in [exec, archive, extract, connect, provide, withdraw, Request::Resize(window)] {
+    let attach = Request::Attach(DataDisk { writable: true });
+    assert_eq!(text(&attach), r#"{"attach":{"writable":true}}"#);
+    let release = Request::Release {};
+    assert_eq!(text(&release), r#"{"release":{}}"#);
+    for request in
+        [exec, archive, extract, connect, provide, withdraw, attach, release, Request::Resize(window)]
+    {
         assert_eq!(request.since(), 2);
         assert_eq!(parse_request(text(&request).as_bytes()), Ok(request));
     }

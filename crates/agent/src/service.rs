@@ -12,6 +12,7 @@ use agent_protocol::{
 use rustix::process::Pid;
 
 use crate::connection::Connection;
+use crate::data;
 use crate::exec::ExecSession;
 use crate::given::Provided;
 use crate::link::{Link, Received, SPEAKS};
@@ -217,6 +218,10 @@ impl Service {
                 self.provided.withdraw(&mut self.config)?;
                 link.queue().reply(SessionId::CONTROL, &Reply::Withdrawn {});
             }
+            Request::Attach(disk) => {
+                data::attach(*disk)?;
+                link.queue().reply(SessionId::CONTROL, &Reply::Attached {});
+            }
             Request::Sync {} => {
                 self.sync()
                     .map_err(|error| failure(FailureKind::Io, format!("cannot flush the disks: {error}")))?;
@@ -264,6 +269,7 @@ impl Service {
             Request::Exec(exec) => self.exec(link, session, &exec)?,
             Request::Archive(archive) => self.exec(link, session, &tool::archive(archive))?,
             Request::Extract(extract) => self.exec(link, session, &tool::extract(extract))?,
+            Request::Release {} => self.exec(link, session, &tool::release())?,
             Request::Connect { port } => {
                 self.sessions.insert(session, Session::Connection(Connection::start(session, port)?));
             }

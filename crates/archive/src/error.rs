@@ -39,6 +39,17 @@ pub enum Error {
         /// What is there.
         is_folder: bool,
     },
+    /// Something is to be made where neither a file nor a link is.
+    #[error("{} is {what}: only files and links are replaced. Give another name, or `-` for a tar stream on standard output", path.display())]
+    NotReplaced {
+        /// Its name.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// A tree was asked for, and a link is sent as its root.
+    #[error("a link was sent to be made as {}, where a file or folder was asked for: refused", .0.display())]
+    Root(PathBuf),
     /// Neither file nor folder nor link.
     #[error("{} is {what}: only files, folders and links can be copied", path.display())]
     Kind {
@@ -47,6 +58,9 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// A file is shorter than it was when its length was written.
+    #[error("{} was cut short while it was read: its copy ends in zeros", .0.display())]
+    Shrank(PathBuf),
     /// The destination is to be a folder.
     #[error("{} is no folder", .0.display())]
     NotAFolder(PathBuf),
@@ -56,9 +70,10 @@ impl Error {
     /// The same, with the name of a file in a destination as one below this folder.
     pub(crate) fn below(mut self, folder: &Path) -> Self {
         match &mut self {
-            Self::File { path, .. } | Self::InTheWay { path, .. } | Self::Kind { path, .. } => {
-                *path = folder.join(&*path);
-            }
+            Self::File { path, .. }
+            | Self::InTheWay { path, .. }
+            | Self::NotReplaced { path, .. }
+            | Self::Kind { path, .. } => *path = folder.join(&*path),
             _ => {}
         }
         self

@@ -11,10 +11,12 @@
 //!
 //! Invariants:
 //! - Nothing in a stream chooses a path outside the destination: a name is relative and without `..`, and no
-//!   component of it is followed if it is a symbolic link, whoever made that. A file that exists is replaced, never written
-//!   through.
+//!   component of it is followed if it is a symbolic link, whoever made that. A file or link that exists is replaced, never
+//!   written through; a device, pipe or socket is neither.
+//! - A name never leads to half a file: a file gets its name when it is whole, and keeps what it had until then.
 //! - A stream that ends before its end marker is an error, so that half a tree is never taken for a whole one.
 
+mod draft;
 mod error;
 mod extract;
 mod read;

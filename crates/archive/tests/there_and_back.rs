@@ -93,7 +93,7 @@ proptest! {
             make(&from.join("in").join(OsString::from_vec(name.clone())), node);
         }
         let mut stream = Vec::new();
-        write(&from, &mut stream).unwrap();
+        write(&from, &mut stream, |flaw| panic!("{flaw}")).unwrap();
         Destination::folder(&to).unwrap().extract(stream.as_slice(), Modes::All).unwrap();
         let inside = |root: &Path| -> Vec<PathBuf> {
             let entries = fs::read_dir(root.join("in")).unwrap();

@@ -44,6 +44,19 @@ pub(crate) fn from_recipe_folder(folder: &Path, image: &Path) -> Result<(), Erro
         .finish()
 }
 
+/// Makes an image of any folder, `image`, which must not exist: everything belongs to root and keeps its time.
+///
+/// # Errors
+/// If mkfs.erofs is missing or fails.
+pub fn create_data_image(folder: &Path, image: &Path) -> Result<(), Error> {
+    Run::new(Tool::MkfsErofs, format!("making a disk of {}", folder.display()))?
+        .args(OPTIONS)
+        .arg("--all-root")
+        .arg(image)
+        .arg(folder)
+        .finish()
+}
+
 /// Where the superblock is, and in it the first block of inodes; how large blocks and the unit of inode
 /// numbers are (Linux, fs/erofs/erofs_fs.h).
 const SUPERBLOCK: u64 = 1024;

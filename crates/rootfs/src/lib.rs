@@ -42,6 +42,7 @@ pub use archive::ArchiveError;
 pub use base::{BaseImage, BaseSource, LayerFile, ToolVersion};
 pub use debian::{Mirrors, Package};
 pub use disk::create_disk;
+pub use erofs::create_data_image;
 pub use error::Error;
 pub use image::{ImageDefaults, ImageError, ImageOrigin, NoRegistries, Registries};
 pub use initrd::{Initrd, InitrdContent};

@@ -21,6 +21,8 @@ pub enum Cause {
     Invalid,
     /// It took longer than was allowed.
     Timeout,
+    /// It was asked for in a way that makes no sense.
+    Usage,
     /// The user has stopped it.
     Interrupted,
     /// Anything else.
@@ -111,7 +113,9 @@ impl From<&rootfs::Error> for Cause {
 impl From<&Error> for Cause {
     fn from(error: &Error) -> Self {
         match error {
-            Error::NotReady { cause, .. } | Error::NotAdopted { cause, .. } => *cause,
+            Error::NotReady { cause, .. } | Error::NotAdopted { cause, .. } | Error::Data { cause, .. } => {
+                *cause
+            }
             Error::NotInTime { .. } => Self::Timeout,
             Error::Interrupted => Self::Interrupted,
             Error::Incompatible { .. } => Self::Incompatible,

@@ -82,7 +82,8 @@ fn supervise(
     }
 }
 
-fn reach(folder: &Path) -> Result<Channel, ChannelError> {
+/// A connection to a supervisor that runs.
+pub(crate) fn reach(folder: &Path) -> Result<Channel, ChannelError> {
     let deadline = Deadline::after(GREETING_DEADLINE);
     let mut channel = Channel::new(host::socket::connect_in(folder, CONTROL_SOCKET)?)?;
     channel.greet(Peer::Waiting, Some(&Request::Ping {}), deadline)?;

@@ -8,7 +8,7 @@ use store::{SandboxId, Store};
 
 use crate::error::At;
 use crate::record::Record;
-use crate::{Error, Status, activity};
+use crate::{Error, Status, activity, client};
 
 /// How long killed processes may take to be gone.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
@@ -81,11 +81,16 @@ fn overdue(record: &Record, folder: &Path) -> Option<String> {
     if record.is_overdue() { Some(TIME_LIMIT.to_owned()) } else { is_idle()?.then(|| IDLE_LIMIT.to_owned()) }
 }
 
-/// Ends a sandbox, whatever state it is in, and removes its folder.
+/// Ends a sandbox, whatever state it is in, and removes its folder. To a data disk that it may write, it first brings all that it
+/// has written.
 ///
 /// # Errors
-/// If a process cannot be ended, or the folder cannot be removed.
+/// If a process cannot be ended, or the folder cannot be removed; when it is gone, if the data disk may lack something.
 pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
+    let folder = store.sandbox_path(&sandbox.id);
+    let runs = matches!(sandbox.status, Status::Running | Status::Unsupervised);
+    let data = sandbox.record.as_ref().and_then(|record| record.data.as_ref()).filter(|_| runs);
+    let released = data.map_or(Ok(()), |data| data.release(|| client::reach(&folder)));
     if let Some(record) = &sandbox.record {
         end(record.engine())?;
         // A supervisor sees its engine end, waits for it as its parent has to, and ends itself.
@@ -95,14 +100,14 @@ pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
         end(record.supervisor())?;
     }
     // A supervisor that was killed between starting its engine and noting it leaves one that no record names.
-    let folder = store.sandbox_path(&sandbox.id);
     match host::detached_in(&folder) {
         Ok(processes) => processes.into_iter().try_for_each(|process| end(Some(process)))?,
         // Another command has removed it meanwhile, which the store says below.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).at("look for processes in", &folder),
     }
-    Ok(store.remove_sandbox(&sandbox.id)?)
+    store.remove_sandbox(&sandbox.id)?;
+    released
 }
 
 /// Ends all of these, as far as nobody else does it at the same time. Goes on after a failure.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::At;
 use crate::supervisor::Forward;
-use crate::{Error, ForkOptions};
+use crate::{AttachedData, Error, ForkOptions};
 
 const RECORD_FILE: &str = "record.json";
 const VERSION: u32 = 1;
@@ -46,6 +46,9 @@ pub struct Record {
     /// Whether its guest was given variables or secrets: they are in its memory, and so in whatever is made of that.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub given: bool,
+    /// The disk that it has besides those of its snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<AttachedData>,
     /// The host's boot in which the processes were started.
     host_boot: String,
     /// The command that forked it: until a supervisor has noted itself, it is what makes the sandbox a starting one.
@@ -101,7 +104,11 @@ impl std::fmt::Display for Status {
 
 impl Record {
     /// The record of a sandbox in which nothing runs yet.
-    pub(crate) fn new(snapshot: Digest, options: &ForkOptions) -> Result<Self, Error> {
+    pub(crate) fn new(
+        snapshot: Digest,
+        options: &ForkOptions,
+        data: Option<AttachedData>,
+    ) -> Result<Self, Error> {
         let ForkOptions { name, ttl, idle, network, ports, given, .. } = options;
         let created_at = now();
         Ok(Self {
@@ -115,6 +122,7 @@ impl Record {
             ports: ports.clone(),
             lost_ports: Vec::new(),
             given: !given.is_empty(),
+            data,
             host_boot: host_boot()?,
             starter: Process::from(ProcessId::current()?),
             engine: None,
@@ -227,10 +235,11 @@ mod tests {
             network: NetworkMode::None,
             ports: vec![Forward { host: ([127, 0, 0, 1], 8080).into(), guest: 80 }],
             given: Given::default(),
+            data: None,
             name: None,
             deadline: Duration::from_secs(60),
         };
-        Record::new(Digest::of(b"x"), &options).unwrap()
+        Record::new(Digest::of(b"x"), &options, None).unwrap()
     }
 
     #[test]

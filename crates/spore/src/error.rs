@@ -43,6 +43,9 @@ pub(crate) enum CliError {
         /// Why that was not taken back.
         left: Box<pack::TakeBackError>,
     },
+    /// The same, of a copy of files.
+    #[error("interrupted: what was copied whole stays, and nothing else")]
+    HalfCopied,
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
     Config {
@@ -213,7 +216,7 @@ impl CliError {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
-            Self::Interrupted | Self::Undone => Kind::Interrupted,
+            Self::Interrupted | Self::Undone | Self::HalfCopied => Kind::Interrupted,
             Self::Incomplete { .. } => Kind::NotFound,
             Self::Left { cause, .. } => cause.kind(),
             Self::NotFound(_) => Kind::NotFound,
@@ -275,6 +278,7 @@ fn cause_kind(cause: impl Into<sandbox::Cause>) -> Kind {
         Cause::Missing => Kind::NotFound,
         Cause::Incompatible => Kind::Incompatible,
         Cause::Invalid => Kind::Verification,
+        Cause::Usage => Kind::Usage,
         Cause::Interrupted => Kind::Interrupted,
         Cause::Timeout | Cause::Other => Kind::Failed,
     }

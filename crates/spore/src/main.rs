@@ -15,6 +15,7 @@ mod environment;
 mod error;
 mod hubs;
 mod interrupt;
+mod leaving;
 mod options;
 mod output;
 mod problems;

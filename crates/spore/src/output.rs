@@ -47,14 +47,17 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn copy(from: &mut impl Read) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let length = from.read(&mut buffer)?;
-        let mut stdout = io::stdout();
-        if length == 0 {
-            or_end(&stdout.flush());
-            return Ok(());
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => write(buffer.get(..length).unwrap_or_default()),
         }
-        or_end(&stdout.write_all(buffer.get(..length).unwrap_or_default()));
     }
+}
+
+/// Prints bytes as they are, at once.
+pub(crate) fn write(bytes: &[u8]) {
+    let mut stdout = io::stdout();
+    or_end(&stdout.write_all(bytes).and_then(|()| stdout.flush()));
 }
 
 /// What reads our output may go away (`spore ps | head`): that ends us, as it ends every tool of its kind.
@@ -94,6 +97,40 @@ pub(crate) fn say(line: &str) {
 /// A line on standard error, where nobody may be there to read it.
 fn write_line(line: &str) {
     writeln!(io::stderr(), "{line}").ok();
+}
+
+/// Shortens cells until a [`table`] of them has at most `columns`, as far as that leaves something to read: those of the column
+/// `name` at their beginning, where names have their hubs, then those of the last column at their end.
+pub(crate) fn fit(header: &[&str], rows: &mut [Vec<String>], columns: usize, name: usize) {
+    const LEAST: usize = 16;
+    for (column, keeps_end) in [(name, true), (header.len().saturating_sub(1), false)] {
+        let width = table(header, rows).lines().map(|line| line.chars().count()).max().unwrap_or(0);
+        let Some(excess) = width.checked_sub(columns).filter(|excess| *excess > 0) else { return };
+        let cells = rows.iter_mut().filter_map(|row| row.get_mut(column));
+        let widest = table_width(cells.map(|cell| &*cell));
+        let most = widest.saturating_sub(excess).max(LEAST);
+        for cell in rows.iter_mut().filter_map(|row| row.get_mut(column)) {
+            shorten(cell, most, keeps_end);
+        }
+    }
+}
+
+fn table_width<'a>(cells: impl Iterator<Item = &'a String>) -> usize {
+    cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+}
+
+/// Leaves `most` characters of a text, one of which says that there was more.
+fn shorten(text: &mut String, most: usize, keeps_end: bool) {
+    let length = text.chars().count();
+    if length <= most {
+        return;
+    }
+    let kept = most.saturating_sub(1);
+    *text = if keeps_end {
+        std::iter::once('…').chain(text.chars().skip(length - kept)).collect()
+    } else {
+        text.chars().take(kept).chain(std::iter::once('…')).collect()
+    };
 }
 
 /// Columns as wide as their widest cell, two spaces apart.
@@ -187,6 +224,28 @@ mod tests {
     fn tables_line_up() {
         let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), String::new()]];
         assert_eq!(table(&["ID", "NAME"], &rows), "ID   NAME\na    long cell\nbbb\n");
+    }
+
+    #[test]
+    fn tables_are_shortened_where_that_is_possible() {
+        let name = "registry.example.com/team/python-numpy:1.2";
+        let reason = "dead: the guest has ended: its kernel has panicked, for some reason or other";
+        let rows = || vec![vec!["id".to_owned(), name.to_owned(), reason.to_owned()]];
+        let fitted = |columns| {
+            let mut rows = rows();
+            fit(&["ID", "SNAPSHOT", "STATUS"], &mut rows, columns, 1);
+            rows.remove(0)
+        };
+        assert_eq!(fitted(200), rows()[0]);
+        assert_eq!(fitted(110)[1..], ["…e.com/team/python-numpy:1.2", reason][..]);
+        let narrow = fitted(60);
+        assert_eq!(narrow[1], "…ython-numpy:1.2");
+        assert!(narrow[2].starts_with("dead: the guest") && narrow[2].ends_with('…'), "{narrow:?}");
+        assert_eq!(
+            table(&["ID", "SNAPSHOT", "STATUS"], &[narrow]).lines().last().map(|l| l.chars().count()),
+            Some(60)
+        );
+        assert_eq!(fitted(1)[2].chars().count(), 16);
     }
 
     #[test]

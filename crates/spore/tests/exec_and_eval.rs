@@ -10,6 +10,8 @@
 mod abandoned;
 #[path = "exec_and_eval/copies.rs"]
 mod copies;
+#[path = "exec_and_eval/data.rs"]
+mod data;
 #[path = "exec_and_eval/eval.rs"]
 mod eval;
 #[path = "exec_and_eval/given.rs"]

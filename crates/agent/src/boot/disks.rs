@@ -50,6 +50,11 @@ fn overlay_options(userxattr: bool, layers: &[String], upper: &str, work: &str) 
     format!("lowerdir={},upperdir={upper},workdir={work}{flag}", lower.join(":"))
 }
 
+/// The disk with a serial, if it is there.
+pub(crate) fn disk_by_serial(serial: &str) -> Option<PathBuf> {
+    by_serial().remove(serial)
+}
+
 fn find(serial: &str) -> Result<PathBuf, BootError> {
     wait_for(&format!("disk with serial `{serial}`"), || Ok(by_serial().remove(serial)))
 }

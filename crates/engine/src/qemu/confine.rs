@@ -1,6 +1,6 @@
 //! What a QEMU may reach on its host: what it needs to start, and its sandbox's folder.
 //!
-//! A guest that has taken over its QEMU finds no file of the user there but those of its own sandbox, no TCP unless its network is the
+//! A guest that has taken over its QEMU finds no file of the user there but those of its own sandbox and its data disk, no TCP unless its network is the
 //! host's, and nobody to signal. Where the kernel has no Landlock, QEMU's own seccomp filter is what is left.
 
 use std::ffi::OsString;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use host::{Allowed, Confinement};
 
 use super::discover::Found;
-use crate::EngineError;
+use crate::{Disk, EngineError};
 
 /// Where programs, libraries and firmware are installed, and what libraries read at their start.
 const SYSTEM: [&str; 14] = [
@@ -34,6 +34,7 @@ const DEVICES: [&str; 4] = ["/dev/kvm", "/dev/null", "/dev/random", "/dev/urando
 pub(super) fn confine(
     found: &Found,
     folder: &Path,
+    disks: &[Disk],
     network: bool,
 ) -> Result<Option<Confinement>, EngineError> {
     // What is installed elsewhere lies beside its program, or where it was said.
@@ -42,9 +43,17 @@ pub(super) fn confine(
     let own: Vec<PathBuf> =
         program.parent().map(Path::to_owned).into_iter().chain(split(libraries)).collect();
     let own = own.iter().chain(found.data()).map(PathBuf::as_path);
+    // What the user has named to be attached.
+    let linked = |read_only| {
+        let disks = disks.iter().filter(move |disk| disk.read_only == read_only);
+        let paths = disks.map(|disk| folder.join(&disk.file)).filter(|path| path.is_symlink());
+        paths.filter_map(|path| path.canonicalize().ok()).collect::<Vec<_>>()
+    };
+    let (read, write) = (linked(true), linked(false));
+    let own = own.chain(read.iter().map(PathBuf::as_path));
     let allowed = Allowed {
         read: SYSTEM.iter().map(Path::new).chain(own).collect(),
-        write: vec![folder],
+        write: std::iter::once(folder).chain(write.iter().map(PathBuf::as_path)).collect(),
         devices: DEVICES.iter().map(Path::new).collect(),
         network,
     };

@@ -129,8 +129,13 @@ impl Engine for Qemu {
         let setup = &spec.setup;
         self.check(setup)?;
         let arguments = |inherited| command::boot(self.found.version, spec, inherited);
-        let start =
-            Start { folder: setup.folder, state: None, life: Life::WithStarter, network: setup.network };
+        let start = Start {
+            folder: setup.folder,
+            disks: setup.disks,
+            state: None,
+            life: Life::WithStarter,
+            network: setup.network,
+        };
         let started = process::start(&self.found, start, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, None)?))
     }
@@ -146,7 +151,13 @@ impl Engine for Qemu {
             (Some(state.as_fd()), format!("fd:{}", state.as_raw_fd()))
         };
         let arguments = |inherited| command::restore(version, setup, inherited);
-        let start = Start { folder: setup.folder, state: inherited, life: Life::Own, network: setup.network };
+        let start = Start {
+            folder: setup.folder,
+            disks: setup.disks,
+            state: inherited,
+            life: Life::Own,
+            network: setup.network,
+        };
         let started = process::start(&self.found, start, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, Some(&source))?))
     }

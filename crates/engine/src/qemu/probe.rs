@@ -30,8 +30,13 @@ pub(super) fn runs_on_kvm(
     guest: &ProbeGuest<'_>,
     patience: Duration,
 ) -> Result<bool, EngineError> {
-    let start =
-        Start { folder: guest.folder, state: None, life: Life::WithStarter, network: NetworkMode::None };
+    let start = Start {
+        folder: guest.folder,
+        disks: &[],
+        state: None,
+        life: Life::WithStarter,
+        network: NetworkMode::None,
+    };
     let (process, _qmp) = process::start(found, start, |inherited| line(description, guest, inherited))?;
     let works = comes_up(process, guest, Deadline::after(patience));
     end(process, Deadline::after(PATIENCE))?;

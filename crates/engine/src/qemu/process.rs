@@ -11,7 +11,7 @@ use super::command::Inherited;
 use super::confine::confine;
 use super::discover::Found;
 use super::qmp::{QMP_SOCKET, Qmp};
-use crate::{AGENT_SOCKET, ENGINE_LOG, EngineError, NetworkMode};
+use crate::{AGENT_SOCKET, Disk, ENGINE_LOG, EngineError, NetworkMode};
 
 /// What a QEMU sees of our environment: what its own start may need. A guest that breaks into it finds no credentials there.
 const ENVIRONMENT: [&str; 1] = ["LD_LIBRARY_PATH"];
@@ -29,6 +29,8 @@ pub(super) enum Life {
 pub(super) struct Start<'a> {
     /// Its working directory, all that it may write in.
     pub(super) folder: &'a Path,
+    /// Its disks. One that is a symbolic link in the folder may be opened where that leads.
+    pub(super) disks: &'a [Disk],
     /// A file that it inherits under the number that it has here.
     pub(super) state: Option<BorrowedFd<'a>>,
     pub(super) life: Life,
@@ -44,8 +46,8 @@ pub(super) fn start(
     start: Start<'_>,
     arguments: impl FnOnce(Inherited) -> Vec<String>,
 ) -> Result<(ProcessId, Qmp), EngineError> {
-    let Start { folder, state, life, network } = start;
-    let confinement = confine(found, folder, network == NetworkMode::User)?;
+    let Start { folder, disks, state, life, network } = start;
+    let confinement = confine(found, folder, disks, network == NetworkMode::User)?;
     let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
     let bind =
         |name| host::socket::bind(opened.as_fd(), name).map_err(EngineError::io(format!("bind {name}")));

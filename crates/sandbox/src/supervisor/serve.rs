@@ -42,7 +42,8 @@ pub(super) fn until_end(
     listeners: Listeners,
     keep: Option<File>,
 ) -> Result<(), Error> {
-    let Supervised { folder, mut record, config, engine, agent } = supervised;
+    // The data disk is locked until here ends.
+    let Supervised { folder, mut record, config, engine, agent, data: _data } = supervised;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().at("supervise", &folder)?;
     let left = record.ends_at.map(|end| Duration::from_secs(end.saturating_sub(record::now())));

@@ -53,6 +53,14 @@ impl Guest {
         self.spore.command(["eval", &self.id, code])
     }
 
+    /// Sends a signal to its engine.
+    #[track_caller]
+    pub fn signal_engine(&self, signal: Signal) {
+        let pid = self.spore.json(["ps"])["sandboxes"][0]["engine_pid"].as_i64();
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal).expect("it runs");
+    }
+
     /// Asks with a shell script until it prints `expected`.
     #[track_caller]
     pub fn wait_until(&self, script: &str, expected: &str) {

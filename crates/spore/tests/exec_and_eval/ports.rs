@@ -61,6 +61,18 @@ fn ports_lead_into_guests() {
     let listed = spore.json(["ps"]);
     assert_eq!(listed["sandboxes"][0]["ports"].as_array().map(Vec::len), Some(2), "{listed}");
 
+    // Standard output has ids alone; a table has what there is to say.
+    let more = spore.command(["fork", &snapshot, "-p", "0:7"]).finish().succeeds();
+    let (ids, error) = (spore.sandboxes(), more.error());
+    assert!(ids.contains(&more.text().to_owned()), "{more}");
+    assert!(
+        error.starts_with(&format!("{}: 127.0.0.1:", more.text())) && error.ends_with(" -> 7\n"),
+        "{more}"
+    );
+    let table = spore.run(["ps"]).succeeds();
+    assert!(table.text().contains("PORTS") && !table.text().contains("127.0.0.1"), "{table}");
+    spore.run(["kill", more.text()]).succeeds();
+
     // A port that is taken is named, and nothing is left of the fork.
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("a port").to_string();
@@ -204,6 +216,7 @@ fn an_idle_sandbox_ends() {
     let (snapshot, _) = Shared::of(&recipes::shipped(TINY)).pull_into(&spore);
     let forked = spore.json(["fork", &snapshot, "--idle", "4s"]);
     let id = forked["sandboxes"][0]["id"].as_str().expect("an id").to_owned();
+    assert!(!spore.run(["ps"]).succeeds().text().contains("PORTS"));
     // Longer than its limit, and not idle.
     spore.sh(&id, "sleep 6");
     spore.sh(&id, "true");

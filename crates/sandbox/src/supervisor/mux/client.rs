@@ -109,13 +109,13 @@ impl Client {
 
     fn control(&mut self, id: SessionId, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let request = parse_request(payload).ok()?;
-        use Request::{Archive, Connect, Eval, Exec, Extract, Resize, Signal};
+        use Request::{Archive, Connect, Eval, Exec, Extract, Release, Resize, Signal};
         if request.since() > self.mux.version {
             return self
                 .reply(id, &refused(FailureKind::BadRequest, "the guest's agent is too old for this"));
         }
         let agent_id = match (&request, self.sessions.get(&id)) {
-            (Exec(_) | Eval { .. } | Archive(_) | Extract(_) | Connect { .. }, None) => {
+            (Exec(_) | Eval { .. } | Archive(_) | Extract(_) | Connect { .. } | Release {}, None) => {
                 let owner = Owner::Client { id, frames: self.queue.clone() };
                 let Some(agent_id) = self.mux.open(owner) else {
                     return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open"));
