@@ -39,7 +39,8 @@ for target in "${targets[@]}"; do
   # What is found goes to the first folder.
   cargo fuzz run "${build[@]}" "$target" "$found" "$kept" -- \
     "${limits[@]}" -max_total_time="$seconds" -print_final_stats=1 || failed+=("$target")
-  if cargo fuzz run "${build[@]}" "$target" "$merged" "$found" "$kept" -- "${limits[@]}" -merge=1 2>/dev/null; then
+  if cargo fuzz run "${build[@]}" "$target" "$merged" "$found" "$kept" -- "${limits[@]}" -set_cover_merge=1 -use_counters=0 \
+    2>/dev/null; then
     rm -rf "$kept"
     mv "$merged" "$kept"
   fi

@@ -24,7 +24,7 @@ pub struct Entry {
     pub kind: Kind,
     /// Permission bits, set-ID and sticky bits included, and no others.
     pub mode: u16,
-    /// The number of its owner. The highest number, which to the kernel means "nobody in particular", is refused.
+    /// The number of its owner. The highest number, which to the kernel means "leave it as it is", is refused.
     pub uid: u32,
     /// The number of its group, likewise.
     pub gid: u32,
