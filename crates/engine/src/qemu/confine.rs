@@ -3,7 +3,7 @@
 //! A guest that has taken over its QEMU finds no file of the user there but those of its own sandbox and its data disk, no TCP unless its network is the
 //! host's, and nobody to signal. Where the kernel has no Landlock, QEMU's own seccomp filter is what is left.
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use host::{Allowed, Confinement};
@@ -41,7 +41,7 @@ pub(super) fn confine(
     let program = found.program().canonicalize().unwrap_or_else(|_| found.program().to_owned());
     let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
     let own: Vec<PathBuf> =
-        program.parent().map(Path::to_owned).into_iter().chain(split(libraries)).collect();
+        program.parent().map(Path::to_owned).into_iter().chain(split(&libraries)).collect();
     let own = own.iter().chain(found.data()).map(PathBuf::as_path);
     // What the user has named to be attached.
     let linked = |read_only| {
@@ -60,6 +60,6 @@ pub(super) fn confine(
     Confinement::new(&allowed).map_err(EngineError::io("confine QEMU to its folder"))
 }
 
-fn split(paths: OsString) -> Vec<PathBuf> {
-    std::env::split_paths(&paths).filter(|path| path.is_absolute()).collect()
+fn split(paths: &OsStr) -> Vec<PathBuf> {
+    std::env::split_paths(paths).filter(|path| path.is_absolute()).collect()
 }

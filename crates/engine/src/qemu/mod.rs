@@ -136,7 +136,7 @@ impl Engine for Qemu {
             life: Life::WithStarter,
             network: setup.network,
         };
-        let started = process::start(&self.found, start, arguments)?;
+        let started = process::start(&self.found, &start, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, None)?))
     }
 
@@ -158,7 +158,7 @@ impl Engine for Qemu {
             life: Life::Own,
             network: setup.network,
         };
-        let started = process::start(&self.found, start, arguments)?;
+        let started = process::start(&self.found, &start, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, Some(&source))?))
     }
 

@@ -37,7 +37,7 @@ pub(super) fn runs_on_kvm(
         life: Life::WithStarter,
         network: NetworkMode::None,
     };
-    let (process, _qmp) = process::start(found, start, |inherited| line(description, guest, inherited))?;
+    let (process, _qmp) = process::start(found, &start, |inherited| line(description, guest, inherited))?;
     let works = comes_up(process, guest, Deadline::after(patience));
     end(process, Deadline::after(PATIENCE))?;
     tracing::info!(?works, "a guest was tried on KVM");

@@ -26,6 +26,7 @@ pub(super) enum Life {
 }
 
 /// How a QEMU is started.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Start<'a> {
     /// Its working directory, all that it may write in.
     pub(super) folder: &'a Path,
@@ -43,10 +44,10 @@ pub(super) struct Start<'a> {
 /// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear.
 pub(super) fn start(
     found: &Found,
-    start: Start<'_>,
+    start: &Start<'_>,
     arguments: impl FnOnce(Inherited) -> Vec<String>,
 ) -> Result<(ProcessId, Qmp), EngineError> {
-    let Start { folder, disks, state, life, network } = start;
+    let Start { folder, disks, state, life, network } = *start;
     let confinement = confine(found, folder, disks, network == NetworkMode::User)?;
     let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
     let bind =
