@@ -67,7 +67,8 @@ impl PullPlan {
         if self.flat_bytes.is_some() {
             let Ends { store, lease, parts, .. } = &self.ends;
             let (store, lease, parts) = (store.clone(), lease.clone(), Arc::clone(parts));
-            let (laying, thread) = LayoutThread { store, lease, parts, progress: Arc::clone(&progress) }.start();
+            let (laying, thread) =
+                LayoutThread { store, lease, parts, progress: Arc::clone(&progress) }.start();
             let laid_out = async {
                 thread.await.map_err(|error| LayoutError::Io(error.into()))?.map_err(PullError::from)
             };

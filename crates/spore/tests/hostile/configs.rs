@@ -22,7 +22,7 @@ pub fn cases() -> Vec<Case> {
             draft.config_text(text.replacen('{', "{\"version\":0,", 1));
         }),
         arrival("a later version", &["version", "1 is not known"], |draft| {
-            draft.config["version"] = json!(1)
+            draft.config["version"] = json!(1);
         }),
         arrival("another architecture", &["arm64"], |draft| draft.config["architecture"] = json!("arm64")),
         arrival("another profile", &["q35-v2"], |draft| draft.config["machine"]["profile"] = json!("q35-v2")),

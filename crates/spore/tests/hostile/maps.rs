@@ -136,7 +136,7 @@ fn extents() -> Vec<Case> {
             });
         }),
         arrival("a disk without pages", &["no pages"], |draft| {
-            draft.edit_map("writable", |map| map.pages = 0)
+            draft.edit_map("writable", |map| map.pages = 0);
         }),
         arrival("a disk of 2^32 pages", &["no pages, or more than 2^32 - 1"], |draft| {
             draft.edit_map("writable", |map| map.pages = 1 << 32);
