@@ -57,7 +57,8 @@ impl std::fmt::Debug for Opened {
 impl Opened {
     /// Reads the rest of the pack, all of what it has, and stores nothing.
     pub(crate) fn verify(&mut self, progress: &dyn Progress) -> Result<Counts, UnpackError> {
-        self.receive(Destination::Nowhere, progress)
+        let counts = self.count_documents(progress);
+        self.receive(counts, Destination::Nowhere, progress)
     }
 
     /// Reads the rest of the pack, stores what the store lacks, and lays out what `lay_out` has behind that. `brought` is told of
@@ -68,6 +69,7 @@ impl Opened {
         brought: &mut Brought,
         progress: &dyn Progress,
     ) -> Result<Counts, UnpackError> {
+        let counts = self.count_documents(progress);
         for (part, writer) in std::mem::take(&mut self.documents.new) {
             brought.add(Item::Blob(part.digest));
             finish_blob(writer, &part)?;
@@ -86,7 +88,8 @@ impl Opened {
             let feed = layout.is_some().then_some(feed);
             let (sender, queue) = sync_channel(QUEUE);
             let finisher = scope.spawn(move || finish_all(&queue, feed));
-            let received = self.receive(Destination::Store { finisher: sender, brought }, progress);
+            let to = Destination::Store { finisher: sender, brought };
+            let received = self.receive(counts, to, progress);
             // What is wrong with the flat files is said first: it ended the others, and it is what is wrong with the pack.
             let finished = finisher.join().unwrap_or_else(|panic| resume_unwind(panic));
             let counts = match (received, finished) {
@@ -105,9 +108,14 @@ impl Opened {
         })
     }
 
-    /// Reads the blobs that are left, in order; until nobody takes them any more, who has failed then and says so.
-    fn receive(&mut self, mut to: Destination<'_>, progress: &dyn Progress) -> Result<Counts, UnpackError> {
-        let mut counts = self.count_documents(progress);
+    /// Reads the blobs that are left, in order; until nobody takes them any more, who has failed then and says so. They are added to
+    /// `counts`.
+    fn receive(
+        &mut self,
+        mut counts: Counts,
+        mut to: Destination<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Counts, UnpackError> {
         let Self { store, lease, options, source, head, documents } = self;
         let mut buffer = vec![0; BUFFER];
         for blob in in_order(&head.manifest).filter(|blob| !documents.seen.contains(&blob.digest)) {

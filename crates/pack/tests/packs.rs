@@ -108,7 +108,10 @@ fn what_goes_in_comes_out() {
         assert!(
             plan.blob_bytes == sample.manifest.total_size() && plan.flat_bytes.unwrap() > 12 * 300 * 4096
         );
-        let unpacked = plan.execute(&tag(), &()).unwrap().finish(&tag(), &()).unwrap();
+        let arrived = plan.execute(&tag(), &()).unwrap();
+        let (new, present) = (arrived.counts.new_bytes, arrived.counts.present_bytes);
+        assert_eq!((new, present), (sample.manifest.total_size(), 0));
+        let unpacked = arrived.finish(&tag(), &()).unwrap();
         assert_eq!((unpacked.snapshot, unpacked.moved_from), (sample.digest, None));
         assert_eq!(target.store.get_ref(&tag().name).unwrap().unwrap().digest, sample.digest);
         assert_eq!(target.store.fsck(&|_| ()).unwrap().problems.len(), 0);

@@ -120,12 +120,9 @@ fn damaged_hub(baker: &Spore, folder: &TempDir) -> String {
     let hub = in_folder(folder, "damaged");
     baker.json(["push", "base:1", "--hub", &hub]);
     let plan = baker.json(["pack", "base:1", "--dry-run"]);
-    let frames = plan["packed"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|part| part["role"].as_str().unwrap().contains("layer1"));
-    let digest = frames.last().unwrap()["digest"].as_str().unwrap().replace("sha256:", "");
+    let is_of_layer1 = |part: &&Value| part["role"].as_str().unwrap().contains("layer1");
+    let frames = plan["packed"].as_array().unwrap().iter().rfind(is_of_layer1);
+    let digest = frames.unwrap()["digest"].as_str().unwrap().replace("sha256:", "");
     let blob = Path::new(&hub).join("blobs/sha256").join(digest);
     let mut bytes = fs::read(&blob).unwrap();
     bytes[9] ^= 1;
