@@ -200,6 +200,7 @@ impl CliError {
             Self::Interrupted | Self::Undone => Kind::Interrupted,
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
+            Self::Open(store::OpenError::Newer { .. }) => Kind::Incompatible,
             Self::Resolve(error) => resolve_kind(error),
             Self::Ref(error) => ref_kind(error),
             Self::SandboxId(error) => sandbox_id_kind(error),
