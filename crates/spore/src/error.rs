@@ -400,6 +400,18 @@ pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> Ex
     ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
 }
 
+/// Says what is wrong with the arguments; or what they ask for, which is help or the version.
+pub(crate) fn report_parsing(told: &clap::Error) -> ExitCode {
+    if told.use_stderr() && output::logs_json() {
+        let text = told.render().to_string();
+        output::error(text.trim_end().trim_start_matches("error: "), "usage", Format::Text);
+    } else {
+        // A reader that has gone is no reason to complain.
+        told.print().ok();
+    }
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(Kind::Usage as u8))
+}
+
 /// Adds what was tried to an I/O error.
 pub(crate) trait Doing<T> {
     fn doing(self, what: impl Into<String>) -> Result<T, CliError>;

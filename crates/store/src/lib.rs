@@ -34,6 +34,7 @@ mod layout;
 mod lease;
 mod load;
 mod lock;
+pub mod mend;
 mod open;
 mod origins;
 mod partial;

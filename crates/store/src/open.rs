@@ -175,6 +175,12 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether there is a store at `root` that this Spore knows. Nothing is made or changed.
+    #[must_use]
+    pub fn is_at(root: &Path) -> bool {
+        matches!(check_kind(root), Ok(Kind::Store(_)))
+    }
+
     /// The store at `root`, which the caller's parent process has opened: nothing is checked or swept again.
     #[must_use]
     pub fn attach(root: &Path) -> Self {
