@@ -109,7 +109,7 @@ mend() {
   has "would do:" within spore doctor --fix --dry-run
   has "done:" within spore doctor --fix --yes
   has "install ok installed" within dpkg-query --show --showformat '${Status}' mmdebstrap
-  has "nothing that spore can mend itself" within spore doctor --fix --yes
+  has "nothing was mended" within spore doctor --fix --yes
 }
 
 # A store of before there were versions is read and upgraded; one of a later Spore is refused, and nothing in it changed.

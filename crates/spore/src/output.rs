@@ -60,13 +60,15 @@ fn columns() -> Option<usize> {
 fn wrapped(text: &str, columns: Option<usize>) -> Cow<'_, str> {
     let Some(columns) = columns else { return Cow::Borrowed(text) };
     let wrap = |line: &str| {
-        let indent = line.len() - line.trim_start_matches(' ').len();
-        let indent = " ".repeat(indent + 2);
+        let words = line.trim_start_matches(' ');
+        let indent = " ".repeat(line.len() - words.len());
+        let further = format!("{indent}  ");
         let options = textwrap::Options::new(columns)
-            .subsequent_indent(&indent)
+            .initial_indent(&indent)
+            .subsequent_indent(&further)
             .break_words(false)
             .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        textwrap::fill(line, options)
+        textwrap::fill(words, options)
     };
     Cow::Owned(text.split('\n').map(wrap).collect::<Vec<_>>().join("\n"))
 }

@@ -25,12 +25,12 @@ use harness::Spore;
 use hub::testing::{SampleSpec, put_sample};
 use store::Store;
 
-/// A user with the snapshots `local/sample:1` and `local/team/sample:1.2.3-rc1`.
+/// A user with the snapshots `local/sample:latest` and `local/team/sample:1.2.3-rc1`.
 fn user() -> Spore {
     let spore = Spore::new();
     let store = Store::open(spore.root()).unwrap();
     let sample = put_sample(&store, &SampleSpec::default()).unwrap();
-    for name in ["local/sample:1", "local/team/sample:1.2.3-rc1"] {
+    for name in ["local/sample:latest", "local/team/sample:1.2.3-rc1"] {
         store.set_ref(&name.parse().unwrap(), &sample.digest, None).unwrap();
     }
     spore
@@ -39,6 +39,9 @@ fn user() -> Spore {
 /// Makes what is left of a sandbox whose record nobody can read.
 fn leave_dead_sandbox(spore: &Spore) -> String {
     let id = "deadsandboxx";
-    std::fs::create_dir_all(spore.root().join("sandboxes").join(id)).unwrap();
+    let folder = spore.root().join("sandboxes").join(id);
+    std::fs::create_dir_all(&folder).unwrap();
+    let snapshot = Store::attach(spore.root()).refs().unwrap().values().next().unwrap().digest;
+    std::fs::write(folder.join("snapshot"), snapshot.to_string()).unwrap();
     id.to_owned()
 }

@@ -67,10 +67,9 @@ fn events_are_json_lines() {
 fn pull(spore: &Spore, words: &[&str]) -> Run {
     let hub = spore.root().with_file_name("hub");
     spore.run(["push".as_ref(), "sample".as_ref(), "--hub".as_ref(), hub.as_os_str()]).succeeds();
-    spore.run(["rm", "--all"]);
-    spore.run(["rm", "local/sample:1", "local/team/sample:1.2.3-rc1"]).succeeds();
+    spore.run(["rm", "sample", "team/sample:1.2.3-rc1"]).succeeds();
     spore.run(["prune", "--all"]).succeeds();
-    spore.command(["pull".as_ref(), "sample:1".as_ref(), "--hub".as_ref(), hub.as_os_str()]).args(words)
+    spore.command(["pull".as_ref(), "sample".as_ref(), "--hub".as_ref(), hub.as_os_str()]).args(words)
 }
 
 #[test]
@@ -80,7 +79,7 @@ fn a_terminal_has_progress_unless_it_is_not_wanted() {
     assert!(is_drawn(&shown), "{shown:?}");
     for words in [&["--quiet"][..], &["--log-format", "json"]] {
         let shown = terminal::shown(pull(&user(), words), 80, "");
-        assert!(!is_drawn(&shown) && shown.contains("sample:1"), "{words:?}: {shown:?}");
+        assert!(!is_drawn(&shown) && shown.contains("/sample"), "{words:?}: {shown:?}");
     }
     let quiet = terminal::shown(pull(&user(), &[]).env("SPORE_QUIET", "1"), 80, "");
     assert!(!is_drawn(&quiet), "{quiet:?}");

@@ -64,20 +64,20 @@ const ELSEWHERE: &[&str] = &[
     "run",
 ];
 
-/// Command lines that succeed, in this order. `HUB` is a hub's folder.
+/// Command lines that succeed, in this order. `HUB` and `HUB2` are folders of hubs, `PACK` is a pack.
 const LINES: &[&str] = &[
     "version",
     "images",
     "inspect sample",
-    "inspect sample --referrers",
     "tag sample other/name:2",
     "push sample --hub HUB --dry-run",
     "push sample --hub HUB",
     "push team/sample:1.2.3-rc1 --hub HUB",
+    "inspect sample --referrers --hub HUB",
     "images --hub HUB",
-    "pull --hub HUB sample:1 --dry-run",
-    "pull --hub HUB sample:1 --no-layout",
-    "hub copy --dry-run HUB/sample:1 HUB/copy:1",
+    "pull --hub HUB sample --dry-run",
+    "pull --hub HUB sample --no-layout",
+    "hub copy --from HUB --to HUB2 sample --dry-run",
     "hub index HUB --url https://hub.example",
     "hub prune HUB --dry-run",
     "hub token new --name alice --push alice/",

@@ -58,7 +58,7 @@ pub(super) struct Fixed {
 impl fmt::Display for Fixed {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = match (self.done.is_empty(), self.dry_run) {
-            (true, _) => return writeln!(out, "nothing that spore can mend itself"),
+            (true, _) => return writeln!(out, "nothing was mended"),
             (false, true) => "would do:",
             (false, false) => "done:",
         };
@@ -69,17 +69,20 @@ impl fmt::Display for Fixed {
 
 /// Mends what can be mended.
 pub(super) fn run(options: &Options, yes: bool, dry_run: bool) -> Result<Fixed, CliError> {
-    let mut done = Vec::new();
-    // Modes first: a store that its owner may not use cannot be asked for the rest.
-    let modes = wrong_modes(&context::root(options)?)?.into_iter().map(Fix::Mode).collect();
-    mend(modes, None, options, (yes, dry_run), &mut done)?;
+    // A store that does not open is reported by the checks; its folders' modes may be why.
     let store = context::store(options).ok();
-    mend(plan(store.as_ref())?, store.as_ref(), options, (yes, dry_run), &mut done)?;
-    Ok(Fixed { dry_run, done })
+    let fixes = plan(options, store.as_ref())?;
+    if fixes.is_empty() || !yes && !dry_run && !agreed(&fixes)? {
+        return Ok(Fixed { dry_run, done: Vec::new() });
+    }
+    if !dry_run {
+        fixes.iter().try_for_each(|fix| apply(fix, store.as_ref(), options))?;
+    }
+    Ok(Fixed { dry_run, done: fixes.iter().map(ToString::to_string).collect() })
 }
 
-fn plan(store: Option<&Store>) -> Result<Vec<Fix>, CliError> {
-    let mut fixes = Vec::new();
+fn plan(options: &Options, store: Option<&Store>) -> Result<Vec<Fix>, CliError> {
+    let mut fixes: Vec<_> = wrong_modes(&context::root(options)?)?.into_iter().map(Fix::Mode).collect();
     let packages = checks::missing_packages();
     if !packages.is_empty() && checks::is_root() && Path::new(APT_GET).is_file() {
         fixes.push(Fix::Packages(packages));
@@ -96,25 +99,6 @@ fn plan(store: Option<&Store>) -> Result<Vec<Fix>, CliError> {
         }
     }
     Ok(fixes)
-}
-
-fn mend(
-    fixes: Vec<Fix>,
-    store: Option<&Store>,
-    options: &Options,
-    (yes, dry_run): (bool, bool),
-    done: &mut Vec<String>,
-) -> Result<(), CliError> {
-    if !fixes.is_empty() && !yes && !dry_run && !agreed(&fixes)? {
-        return Ok(());
-    }
-    for fix in fixes {
-        if !dry_run {
-            apply(&fix, store, options)?;
-        }
-        done.push(fix.to_string());
-    }
-    Ok(())
 }
 
 /// Asks whoever is at the terminal.
