@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(told) => return error::report_parsing(&told),
     };
-    let (format, own_statuses) = (flags.format.unwrap_or_default(), command.has_statuses_of_its_own());
+    let (format, own_statuses) = (flags.expected_format(), command.has_statuses_of_its_own());
     let prepare = || -> Result<Options, error::CliError> {
         if let (Err(error), false) = (configuration, command.is_about_spore_alone()) {
             return Err(error);

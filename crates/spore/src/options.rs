@@ -57,6 +57,11 @@ impl Flags {
             flags: self,
         })
     }
+
+    /// How errors are printed while it is not known yet whether all of this can be understood.
+    pub(crate) fn expected_format(&self) -> Format {
+        chosen(self.format, FORMAT_VARIABLE).unwrap_or_default()
+    }
 }
 
 fn chosen<T: ValueEnum + Default>(flag: Option<T>, name: &str) -> Result<T, CliError> {

@@ -67,8 +67,8 @@ impl Remedy {
 
     /// Indented, and no wider than a terminal: a command that is cut off can still be copied.
     fn text(&self) -> String {
-        const WIDTH: usize = 74;
-        let Self::Command(command) = self else { return format!("  {}", self.as_str()) };
+        const WIDTH: usize = 72;
+        let Self::Command(command) = self else { return format!("    {}", self.as_str()) };
         let mut lines = vec![String::new()];
         for word in command.split(' ') {
             match lines.last_mut() {
@@ -80,7 +80,7 @@ impl Remedy {
                 _ => lines.push(format!("  {word}")),
             }
         }
-        format!("  {}", lines.join(" \\\n  "))
+        format!("    {}", lines.join(" \\\n    "))
     }
 }
 
