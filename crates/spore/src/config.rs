@@ -86,13 +86,24 @@ pub(crate) struct Config {
     pub(crate) is_there: bool,
     pub(crate) default_hub: Option<(String, Source)>,
     pub(crate) hubs: BTreeMap<Alias, Locations>,
-    /// What the file says in place of variables, by their names.
-    pub(crate) values: BTreeMap<&'static str, OsString>,
 }
 
-impl Config {
-    /// Reads the file, if there is one, and the variables.
-    pub(crate) fn load() -> Result<Self, CliError> {
+/// What the file says in place of variables, by their names. Every verb needs these; what is said of hubs is checked by those
+/// verbs that use some.
+pub(crate) fn values() -> Result<BTreeMap<&'static str, OsString>, CliError> {
+    Found::read().map(|found| found.file.values())
+}
+
+/// The file, as it was found.
+struct Found {
+    path: Option<PathBuf>,
+    /// `None` if it is not there.
+    text: Option<String>,
+    file: File,
+}
+
+impl Found {
+    fn read() -> Result<Self, CliError> {
         let path = file_path();
         let text = match &path {
             Some(path) => read(path)?,
@@ -104,6 +115,17 @@ impl Config {
             }
             _ => File::default(),
         };
+        Ok(Self { path, text, file })
+    }
+}
+
+impl Config {
+    /// Reads the file, if there is one, and the variables.
+    pub(crate) fn load() -> Result<Self, CliError> {
+        let Found { path, text, file } = Found::read()?;
+        if let (Some(path), Some(text)) = (&path, &text) {
+            file.check(text).map_err(|reason| CliError::Config { path: path.clone(), reason })?;
+        }
         let from_variable = std::env::var(DEFAULT_HUB_VARIABLE).ok().filter(|value| !value.is_empty());
         if let Some(hub) = &from_variable {
             file.check_default(hub)
@@ -113,11 +135,10 @@ impl Config {
     }
 
     fn new(path: Option<PathBuf>, is_there: bool, file: File, from_variable: Option<String>) -> Self {
-        let values = file.values();
         let default_hub = from_variable
             .map(|hub| (hub, Source::Variable(DEFAULT_HUB_VARIABLE)))
             .or_else(|| file.default_hub.map(|hub| (hub.into_inner(), Source::File)));
-        Self { path, is_there, default_hub, values, hubs: file.hubs }
+        Self { path, is_there, default_hub, hubs: file.hubs }
     }
 
     /// What somebody typed to name a snapshot: a first component that is an alias is the hub.

@@ -26,15 +26,11 @@ mod variants;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use config::Config;
 use options::Options;
 
 fn main() -> ExitCode {
     let begun = Instant::now();
-    let configuration = Config::load();
-    if let Ok(configuration) = &configuration {
-        environment::read_file_too(configuration.values.clone());
-    }
+    let configuration = config::values().map(environment::read_file_too);
     output::log_as(log::expected_format(std::env::args_os()));
     let cli::Cli { flags, command } = match cli::Cli::read() {
         Ok(cli) => cli,

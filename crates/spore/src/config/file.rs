@@ -118,14 +118,15 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let file: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        if let Some(hub) = &file.default_hub {
-            let before = text.get(..hub.span().start).unwrap_or_default();
-            let line = 1 + before.matches('\n').count();
-            file.check_default(hub.get_ref())
-                .map_err(|reason| format!("line {line}: default_hub: {reason}"))?;
-        }
-        Ok(file)
+        toml::from_str(text).map_err(|error| error.to_string())
+    }
+
+    /// Refuses a default hub that is none, in a file with this text.
+    pub(super) fn check(&self, text: &str) -> Result<(), String> {
+        let Some(hub) = &self.default_hub else { return Ok(()) };
+        let before = text.get(..hub.span().start).unwrap_or_default();
+        let line = 1 + before.matches('\n').count();
+        self.check_default(hub.get_ref()).map_err(|reason| format!("line {line}: default_hub: {reason}"))
     }
 
     /// Refuses a relative folder: a push to a mistyped alias would make one, wherever it is run.
@@ -218,6 +219,10 @@ fn choice<'de, T: ValueEnum, D: Deserializer<'de>>(from: D) -> Result<Option<Str
 mod tests {
     use super::*;
 
+    fn refusal(text: &str) -> String {
+        File::parse(text).and_then(|file| file.check(text)).unwrap_err()
+    }
+
     #[test]
     fn what_is_wrong_is_refused() {
         for (text, reason) in [
@@ -237,7 +242,7 @@ mod tests {
             ("accel = 'hvf'", "expected \"tcg\" or \"kvm\""),
             ("debian_mirror = 'deb.example'", "expected http://"),
         ] {
-            let error = File::parse(text).unwrap_err();
+            let error = refusal(text);
             assert!(error.contains(reason), "{text}: {error}");
         }
     }
@@ -247,7 +252,7 @@ mod tests {
         for wrong in
             ["defualt_hub = '/x'", "default_hub = 'nobody'", "log_format = 'xml'", "root = 1", "x = ["]
         {
-            let error = File::parse(&format!("quiet = true\n\n{wrong}\n")).unwrap_err();
+            let error = refusal(&format!("quiet = true\n\n{wrong}\n"));
             assert!(error.contains("line 3"), "{wrong}: {error}");
         }
         let error = File::parse("[hubs]\na = '/a'\nb = 'b'\n").unwrap_err();
