@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use engine::{Engine, NetworkMode};
 use format::config::Accelerator;
 use format::{Digest, FullName, HubName, Name, Tag};
-use rootfs::{Progress, Recipe};
+use rootfs::{Mirrors, Progress, Recipe};
 use serde::Serialize;
 use store::Store;
 
@@ -39,6 +39,8 @@ pub struct BakeOptions<'a> {
     pub tag: Option<Tag>,
     /// A kernel and its modules folder instead of Debian's.
     pub kernel: Option<(PathBuf, Option<PathBuf>)>,
+    /// Where packages come from on this host.
+    pub mirrors: Mirrors,
     /// Where images in registries come from.
     pub registries: &'a dyn rootfs::Registries,
     /// Makes layers and fetches the kernel again even if they are cached.

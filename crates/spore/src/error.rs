@@ -221,6 +221,7 @@ impl CliError {
             Self::Left { cause, .. } => cause.kind(),
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
+            Self::Open(store::OpenError::Newer { .. }) => Kind::Incompatible,
             Self::Resolve(error) => resolve_kind(error),
             Self::Ref(error) => ref_kind(error),
             Self::SandboxId(error) => sandbox_id_kind(error),
@@ -426,6 +427,18 @@ pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> Ex
     output::error_about(&error.to_string(), &format!("{kind:?}").to_lowercase(), parts, format);
     let passes_statuses_on = own_statuses && kind != Kind::Interrupted;
     ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
+}
+
+/// Says what is wrong with the arguments; or what they ask for, which is help or the version.
+pub(crate) fn report_parsing(told: &clap::Error) -> ExitCode {
+    if told.use_stderr() && output::logs_json() {
+        let text = told.render().to_string();
+        output::error(text.trim_end().trim_start_matches("error: "), "usage", Format::Text);
+    } else {
+        // A reader that has gone is no reason to complain.
+        told.print().ok();
+    }
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(Kind::Usage as u8))
 }
 
 /// Adds what was tried to an I/O error.

@@ -12,17 +12,17 @@ use hub::Event;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::options::Options;
-use crate::output;
+use crate::output::{self, Level};
 
 /// Whether progress is to be shown.
 pub(crate) fn is_wanted(options: &Options) -> bool {
-    !options.quiet && std::io::stderr().is_terminal()
+    !options.quiet && !output::logs_json() && std::io::stderr().is_terminal()
 }
 
-/// Says once what is about to be done.
+/// Says once what is about to be done: to who is looking, and to who reads the log.
 pub(crate) fn note(options: &Options, text: &str) {
-    if is_wanted(options) {
-        output::say(text);
+    if is_wanted(options) || output::logs_json() && !options.quiet {
+        output::say(Level::Info, text);
     }
 }
 

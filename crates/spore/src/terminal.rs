@@ -134,14 +134,6 @@ async fn first_of(mut signals: Vec<(SignalKind, Signal)>) -> SignalKind {
     })
     .await
 }
-
-/// How many columns a table has on standard output; `None` if that is no terminal.
-pub(crate) fn columns() -> Option<usize> {
-    let size = tcgetwinsize(stdout()).ok()?;
-    // Of a terminal of unknown size, the usual one is taken.
-    Some(if size.ws_col == 0 { 80 } else { size.ws_col.into() })
-}
-
 fn make_raw(terminal: BorrowedFd<'_>) -> Result<(), CliError> {
     let own = tcgetattr(terminal).map_err(std::io::Error::from).doing("read the terminal's modes")?;
     *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(own.clone());

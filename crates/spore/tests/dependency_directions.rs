@@ -50,8 +50,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap", &["spore"]),
     ("clap_complete", &["spore"]),
+    ("clap_mangen", &["spore"]),
     ("ctrlc", &["spore"]),
     ("indicatif", &["spore"]),
+    ("textwrap", &["spore"]),
     ("tracing-subscriber", &["spore"]),
     ("tokio", &["catalog", "hub", "hub-server", "sandbox", "spore"]),
     ("hyper", &["hub-server"]),

@@ -15,7 +15,7 @@ use harness::needs::{Need, find_program, say_skipped, skipped};
 use harness::run::Run;
 use harness::shared::{Shared, seed_cache};
 use harness::{Spore, files, processes, recipes};
-use rootfs::{NoRegistries, Progress, Recipe};
+use rootfs::{Mirrors, NoRegistries, Progress, Recipe};
 use sandbox::bake::{Bake, BakeOptions};
 use store::Store;
 
@@ -125,6 +125,7 @@ fn bake(spore: &Spore, agent: &[u8]) {
         name: None,
         tag: None,
         kernel: None,
+        mirrors: Mirrors::from_environment().expect("mirrors"),
         registries: &NoRegistries,
         refresh: false,
         agent,

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! oci-layout, index.json      what other OCI tools read; index.json is derived from refs/
+//! version                     by which rules all of it is made
 //! blobs/sha256/HEX            content, verified when it entered, never changed
 //! refs/NAME                   one tag each, its full name percent-encoded
 //! flat/{layer,map}-HEX        maps laid out for engines: a cache
@@ -33,6 +34,7 @@ mod layout;
 mod lease;
 mod load;
 mod lock;
+pub mod mend;
 mod open;
 mod origins;
 mod partial;

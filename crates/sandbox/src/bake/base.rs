@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use format::Digest;
-use rootfs::{BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, Mirrors, Package, Progress};
+use rootfs::{BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, Package, Progress};
 use serde::{Deserialize, Serialize};
 use store::{FlatKey, Lease, Lock, LockKey, Store};
 
@@ -56,7 +56,7 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
     let work = store.work_folder()?;
     let until_interrupted = UntilInterrupted(bake);
     let BaseImage { layers, packages, tools } =
-        source.build(&Mirrors::from_environment()?, work.path(), &until_interrupted)?;
+        source.build(&options.mirrors, work.path(), &until_interrupted)?;
     for layer in &layers {
         store.place_layer(lease, &layer.digest, &layer.path)?;
     }
@@ -163,8 +163,7 @@ fn cached_kernel(bake: &Bake<'_>, key: &Digest) -> Result<Kernel, Error> {
     // The work folder is locked by name: one in it moves.
     let made = work.path().join("kernel");
     fs::create_dir(&made).at("create", &made)?;
-    let Kernel { version, package, .. } =
-        rootfs::fetch_kernel(recipe, &Mirrors::from_environment()?, &made, progress)?;
+    let Kernel { version, package, .. } = rootfs::fetch_kernel(recipe, &options.mirrors, &made, progress)?;
     let entry = KernelEntry { version, package };
     let path = made.join(KERNEL_ENTRY);
     fs::write(&path, encode(&entry, KERNEL_ENTRY)?).at("write", &path)?;

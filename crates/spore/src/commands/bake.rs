@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use format::{Name, Tag};
-use rootfs::Recipe;
+use rootfs::{Mirrors, Recipe};
 use sandbox::bake::{Bake, BakeOptions};
 
+use crate::environment::variable;
 use crate::error::CliError;
 use crate::options::Options;
 use crate::progress::Stages;
@@ -47,6 +48,7 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
         name,
         tag,
         kernel: args.kernel.map(|image| (image, args.kernel_modules)),
+        mirrors: Mirrors::from_variables(variable)?,
         registries: &registries,
         refresh: args.refresh,
         agent: agent::AGENT,

@@ -181,7 +181,7 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
 pub(crate) fn say_ports(options: &Options, asked: &[Forward], forked: &Forked) {
     let found = asked.iter().zip(&forked.record.ports).filter(|(asked, _)| asked.host.port() == 0);
     for (_, Forward { host, guest }) in found.filter(|_| !options.quiet) {
-        output::say(&format!("{}: {host} -> {guest}", forked.id));
+        output::say(output::Level::Info, &format!("{}: {host} -> {guest}", forked.id));
     }
 }
 

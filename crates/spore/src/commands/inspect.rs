@@ -121,7 +121,7 @@ fn show_snapshot(options: &Options, store: &Store, resolved: &Resolved) -> Resul
                     word(serde_json::to_value(engine.accelerator)),
                 ),
             ),
-            ("cpu", format!("{} {}", engine.cpu.model, engine.cpu.features.join(","))),
+            ("cpu", format!("{} {}", engine.cpu.model, engine.cpu.features.join(", "))),
             ("kernel", config.provenance.kernel_version.clone()),
             ("config", manifest.config.digest.to_string()),
         ];

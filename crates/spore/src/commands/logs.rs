@@ -86,9 +86,10 @@ fn print(logs: &mut [Log], shown: &mut impl Show) -> Result<(), CliError> {
         let name = log.name();
         match log.read_on(&mut |bytes| shown.show(name, bytes))? {
             Continuity::Whole => {}
-            Continuity::Cut => output::say(&format!(
-                "spore: the {name} log was cut at its beginning; what is shown goes on where it was"
-            )),
+            Continuity::Cut => output::say(
+                output::Level::Info,
+                &format!("the {name} log was cut at its beginning; what is shown goes on where it was"),
+            ),
             Continuity::Lost => output::warning(&format!(
                 "the {name} log was cut at its beginning, and with it what was shown last: lines are missing here"
             )),

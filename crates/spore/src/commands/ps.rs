@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::options::Options;
-use crate::{context, output, terminal};
+use crate::{context, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -27,25 +27,20 @@ pub(crate) fn run(options: &Options, args: &PsArgs) -> Result<ExitCode, CliError
     let mut sandboxes = list(&store)?;
     sandboxes.retain(|sandbox| args.all || !matches!(sandbox.status, Status::Dead { .. }));
     let document = json!({ "sandboxes": sandboxes.iter().map(describe).collect::<Vec<_>>() });
-    output::result(options.format, &document, || table(&sandboxes, terminal::columns()));
+    output::result(options.format, &document, || table(&sandboxes));
     Ok(ExitCode::SUCCESS)
 }
 
-/// The sandboxes in lines of at most `columns`, where what can be long is shortened for that.
-fn table(sandboxes: &[Sandbox], columns: Option<usize>) -> String {
+fn table(sandboxes: &[Sandbox]) -> String {
     let mut header = vec!["ID", "SNAPSHOT", "AGE", "ENDS IN", "PORTS", "STATUS"];
     let mut rows: Vec<_> = sandboxes.iter().map(row).collect();
     if rows.iter().all(|row| row.get(PORTS).is_none_or(String::is_empty)) {
         header.remove(PORTS);
         rows.iter_mut().for_each(|row| drop(row.remove(PORTS)));
     }
-    if let Some(columns) = columns {
-        output::fit(&header, &mut rows, columns, SNAPSHOT);
-    }
     output::table(&header, &rows)
 }
 
-const SNAPSHOT: usize = 1;
 const PORTS: usize = 4;
 
 fn now() -> u64 {

@@ -34,8 +34,9 @@ use crate::{arguments, context, hubs, interrupt, output};
   spore unpack numpy.spore --name numpy:tried
   spore unpack small.spore --hub /srv/hub                what it lacks and this host too comes from there
   spore unpack small.spore --hub hub.example/team/numpy  from a repository of a registry
-  spore unpack numpy.spore --dry-run                     checks the digest of all that is in it, keeps nothing
-  skopeo copy docker://hub.example/team/numpy:1 oci-archive:numpy.tar && spore unpack numpy.tar --name numpy
+  spore unpack numpy.spore --dry-run                     checks the digest of all in it, keeps nothing
+  skopeo copy docker://hub.example/team/numpy:1 oci-archive:numpy.tar &&
+    spore unpack numpy.tar --name numpy
 
 Every blob is verified before it counts, and the tag is set last: an unpack that fails leaves nothing. What is missing
 is named, all of it at once. A pack that other tools have written is to be a file: from a pipe it comes in an order that

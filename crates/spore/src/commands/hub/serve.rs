@@ -12,18 +12,19 @@ use serde_json::json;
 
 use crate::error::{CliError, Doing};
 use crate::options::Options;
-use crate::{arguments, context, interrupt, output};
+use crate::{arguments, interrupt, output};
 
 /// Most bytes of a file of tokens.
 const TOKENS_BYTES: u64 = 4 << 20;
 /// What is logged where `SPORE_LOG` does not say: each request, in a line.
-const LOG: &str = "hub_server=info";
+pub(super) const LOG: &str = "hub_server=info";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore hub serve /srv/hub                       for programs of this machine, which all may push
   spore hub serve /srv/hub --read-only --listen 0.0.0.0:5000
-  spore hub serve /srv/hub --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem --tokens tokens.toml --public
+  spore hub serve /srv/hub --listen 0.0.0.0:443 --tls-cert cert.pem \\
+    --tls-key key.pem --tokens tokens.toml --public
 
   spore push numpy localhost:5000/numpy:1        from this machine, and from others:
   spore login hub.lan; spore push numpy hub.lan/alice/numpy:1
@@ -63,7 +64,6 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(options: &Options, args: &ServeArgs) -> Result<ExitCode, CliError> {
-    context::start_logging(LOG);
     let told = told(args)?;
     let shows_tokens = told.policy.tokens.is_some() && told.tls.is_none() && !args.listen.ip().is_loopback();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options, args: &ServeArgs) -> Result<ExitCode, CliEr
     runtime.block_on(async {
         let server = Server::bind(told).await?;
         if shows_tokens {
-            output::say("spore: tokens cross the network readably: --tls-cert and --tls-key prevent that");
+            output::warning("tokens cross the network readably: --tls-cert and --tls-key prevent that");
         }
         let document = json!({ "url": server.url(), "folder": args.folder });
         output::result(options.format, &document, || {
