@@ -6,7 +6,7 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-recipes soak check bench hub install-deps
+.PHONY: help demo build test test-recipes test-dist soak check fuzz bench dist hub install-deps
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,11 +32,21 @@ soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
 
+fuzz: ## every parser, 15 minutes each (TARGETS="a b": only those; SPORE_FUZZ_SECONDS=60: shorter)
+	scripts/install-deps.sh --fuzz
+	scripts/fuzz.sh $(TARGETS)
+
 bench: build ## measure
 	bench/run
 
 hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, oci://..., s3://... or an alias (RECIPES="a b": only those)
 	scripts/hub.sh "$(HUB)" $(RECIPES)
+
+dist: install-deps ## target/dist: the executable, a .deb, a tarball, SHA256SUMS; the same bytes each time
+	scripts/dist.sh
+
+test-dist: install-deps ## make dist twice, and its .deb in a clean Debian 12: installed, used, upgraded, removed (root, minutes)
+	scripts/test-dist.sh
 
 install-deps: ## install what building and running need (Debian 12)
 	scripts/install-deps.sh

@@ -5,6 +5,7 @@
 #   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and clients of it, a web
 #                                     server, an S3 store, Node.js and a Jupyter kernel, and QEMU 7.2 beside a newer one,
 #                                     for restores across releases
+#   scripts/install-deps.sh --fuzz    also a C++ compiler and cargo-fuzz
 #
 # Where all is present, apt is not called and no privileges are needed. What is asked for is what is used (a
 # command, a header), not a package's name: QEMU or Rust from elsewhere do as well.
@@ -15,10 +16,12 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 PATH=$PATH:/usr/sbin:/sbin:$HOME/.cargo/bin
 
 tests=false
+fuzz=false
 case "${1:-}" in
   "") ;;
   --tests) tests=true ;;
-  *) sed -n '2,7s/^# \?//p' "${self%% *}" >&2; exit 2 ;;
+  --fuzz) fuzz=true ;;
+  *) sed -n '2,8s/^# \?//p' "${self%% *}" >&2; exit 2 ;;
 esac
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
@@ -99,6 +102,8 @@ collect_packages() {
     need python3-ipykernel test -d /usr/lib/python3/dist-packages/ipykernel
     collect_linters
   fi
+  # libFuzzer is built with the targets.
+  if $fuzz; then need g++ have g++; fi
 }
 
 # Debian 12's own `rustc` is 1.63. It ships a recent one beside it, for what its browsers are built with.
@@ -298,6 +303,20 @@ fetch_oras() {
   touch "$dir/complete-$version"
 }
 
+# --- cargo-fuzz --------------------------------------------------------------------------------------------
+
+# Leaves target/cargo-fuzz/bin/cargo-fuzz.
+build_cargo_fuzz() {
+  local version=0.13.2 dir=target/cargo-fuzz
+  if [[ -e $dir/complete-$version ]]; then return; fi
+  mkdir -p "$dir"
+  say "building cargo-fuzz $version ($dir/log)"
+  cargo install cargo-fuzz --version "=$version" --locked --root "$dir" --target-dir "$dir/build" --force \
+    >"$dir/log" 2>&1 || die "cargo-fuzz cannot be built ($dir/log)"
+  rm -rf "$dir/build"
+  touch "$dir/complete-$version"
+}
+
 # -----------------------------------------------------------------------------------------------------------
 
 if [[ $(os_release ID) != debian || $(os_release VERSION_ID) != 12 ]]; then
@@ -321,3 +340,4 @@ if $tests; then
   build_garage
   fetch_oras
 fi
+if $fuzz; then build_cargo_fuzz; fi

@@ -8,8 +8,9 @@ use thiserror::Error;
 
 use crate::identity::{from_hex, to_hex};
 
-/// Most bytes of all names and values of one [`Given`]: so that it fits one message.
-pub const GIVEN_MAX: usize = 24 * 1024;
+/// Most bytes of one [`Given`] as JSON, in which each byte of a secret is two, and a control character in a variable is six: so
+/// that it fits one message.
+pub const GIVEN_MAX: usize = 48 * 1024;
 /// Where guests find their secrets, one file each, in memory.
 pub const SECRETS_DIR: &str = "/run/secrets";
 
@@ -29,7 +30,8 @@ pub enum InvalidGiven {
     Hex(String),
     /// Too much.
     #[error(
-        "variables and secrets are {0} bytes, at most {GIVEN_MAX} are allowed: `spore cp` copies files of any size"
+        "variables and secrets take {0} bytes as they are sent, in JSON and secrets in hexadecimal; at most {GIVEN_MAX} are \
+         allowed: `spore cp` copies files of any size"
     )]
     TooLong(usize),
 }
@@ -74,9 +76,10 @@ impl Given {
         if let Some(name) = secrets.keys().find(|name| !is_name(name)) {
             return Err(InvalidGiven::Secret(name.clone()));
         }
-        let variables = env.iter().map(|(name, value)| name.len() + value.len());
-        let length = variables.chain(secrets.iter().map(|(name, value)| name.len() + value.len())).sum();
-        if length > GIVEN_MAX { Err(InvalidGiven::TooLong(length)) } else { Ok(Given { env, secrets }) }
+        let given = Given { env, secrets };
+        // Strings have a JSON form always, and numbers and keys that are none do not occur.
+        let length = serde_json::to_vec(&given).map_or(usize::MAX, |json| json.len());
+        if length > GIVEN_MAX { Err(InvalidGiven::TooLong(length)) } else { Ok(given) }
     }
 
     /// Whether there is nothing.

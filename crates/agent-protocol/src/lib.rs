@@ -31,9 +31,13 @@ pub use guest::{
 };
 pub use identity::{BootId, Entropy, Hostname, Identity, InvalidIdentity, LinkState, MachineId};
 pub use message::{
-    Archive, Exec, ExitStatus, Extract, Failure, FailureKind, Reply, Request, WindowSize, parse_reply,
-    parse_request,
+    Archive, DataDisk, Exec, ExitStatus, Extract, Failure, FailureKind, NOT_FOUND_STATUS, Reply, Request,
+    WindowSize, parse_reply, parse_request, signal,
 };
 
+/// Where guests find the file system of their data disk.
+pub const DATA_DIR: &str = "/data";
+/// The virtio serial of the data disk.
+pub const DATA_SERIAL: &str = "data0";
 /// Name of the virtio-serial port that carries this protocol.
 pub const PORT_NAME: &str = "dev.spore.agent";

@@ -21,6 +21,10 @@ pub enum Request {
     Identity(Identity),
     /// Session 0: have these variables and secrets. Since version 2.
     Provide(Given),
+    /// Session 0: have none of them any more. Since version 2.
+    Withdraw {},
+    /// Session 0: have the disk that is in the spare slot. Since version 2.
+    Attach(DataDisk),
     /// Session 0: flush, trim, and be quiet until the next greeting.
     Sync {},
     /// Session 0: flush and power off.
@@ -42,6 +46,8 @@ pub enum Request {
         /// TCP.
         port: u16,
     },
+    /// New session: bring all that was written to the data disk there, and let nothing more be written. Since version 2.
+    Release {},
     /// Open session: send a signal.
     Signal {
         /// 1 to 64.
@@ -60,10 +66,33 @@ impl Request {
             | Request::Extract(_)
             | Request::Connect { .. }
             | Request::Provide(_)
+            | Request::Withdraw {}
+            | Request::Attach(_)
+            | Request::Release {}
             | Request::Resize(_) => 2,
             _ => 1,
         }
     }
+}
+
+/// The signals that have a meaning of their own here, by their numbers on Linux.
+pub mod signal {
+    /// The terminal has gone.
+    pub const HUP: i32 = 1;
+    /// Interrupts.
+    pub const INT: i32 = 2;
+    /// Ends what it is sent to, whatever that does.
+    pub const KILL: i32 = 9;
+}
+
+/// The status of an `Archive` or `Extract` whose path is not there, and a shell's for a program that is not.
+pub const NOT_FOUND_STATUS: i32 = 127;
+
+/// A disk in the spare slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataDisk {
+    /// Whether it may be written.
+    pub writable: bool,
 }
 
 /// A program to run.
@@ -133,6 +162,10 @@ pub enum Reply {
     IdentityDone {},
     /// To `Provide`.
     Provided {},
+    /// To `Withdraw`.
+    Withdrawn {},
+    /// To `Attach`: it is mounted, if it has a file system that the guest knows.
+    Attached {},
     /// To `Sync`: the guest may be frozen.
     SyncDone {},
     /// To a Resume greeting.
@@ -214,7 +247,7 @@ impl FailureKind {
     /// The status a shell would show for an exec that failed so: 127, 126, else 125.
     pub fn shell_status(self) -> i32 {
         match self {
-            FailureKind::NotFound => 127,
+            FailureKind::NotFound => NOT_FOUND_STATUS,
             FailureKind::NotExecutable => 126,
             _ => 125,
         }

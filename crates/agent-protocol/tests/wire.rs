@@ -112,7 +112,16 @@ fn what_version_2_has_is_pinned() {
     assert!(!format!("{given:?}").contains("255"), "values must not reach logs");
     let provide = Request::Provide(given);
     assert_eq!(text(&provide), r#"{"provide":{"env":{"A":"1"},"secrets":{"key":"01ff"}}}"#);
-    for request in [exec, archive, extract, connect, provide, Request::Resize(window)] {
+    let withdraw = Request::Withdraw {};
+    assert_eq!(text(&withdraw), r#"{"withdraw":{}}"#);
+    assert_eq!(serde_json::to_string(&Reply::Withdrawn {}).unwrap(), r#"{"withdrawn":{}}"#);
+    let attach = Request::Attach(DataDisk { writable: true });
+    assert_eq!(text(&attach), r#"{"attach":{"writable":true}}"#);
+    let release = Request::Release {};
+    assert_eq!(text(&release), r#"{"release":{}}"#);
+    for request in
+        [exec, archive, extract, connect, provide, withdraw, attach, release, Request::Resize(window)]
+    {
         assert_eq!(request.since(), 2);
         assert_eq!(parse_request(text(&request).as_bytes()), Ok(request));
     }
@@ -135,11 +144,27 @@ fn what_is_given_is_checked() {
     ] {
         assert!(parse_request(format!(r#"{{"provide":{wrong}}}"#).as_bytes()).is_err(), "{wrong}");
     }
+}
+
+/// However little it looks: what counts is what is sent.
+#[test]
+fn what_is_given_fits_a_message() {
     let secret = |length| Given::new(Default::default(), [("a".to_owned(), vec![0; length])].into());
-    assert!(secret(GIVEN_MAX).is_err());
-    let mut out = Vec::new();
-    let most = Request::Provide(secret(GIVEN_MAX - 1).unwrap());
-    encode_request(&mut out, SessionId::CONTROL, &most).unwrap();
+    let variable =
+        |text: &str, length| Given::new([("A".to_owned(), text.repeat(length))].into(), Default::default());
+    let fits = |given: Given| {
+        let mut out = Vec::new();
+        encode_request(&mut out, SessionId::CONTROL, &Request::Provide(given)).unwrap();
+        let json = out.get(HEADER_LEN..).unwrap();
+        assert!(parse_request(json).is_ok(), "the agent takes it");
+    };
+    assert!(secret(GIVEN_MAX / 2).is_err());
+    fits(secret(GIVEN_MAX / 2 - 32).unwrap());
+    // A control character is six bytes of JSON, a quote two.
+    for (text, bytes) in [("x", 1), ("\"", 2), ("\u{1}", 6)] {
+        assert!(variable(text, GIVEN_MAX / bytes).is_err(), "{text:?}");
+        fits(variable(text, (GIVEN_MAX - 32) / bytes).unwrap());
+    }
 }
 
 #[test]

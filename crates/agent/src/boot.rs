@@ -20,6 +20,8 @@ use crate::identity::{BOOT_ID, rewrite};
 use crate::network;
 use crate::port::Port;
 
+pub(crate) use disks::disk_by_serial;
+
 /// How long devices may take to appear after their drivers were loaded.
 const DEVICES: Duration = Duration::from_secs(30);
 const NEW_ROOT: &str = "/new";

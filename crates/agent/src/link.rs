@@ -19,6 +19,8 @@ use agent_protocol::{
 
 use crate::port::{Moved, Port};
 
+/// The highest version of the protocol that is spoken.
+pub(crate) const SPEAKS: u32 = if cfg!(feature = "protocol-1") { 1 } else { VERSION };
 /// Sessions stop reading their output while this much is queued.
 const QUEUE_FULL: usize = 256 * 1024;
 /// A host that makes the agent queue more than this without reading is cut off.
@@ -101,7 +103,7 @@ impl Link {
     /// Begins the connection that `greeting` asks for.
     pub(crate) fn accept(&mut self, greeting: &Greeting) {
         self.queue.clear();
-        self.queue.bytes.extend(hello_reply(Greeting { version: VERSION, nonce: greeting.nonce }));
+        self.queue.bytes.extend(hello_reply(Greeting { version: SPEAKS, nonce: greeting.nonce }));
         self.phase = Phase::Open;
     }
 

@@ -7,6 +7,7 @@
 mod agent;
 mod boot;
 mod connection;
+mod data;
 mod eval;
 mod exec;
 mod given;

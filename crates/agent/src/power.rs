@@ -5,20 +5,20 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use agent_protocol::signal;
 use rustix::mount::{MountFlags, mount_remount};
 use rustix::process::{WaitOptions, wait};
 use rustix::system::{RebootCommand, reboot};
 
 use crate::sys;
 
-const SIGKILL: i32 = 9;
 /// How long killed processes may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Ends every process, leaves the writable disk clean, and powers off.
 pub(crate) fn off(writable: Option<BorrowedFd<'_>>) -> io::Result<Infallible> {
     // There may be no process but this one.
-    let _ = sys::kill(None, SIGKILL);
+    let _ = sys::kill(None, signal::KILL);
     let deadline = Instant::now() + PATIENCE;
     while Instant::now() < deadline {
         match wait(WaitOptions::NOHANG) {

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::{
     Exec, ExitStatus, Failure, FailureKind, GuestConfig, Incoming, MAX_SESSIONS, Reply, Request, SessionId,
-    parse_request,
+    parse_request, signal,
 };
 use rustix::process::Pid;
 
 use crate::connection::Connection;
+use crate::data;
 use crate::exec::ExecSession;
-use crate::given;
-use crate::link::{Link, Received};
+use crate::given::Provided;
+use crate::link::{Link, Received, SPEAKS};
 use crate::log::Log;
 use crate::session::Session;
 use crate::spawn::failure;
@@ -23,13 +24,12 @@ use crate::task::Task;
 use crate::tool;
 use crate::warm::Warm;
 
-const SIGINT: i32 = 2;
-const SIGKILL: i32 = 9;
 /// How long a shutdown waits for its answer to be read.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Service {
     config: GuestConfig,
+    provided: Provided,
     writable: Option<OwnedFd>,
     sessions: BTreeMap<SessionId, Session>,
     /// Whose turn it is to fill the queue first.
@@ -43,6 +43,7 @@ impl Service {
     pub(crate) fn new(config: GuestConfig, writable: Option<OwnedFd>, log: Log) -> Self {
         Service {
             config,
+            provided: Provided::default(),
             writable,
             sessions: BTreeMap::new(),
             turn: SessionId::CONTROL,
@@ -159,7 +160,7 @@ impl Service {
     /// Ends all that the connection has started, except the warm process.
     fn forget_connection(&mut self) {
         for mut session in std::mem::take(&mut self.sessions).into_values() {
-            session.signal(SIGKILL);
+            session.signal(signal::KILL);
         }
         self.warm.abandon_evals();
         if let Some(task) = self.task.take() {
@@ -170,6 +171,10 @@ impl Service {
     fn control(&mut self, link: &mut Link, session: SessionId, payload: &[u8]) {
         let result = match parse_request(payload) {
             Err(error) => Err(failure(FailureKind::BadRequest, error.to_string())),
+            Ok(request) if request.since() > SPEAKS => {
+                let message = format!("this agent speaks version {SPEAKS}, which has no such request");
+                Err(failure(FailureKind::BadRequest, message))
+            }
             Ok(request) if session == SessionId::CONTROL => self.control_agent(link, &request),
             Ok(request) => self.control_session(link, session, request),
         };
@@ -181,10 +186,10 @@ impl Service {
     /// Answers with a failure, which ends the session.
     fn fail(&mut self, link: &mut Link, session: SessionId, failure: Failure) {
         if let Some(mut open) = self.sessions.remove(&session) {
-            open.signal(SIGKILL);
+            open.signal(signal::KILL);
         }
         if self.warm.evals.remove(session) {
-            self.warm.signal(SIGINT);
+            self.warm.signal(signal::INT);
         }
         link.queue().reply(session, &Reply::Failed(failure));
     }
@@ -206,8 +211,16 @@ impl Service {
                 self.task = Some(Task::identity(identity, &mut self.warm, &self.config)?);
             }
             Request::Provide(given) => {
-                given::take(given, &mut self.config)?;
+                self.provided.take(given, &mut self.config)?;
                 link.queue().reply(SessionId::CONTROL, &Reply::Provided {});
+            }
+            Request::Withdraw {} => {
+                self.provided.withdraw(&mut self.config)?;
+                link.queue().reply(SessionId::CONTROL, &Reply::Withdrawn {});
+            }
+            Request::Attach(disk) => {
+                data::attach(*disk)?;
+                link.queue().reply(SessionId::CONTROL, &Reply::Attached {});
             }
             Request::Sync {} => {
                 self.sync()
@@ -256,6 +269,7 @@ impl Service {
             Request::Exec(exec) => self.exec(link, session, &exec)?,
             Request::Archive(archive) => self.exec(link, session, &tool::archive(archive))?,
             Request::Extract(extract) => self.exec(link, session, &tool::extract(extract))?,
+            Request::Release {} => self.exec(link, session, &tool::release())?,
             Request::Connect { port } => {
                 self.sessions.insert(session, Session::Connection(Connection::start(session, port)?));
             }
@@ -287,9 +301,9 @@ impl Service {
         }
         let running = self.warm.evals.is_running(session);
         if running {
-            self.warm.signal(if number == SIGKILL { SIGINT } else { number });
+            self.warm.signal(if number == signal::KILL { signal::INT } else { number });
         }
-        if !running || number == SIGKILL {
+        if !running || number == signal::KILL {
             self.warm.evals.remove(session);
             link.queue().reply(session, &Reply::Exit(ExitStatus::Signal(number)));
         }

@@ -17,6 +17,7 @@ use crate::users::Credentials;
 const ADD_ENTROPY: Opcode = opcode::write::<[c_int; 2]>(b'R', 0x03);
 const RESEED: Opcode = opcode::none(b'R', 0x07);
 const TRIM: Opcode = opcode::read_write::<TrimRange>(b'X', 121);
+const FREEZE: Opcode = opcode::read_write::<c_int>(b'X', 119);
 const SET_FLAGS: Opcode = 0x8914;
 const SET_ADDRESS: Opcode = 0x8916;
 const SET_NETMASK: Opcode = 0x891c;
@@ -112,6 +113,13 @@ pub(crate) fn trim(folder: BorrowedFd<'_>) -> io::Result<()> {
     let mut range = TrimRange { start: 0, length: u64::MAX, min_length: 0 };
     // SAFETY: FITRIM reads and writes one fstrim_range.
     unsafe { ioctl(folder, Updater::<TRIM, _>::new(&mut range))? };
+    Ok(())
+}
+
+/// Lets nothing more be written to the file system of `folder`, once all that was written is on its disk.
+pub(crate) fn freeze(folder: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: FIFREEZE neither reads nor writes through its argument (Linux, fs/ioctl.c).
+    unsafe { ioctl(folder, NoArg::<FREEZE>::new())? };
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use agent_protocol::{ExitStatus, Failure, FailureKind, GuestConfig, Identity, Ready, Reply};
+use agent_protocol::{ExitStatus, Failure, FailureKind, GuestConfig, Identity, Ready, Reply, signal};
 use rustix::process::Pid;
 
 use crate::identity;
@@ -16,7 +16,6 @@ use crate::warm::{Reseed, Warm};
 const FILE_INTERVAL: Duration = Duration::from_millis(20);
 /// A longer deadline is cut to this.
 const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3600);
-const SIGKILL: i32 = 9;
 
 pub(crate) struct Task {
     deadline: Instant,
@@ -91,7 +90,7 @@ impl Task {
     pub(crate) fn cancel(&self) {
         if let Step::Probe(pid, None) | Step::OnFork(pid, None) = self.step {
             // It may have ended by itself.
-            let _ = sys::kill(Some(pid), SIGKILL);
+            let _ = sys::kill(Some(pid), signal::KILL);
         }
     }
 

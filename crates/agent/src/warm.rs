@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::process::Stdio;
 
-use agent_protocol::{ExitStatus, Failure, FailureKind, GuestConfig};
+use agent_protocol::{ExitStatus, Failure, FailureKind, GuestConfig, signal};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 
@@ -15,8 +15,6 @@ use crate::spawn::{Descriptors, Extra, Program, failure, set_nonblocking, spawn}
 use crate::sys;
 
 const RUNNER_FD: &str = "SPORE_RUNNER_FD";
-const SIGKILL: i32 = 9;
-const SIGINT: i32 = 2;
 
 enum State {
     /// Not started so far.
@@ -166,7 +164,7 @@ impl Warm {
     /// have to handle signals could not hear it.
     pub(crate) fn signal(&mut self, number: i32) {
         if let State::Running(running) = &mut self.state {
-            if let (SIGINT, Some(runner)) = (number, &mut running.runner) {
+            if let (signal::INT, Some(runner)) = (number, &mut running.runner) {
                 runner.interrupt();
             }
             // The number may be none: that concerns only the sender.
@@ -177,7 +175,7 @@ impl Warm {
     /// Forgets all evaluations; the running one is interrupted, and its output will be dropped.
     pub(crate) fn abandon_evals(&mut self) {
         if self.evals.clear() {
-            self.signal(SIGINT);
+            self.signal(signal::INT);
         }
     }
 
@@ -191,7 +189,7 @@ impl Warm {
     pub(crate) fn pump(&mut self, link: &mut Link, buffer: &mut [u8]) {
         let Err(broken) = self.talk(link, buffer) else { return };
         if !matches!(broken, Broken::Closed) {
-            self.signal(SIGKILL);
+            self.signal(signal::KILL);
         }
         let why = broken.to_string();
         self.no_runner(&why, link);

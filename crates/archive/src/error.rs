@@ -22,9 +22,9 @@ pub enum Error {
     /// The stream ends before its end.
     #[error("the tar stream ends in the middle: not all files were copied")]
     Truncated,
-    /// The stream is no tar, or one of another kind.
-    #[error("not a tar stream that can be read: {0}")]
-    Format(&'static str),
+    /// The stream is no tar, a damaged one, or one of another kind.
+    #[error("the tar stream cannot be read: {0}")]
+    Format(tar_stream::Error),
     /// A name that leads out of the destination.
     #[error("{:?} leads out of the destination: refused", .0)]
     Outside(PathBuf),
@@ -39,6 +39,17 @@ pub enum Error {
         /// What is there.
         is_folder: bool,
     },
+    /// Something is to be made where neither a file nor a link is.
+    #[error("{} is {what}: only files and links are replaced. Give another name, or `-` for a tar stream on standard output", path.display())]
+    NotReplaced {
+        /// Its name.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
+    },
+    /// A tree was asked for, and a link is sent as its root.
+    #[error("a link was sent to be made as {}, where a file or folder was asked for: refused", .0.display())]
+    Root(PathBuf),
     /// Neither file nor folder nor link.
     #[error("{} is {what}: only files, folders and links can be copied", path.display())]
     Kind {
@@ -47,6 +58,9 @@ pub enum Error {
         /// What it is.
         what: &'static str,
     },
+    /// A file is shorter than it was when its length was written.
+    #[error("{} was cut short while it was read: its copy ends in zeros", .0.display())]
+    Shrank(PathBuf),
     /// The destination is to be a folder.
     #[error("{} is no folder", .0.display())]
     NotAFolder(PathBuf),
@@ -56,12 +70,23 @@ impl Error {
     /// The same, with the name of a file in a destination as one below this folder.
     pub(crate) fn below(mut self, folder: &Path) -> Self {
         match &mut self {
-            Self::File { path, .. } | Self::InTheWay { path, .. } | Self::Kind { path, .. } => {
-                *path = folder.join(&*path);
-            }
+            Self::File { path, .. }
+            | Self::InTheWay { path, .. }
+            | Self::NotReplaced { path, .. }
+            | Self::Kind { path, .. } => *path = folder.join(&*path),
             _ => {}
         }
         self
+    }
+}
+
+impl From<tar_stream::Error> for Error {
+    fn from(error: tar_stream::Error) -> Self {
+        match error {
+            tar_stream::Error::Read(error) => Self::Stream(error),
+            tar_stream::Error::CutShort { .. } => Self::Truncated,
+            error => Self::Format(error),
+        }
     }
 }
 

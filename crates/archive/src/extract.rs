@@ -1,10 +1,10 @@
 //! A tar stream to files in one folder, and nowhere else.
 //!
 //! Names are walked component by component from a descriptor of the folder, with `O_NOFOLLOW` at each: neither a link in the
-//! stream nor one that lay there before can lead out. What is made of the last component is made anew (`O_EXCL`).
+//! stream nor one that lay there before can lead out. What is made is a [draft](crate::draft) until it is whole, and replaces files
+//! and links only.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -12,10 +12,11 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
+use tar_stream::Time;
 
 use crate::Error;
+use crate::draft::{Draft, FileDraft, check_replaceable, refuse_open_file};
 use crate::error::At;
-use crate::pax::Time;
 use crate::read::{Entry, Kind, Reader};
 
 /// Which bits of a file's mode are taken over.
@@ -23,7 +24,7 @@ use crate::read::{Entry, Kind, Reader};
 pub enum Modes {
     /// All of them.
     All,
-    /// Only who may read, write and execute: from a stream that is not trusted.
+    /// Only who may read, write and execute, as far as this process's umask leaves it: from a stream that is not trusted.
     Permissions,
 }
 
@@ -83,6 +84,9 @@ impl Destination {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let mut destination = Self::new(parent, Root::Named(name.to_owned()))?;
         destination.folder_only = path.as_os_str().as_bytes().ends_with(b"/");
+        // Before anything is asked of who sends the stream.
+        refuse_open_file(parent, path)?;
+        check_replaceable(destination.folder.as_fd(), name, path)?;
         Ok(destination)
     }
 
@@ -95,31 +99,46 @@ impl Destination {
         Ok(Destination { folder, root, path: path.to_owned(), folder_only: false })
     }
 
-    /// Makes what the stream holds. Files that are there are replaced; folders that are there stay as they are.
+    /// Makes what the stream holds. Files that are there are replaced, each when the new one is whole; folders that are there
+    /// stay as they are.
     ///
     /// # Errors
     /// At the first thing that cannot be made or must not be; what was made before stays.
     pub fn extract(&self, input: impl Read, modes: Modes) -> Result<(), Error> {
-        self.make_all(input, modes).map_err(|error| error.below(&self.path))
+        let mask = match modes {
+            Modes::All => Mode::from_raw_mode(0o7777),
+            Modes::Permissions => (Mode::RWXU | Mode::RWXG | Mode::RWXO) - umask(),
+        };
+        let mut unfinished = Vec::new();
+        let made = self.make_all(input, mask, &mut unfinished);
+        // Also of half a tree: until then only we could look into it.
+        let finished = unfinished.into_iter().rev().map(Unfinished::finish).fold(Ok(()), Result::and);
+        made.and(finished).map_err(|error| error.below(&self.path))
     }
 
-    fn make_all(&self, input: impl Read, modes: Modes) -> Result<(), Error> {
+    fn make_all(&self, input: impl Read, mask: Mode, unfinished: &mut Vec<Unfinished>) -> Result<(), Error> {
         let mut reader = Reader::new(input);
-        let mut unfinished: Vec<Unfinished> = Vec::new();
         while let Some(entry) = reader.next()? {
             let name = self.place(&entry.name)?;
             while unfinished.last().is_some_and(|folder| !name.starts_with(&folder.name)) {
                 unfinished.pop().map_or(Ok(()), Unfinished::finish)?;
             }
-            if entry.kind != Kind::Folder && self.folder_only && name.components().count() == 1 {
-                return Err(Error::NotAFolder(self.path.join(name)));
-            }
-            unfinished.extend(self.make(&mut reader, entry, name, modes)?);
-        }
-        while let Some(folder) = unfinished.pop() {
-            folder.finish()?;
+            self.check_root(&entry.kind, &name)?;
+            unfinished.extend(self.make(&mut reader, entry, name, mask)?);
         }
         Ok(())
+    }
+
+    /// Refuses what no honest writer puts at the root of a tree that was asked for: a link there would lead the next copy
+    /// of the same tree to wherever it points.
+    fn check_root(&self, kind: &Kind, name: &Path) -> Result<(), Error> {
+        let is_root = matches!(self.root, Root::Named(_)) && name.components().count() == 1;
+        match kind {
+            Kind::Folder => Ok(()),
+            Kind::File { .. } if is_root && self.folder_only => Err(Error::NotAFolder(self.path.join(name))),
+            Kind::Symlink(_) | Kind::HardLink(_) if is_root => Err(Error::Root(self.path.join(name))),
+            _ => Ok(()),
+        }
     }
 
     /// Where a name of the stream leads, from the folder; empty: to the folder itself.
@@ -155,7 +174,7 @@ impl Destination {
         reader: &mut Reader<R>,
         entry: Entry,
         name: PathBuf,
-        modes: Modes,
+        mask: Mode,
     ) -> Result<Option<Unfinished>, Error> {
         let Entry { kind, mode, time, .. } = entry;
         let Some(last) = name.file_name() else {
@@ -164,31 +183,38 @@ impl Destination {
                 _ => Err(Error::InTheWay { path: PathBuf::new(), is_folder: true }),
             };
         };
-        let mode = Mode::from_raw_mode(mode & if modes == Modes::All { 0o7777 } else { 0o777 });
+        let mode = Mode::from_raw_mode(mode) & mask;
         let parent = self.parent_of(&name, true)?;
+        let parent = parent.as_fd();
+        if kind != Kind::Folder {
+            check_replaceable(parent, last, &name)?;
+        }
         match kind {
             Kind::Folder => {
-                let made = make_folder(&parent, last, &name)?;
+                let made = make_folder(parent, last, &name)?;
                 return Ok(made.map(|folder| Unfinished { name, folder, mode, time }));
             }
             Kind::File { size, parts } => {
-                let file = make_file(&parent, last, &name)?;
+                let draft = FileDraft::new(parent).at("make", &name)?;
                 // Refused here if no file may be that long, before anything of it has come.
-                file.set_len(size).at("give its length to", &name)?;
-                reader.copy_to(&file, &parts, |source| Error::File {
+                draft.file().set_len(size).at("give its length to", &name)?;
+                reader.copy_to(draft.file(), &parts, |source| Error::File {
                     what: "write",
                     path: name.clone(),
                     source,
                 })?;
-                finish(&file, mode, time).at("set the mode and time of", &name)?;
+                finish(draft.file(), mode, time).at("set the mode and time of", &name)?;
+                draft.replace(last).at("replace", &name)?;
             }
             Kind::Symlink(target) => {
-                make_way(&parent, last, &name)?;
-                rustix::fs::symlinkat(OsStr::from_bytes(&target), &parent, last)
-                    .at("make the link", &name)?;
+                let draft = Draft::new(parent, |name| {
+                    rustix::fs::symlinkat(OsStr::from_bytes(&target), parent, name)
+                })
+                .at("make the link", &name)?;
                 let times = timestamps(time);
-                rustix::fs::utimensat(&parent, last, &times, AtFlags::SYMLINK_NOFOLLOW)
+                rustix::fs::utimensat(parent, draft.name(), &times, AtFlags::SYMLINK_NOFOLLOW)
                     .at("set the time of", &name)?;
+                draft.replace(last).at("replace", &name)?;
             }
             Kind::HardLink(target) => {
                 let target = self.place(&target)?;
@@ -196,9 +222,10 @@ impl Destination {
                     return Err(Error::Outside(target));
                 };
                 let from = self.parent_of(&target, false)?;
-                make_way(&parent, last, &name)?;
-                rustix::fs::linkat(from, target_last, &parent, last, AtFlags::empty())
-                    .at("make the hard link", &name)?;
+                let link =
+                    |name: &OsStr| rustix::fs::linkat(&from, target_last, parent, name, AtFlags::empty());
+                let draft = Draft::new(parent, link).at("make the hard link", &name)?;
+                draft.replace(last).at("replace", &name)?;
             }
             Kind::Other(what) => return Err(Error::Kind { path: name, what }),
         }
@@ -262,21 +289,14 @@ fn make_folder(parent: impl AsFd, last: &OsStr, name: &Path) -> Result<Option<Ow
     }
 }
 
-fn make_file(parent: impl AsFd, last: &OsStr, name: &Path) -> Result<File, Error> {
-    let parent = parent.as_fd();
-    make_way(parent, last, name)?;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(parent, last, flags, Mode::RUSR | Mode::WUSR).at("make", name)?;
-    Ok(File::from(file))
-}
-
-/// Removes a file or link that has the name.
-fn make_way(parent: impl AsFd, last: &OsStr, name: &Path) -> Result<(), Error> {
-    match rustix::fs::unlinkat(parent, last, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(Errno::ISDIR) => Err(Error::InTheWay { path: name.to_owned(), is_folder: true }),
-        other => other.at("replace", name),
-    }
+/// The bits that this process's user does not want in modes of new files. Looked up: asking the kernel for it sets it.
+fn umask() -> Mode {
+    /// What is usual, should the kernel not tell.
+    const USUAL: u32 = 0o022;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    let mask = line.and_then(|digits| u32::from_str_radix(digits.trim(), 8).ok());
+    Mode::from_raw_mode(mask.unwrap_or(USUAL))
 }
 
 impl Unfinished {

@@ -40,7 +40,7 @@ fn tree(root: &Path) -> Vec<Kept> {
 
 fn stream_of(path: &Path) -> Vec<u8> {
     let mut stream = Vec::new();
-    write(path, &mut stream).unwrap();
+    write(path, &mut stream, |flaw| panic!("{flaw}")).unwrap();
     stream
 }
 
@@ -299,7 +299,7 @@ fn lengths_are_bounded_and_ends_are_missed() {
     {
         let mut records = Vec::new();
         for (key, value) in [("major", "1"), ("minor", "0"), ("name", "a"), ("realsize", "4096")] {
-            crate::pax::push(&mut records, &format!("GNU.sparse.{key}"), value.as_bytes());
+            tar_stream::pax::push(&mut records, &format!("GNU.sparse.{key}"), value.as_bytes());
         }
         let records = String::from_utf8(records).unwrap();
         let mut map = map.to_owned().into_bytes();
@@ -359,8 +359,151 @@ fn a_stream_that_nobody_reads_is_an_error() {
         }
     }
     let folder = tempfile::tempdir().unwrap();
-    assert!(matches!(write(folder.path(), &mut Full), Err(Error::Stream(_))));
-    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("socket")).unwrap();
-    assert!(matches!(write(folder.path(), &mut Vec::new()), Err(Error::Kind { .. })));
-    assert!(matches!(write(&folder.path().join("missing"), &mut Vec::new()), Err(Error::File { .. })));
+    let whole = |flaw: Error| panic!("{flaw}");
+    assert!(matches!(write(folder.path(), &mut Full, whole), Err(Error::Stream(_))));
+    assert!(matches!(write(&folder.path().join("missing"), &mut Vec::new(), whole), Err(Error::File { .. })));
+}
+
+#[test]
+fn what_is_no_file_is_left_out_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, copy) = (folder.path().join("root"), folder.path().join("copy"));
+    fs::create_dir(&root).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(root.join("a socket")).unwrap();
+    assert!(Command::new("mkfifo").arg(root.join("b pipe")).status().unwrap().success());
+    fs::write(root.join("file"), "content").unwrap();
+    let (mut stream, mut flaws) = (Vec::new(), Vec::new());
+    write(&root, &mut stream, |flaw| flaws.push(flaw.to_string())).unwrap();
+    assert!(flaws[0].contains("a socket is a socket") && flaws[1].contains("b pipe is a named"), "{flaws:?}");
+    assert_eq!(flaws.len(), 2);
+    let destination = Destination::named(&copy, "root".as_ref()).unwrap();
+    destination.extract(stream.as_slice(), Modes::All).unwrap();
+    assert_eq!(tree(&copy).len(), 2);
+    // Asked for by its name, it is an error.
+    let whole = |flaw: Error| panic!("{flaw}");
+    assert!(matches!(write(&root.join("a socket"), &mut Vec::new(), whole), Err(Error::Kind { .. })));
+}
+
+#[test]
+fn a_file_that_shrinks_is_named() {
+    /// Cuts a file short as soon as anything is written.
+    struct Cutting(PathBuf, Vec<u8>);
+    impl Write for Cutting {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            File::options().write(true).open(&self.0)?.set_len(10)?;
+            self.1.write(bytes)
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file");
+    fs::write(&path, [1; 1000]).unwrap();
+    let (mut out, mut flaws) = (Cutting(path.clone(), Vec::new()), Vec::new());
+    write(&path, &mut out, |flaw| flaws.push(flaw)).unwrap();
+    assert!(matches!(flaws.as_slice(), [Error::Shrank(shrunk)] if shrunk.ends_with("file")), "{flaws:?}");
+    // The stream is whole nevertheless.
+    let destination = Destination::named(&folder.path().join("copy"), "file".as_ref()).unwrap();
+    destination.extract(out.1.as_slice(), Modes::All).unwrap();
+    assert_eq!(fs::metadata(folder.path().join("copy")).unwrap().len(), 1000);
+}
+
+#[test]
+fn the_next_copy_of_a_tree_is_not_led_away() {
+    use EntryType::{Link, Regular, Symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let victim = folder.path().join("victim");
+    fs::create_dir(&victim).unwrap();
+    let results = folder.path().join("results");
+    // What a guest sends for `cp ID:/root/out/. ./results`, twice.
+    let first = forge(&[(Symlink, "out", "victim", "")]);
+    let second = forge(&[(Regular, "./owned", "", "x")]);
+    for stream in [&first, &forge(&[(Link, "out", "out/b", "")])] {
+        let destination = Destination::named(&results, ".".as_ref()).unwrap();
+        let error = destination.extract(stream.as_slice(), Modes::Permissions).unwrap_err();
+        assert!(matches!(&error, Error::Root(root) if root.ends_with("results")), "{error}");
+    }
+    let destination = Destination::named(&results, ".".as_ref()).unwrap();
+    destination.extract(second.as_slice(), Modes::Permissions).unwrap();
+    assert_eq!(fs::read_dir(&victim).unwrap().count(), 0);
+    assert!(results.join("owned").is_file());
+}
+
+#[test]
+fn what_is_no_file_is_not_replaced() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let refused = |path: &str| match Destination::named(path.as_ref(), "a".as_ref()) {
+        Err(Error::NotReplaced { what, .. }) => what,
+        other => panic!("{path}: {other:?}"),
+    };
+    assert_eq!(refused("/dev/null"), "a device");
+    assert_eq!(refused("/dev/stdout"), "a link of the system's");
+    assert_eq!(refused("/proc/self/fd/1"), "a link of the system's");
+    assert_eq!(refused(pipe.to_str().unwrap()), "a named pipe");
+    for kind in [EntryType::Regular, EntryType::Symlink] {
+        let stream = forge(&[(kind, "pipe", "x", "")]);
+        let made = Destination::folder(folder.path()).unwrap().extract(stream.as_slice(), Modes::All);
+        assert!(matches!(made, Err(Error::NotReplaced { .. })), "{made:?}");
+    }
+    assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
+}
+
+#[test]
+fn a_copy_that_breaks_off_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = |folder: &Path| -> Vec<_> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    };
+    // In a folder that is there, and in one that the stream makes.
+    for is_there in [true, false] {
+        let inside = folder.path().join(is_there.to_string());
+        fs::create_dir_all(if is_there { inside.join("sub") } else { inside.clone() }).unwrap();
+        if is_there {
+            fs::write(inside.join("sub/a"), "old").unwrap();
+        }
+        let content = "new".repeat(300);
+        let stream =
+            forge(&[(EntryType::Directory, "sub", "", ""), (EntryType::Regular, "sub/a", "", &content)]);
+        let cut = &stream[..stream.len() - 1024 - 512];
+        let made = Destination::folder(&inside).unwrap().extract(cut, Modes::All);
+        assert!(matches!(made, Err(Error::Truncated)), "{made:?}");
+        // Nothing is left of the new one.
+        if is_there {
+            assert_eq!(names(&inside.join("sub")), ["a"]);
+            assert_eq!(fs::read_to_string(inside.join("sub/a")).unwrap(), "old");
+        } else {
+            assert!(names(&inside.join("sub")).is_empty());
+            // It has what it is to have, and does not stay closed.
+            assert_eq!(fs::metadata(inside.join("sub")).unwrap().mode() & 0o7777, 0o6755);
+        }
+    }
+}
+
+#[test]
+fn what_is_not_trusted_heeds_the_umask() {
+    const NAME: &str = "tests::what_is_not_trusted_heeds_the_umask";
+    const OF_ITS_OWN: &str = "ARCHIVE_TEST_UMASK";
+    if std::env::var_os(OF_ITS_OWN).is_none() {
+        // In a process of its own: all tests here have one umask.
+        let mut test = Command::new("sh");
+        test.args(["-c", "umask 027; exec \"$0\" --exact \"$1\""]);
+        let output = test.arg(std::env::current_exe().unwrap()).arg(NAME).env(OF_ITS_OWN, "1").output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let stream = forge(&[(EntryType::Directory, "a", "", ""), (EntryType::Regular, "b", "", "")]);
+    for (modes, expected) in [(Modes::Permissions, 0o750), (Modes::All, 0o6755)] {
+        let inside = folder.path().join(expected.to_string());
+        fs::create_dir(&inside).unwrap();
+        Destination::folder(&inside).unwrap().extract(stream.as_slice(), modes).unwrap();
+        for name in ["a", "b"] {
+            assert_eq!(fs::metadata(inside.join(name)).unwrap().mode() & 0o7777, expected, "{name}");
+        }
+    }
 }

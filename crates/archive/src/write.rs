@@ -9,12 +9,14 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use tar::{EntryType, Header};
+use tar_stream::{BLOCK, Part, Time, pax};
 
 use crate::error::At;
-use crate::pax::{self, Time};
-use crate::sparse::{self, Part};
-use crate::{BLOCK, CHUNK, Error};
+use crate::sparse;
+use crate::{CHUNK, Error};
 
+/// What is tried of a file before anything of it is written.
+const OPEN: &str = "open";
 /// Bytes of a name in an ordinary header.
 const NAME_BYTES: usize = 100;
 
@@ -29,20 +31,28 @@ pub fn root_name(path: &Path) -> &OsStr {
 /// Writes the file or folder `path`, under its [`root_name`]. If it is a symbolic link, that is followed; those in a folder
 /// are kept as they are.
 ///
-/// A file that changes meanwhile is written with the size that it had, one that vanishes not at all.
+/// `flawed` is called for what a copy of a folder is not to fail for: a file of it that cannot be opened, or that is neither
+/// file nor folder nor link, which is left out; and one that was cut short while it was read, which ends in zeros. A file
+/// that grows meanwhile is written with the size that it had, one that vanishes not at all.
 ///
 /// # Errors
-/// If something cannot be read, is neither file nor folder nor link, or the stream cannot be written.
-pub fn write(path: &Path, out: &mut impl Write) -> Result<(), Error> {
+/// If `path` itself is one of these, a folder cannot be listed, or the stream cannot be written.
+pub fn write(path: &Path, out: &mut impl Write, mut flawed: impl FnMut(Error)) -> Result<(), Error> {
     let root = fs::canonicalize(path).at("read", path)?;
     let mut pending = vec![(root, PathBuf::from(root_name(path)))];
+    let mut is_root = true;
     // Folders come before what is in them: a reader makes them first, and finishes each when it has left it.
     while let Some((path, name)) = pending.pop() {
         let metadata = match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other.at("read", &path)?,
         };
-        write_entry(&path, &name, &metadata, out)?;
+        match write_entry(&path, &name, &metadata, out) {
+            Err(error @ Error::Shrank(_)) => flawed(error),
+            Err(error @ (Error::Kind { .. } | Error::File { what: OPEN, .. })) if !is_root => flawed(error),
+            written => written?,
+        }
+        is_root = false;
         if metadata.is_dir() {
             let mut names = fs::read_dir(&path)
                 .and_then(|entries| {
@@ -57,6 +67,7 @@ pub fn write(path: &Path, out: &mut impl Write) -> Result<(), Error> {
     Ok(out.flush()?)
 }
 
+/// Writes an entry, whole unless it fails before anything of it was written; after [`Error::Shrank`], padded.
 fn write_entry(path: &Path, name: &Path, metadata: &Metadata, out: &mut impl Write) -> Result<(), Error> {
     let kind = metadata.file_type();
     let mut entry = Entry::new(name, metadata);
@@ -71,7 +82,7 @@ fn write_entry(path: &Path, name: &Path, metadata: &Metadata, out: &mut impl Wri
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match rustix::fs::open(path, flags, Mode::empty()) {
             Err(rustix::io::Errno::NOENT) => return Ok(()),
-            other => File::from(other.at("open", path)?),
+            other => File::from(other.at(OPEN, path)?),
         };
         write_file(&file, path, entry, metadata.len(), out)
     } else {
@@ -114,10 +125,12 @@ fn write_file(
     entry.write(EntryType::Regular, map.len() as u64 + data, out)?;
     out.write_all(&map)?;
     let mut buffer = vec![0; CHUNK];
+    let mut is_whole = true;
     for part in &parts {
-        copy(file, path, *part, &mut buffer, out)?;
+        is_whole &= copy(file, path, *part, &mut buffer, out)?;
     }
-    pad(data, out)
+    pad(data, out)?;
+    if is_whole { Ok(()) } else { Err(Error::Shrank(path.to_owned())) }
 }
 
 /// A file's parts in GNU's format 1.0: decimal numbers on lines, padded to whole blocks.
@@ -131,14 +144,21 @@ fn sparse_map(parts: &[Part]) -> Vec<u8> {
     map
 }
 
-/// Writes exactly this part: what the file has lost of it meanwhile is zero.
-fn copy(file: &File, path: &Path, part: Part, buffer: &mut [u8], out: &mut impl Write) -> Result<(), Error> {
-    let mut done = 0;
+/// Writes exactly this part: what the file has lost of it meanwhile is zero. Gives whether it had all of it.
+fn copy(
+    file: &File,
+    path: &Path,
+    part: Part,
+    buffer: &mut [u8],
+    out: &mut impl Write,
+) -> Result<bool, Error> {
+    let (mut done, mut is_whole) = (0, true);
     while done < part.length {
         let left = usize::try_from(part.length - done).unwrap_or(usize::MAX).min(buffer.len());
         let chunk = buffer.get_mut(..left).unwrap_or_default();
         let count = match file.read_at(chunk, part.offset + done).at("read", path)? {
             0 => {
+                is_whole = false;
                 chunk.fill(0);
                 chunk.len()
             }
@@ -147,7 +167,7 @@ fn copy(file: &File, path: &Path, part: Part, buffer: &mut [u8], out: &mut impl 
         out.write_all(chunk.get(..count).unwrap_or_default())?;
         done += count as u64;
     }
-    Ok(())
+    Ok(is_whole)
 }
 
 fn pad(length: u64, out: &mut impl Write) -> Result<(), Error> {

@@ -25,7 +25,7 @@ pub use limits::PAGE_SIZE;
 pub use manifest::{Descriptor, Manifest, ManifestError};
 pub use map::{Map, MapError};
 pub use reference::{FullName, HubName, Name, Reference, ReferenceError, Tag};
-pub use snapshot::{Maps, SnapshotError};
+pub use snapshot::{Maps, PlannedBlob, SnapshotError};
 
 /// At most 80 characters of foreign text, for error messages.
 #[must_use]

@@ -183,6 +183,21 @@ impl Map {
         }
     }
 
+    /// Reads a layer's map. It has few extents, where any other may have millions: so that no machine has these for every
+    /// layer, what is no layer's is refused before the next one is read.
+    ///
+    /// # Errors
+    /// As [`Map::parse`] and [`Map::check_layer`].
+    pub fn parse_layer(bytes: &[u8]) -> Result<Self, MapError> {
+        let map = Self::parse(bytes)?;
+        map.check_layer().map(|()| map)
+    }
+
+    /// One page of zeros.
+    pub(crate) fn zero_page() -> Self {
+        Self { pages: 1, blobs: Vec::new(), layers: Vec::new(), extents: Vec::new() }
+    }
+
     /// The map's blob.
     ///
     /// # Errors

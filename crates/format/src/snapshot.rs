@@ -9,6 +9,10 @@ use crate::config::DiskRole;
 use crate::manifest::{annotation, media_type};
 use crate::{Config, Descriptor, Digest, Manifest, Map, PAGE_SIZE};
 
+mod reading;
+
+pub use reading::{MapReader, PlannedBlob, Roles, declared_maps};
+
 /// The maps of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Maps {
@@ -79,28 +83,31 @@ fn describe(disk: &crate::config::Disk) -> String {
 /// Every blob that a snapshot needs besides manifest and config, in the manifest's order, each once.
 #[must_use]
 pub fn closure(config: &Config, maps: &Maps) -> Vec<Part> {
+    // Each is looked for before it is made: many maps may have many blobs in common.
+    let mut seen = HashSet::new();
     let mut parts = named_by_config(config);
-    let frames = |map: &Map, of: String| {
-        let part = move |blob: &crate::map::MapBlob| Part {
-            digest: blob.digest,
-            media_type: media_type::FRAMES.to_owned(),
-            size: Some(blob.size),
-            role: format!("frames of {of}"),
-        };
-        map.blobs().iter().map(part).collect::<Vec<_>>()
+    parts.retain(|part| seen.insert(part.digest));
+    let mut add_frames = |map: &Map, of: &str| {
+        for blob in map.blobs().iter().filter(|blob| seen.insert(blob.digest)) {
+            parts.push(Part {
+                digest: blob.digest,
+                media_type: media_type::FRAMES.to_owned(),
+                size: Some(blob.size),
+                role: format!("frames of {of}"),
+            });
+        }
     };
-    parts.extend(frames(&maps.memory, "memory".to_owned()));
+    add_frames(&maps.memory, "memory");
     for (disk, map) in config.disks.iter().zip(&maps.disks) {
-        parts.extend(frames(map, format!("disk {}", describe(disk))));
+        add_frames(map, &format!("disk {}", describe(disk)));
     }
-    parts.extend(config.attachments.iter().map(|attachment| Part {
+    let attachments = config.attachments.iter().filter(|attachment| seen.insert(attachment.digest));
+    parts.extend(attachments.map(|attachment| Part {
         digest: attachment.digest,
         media_type: attachment.media_type.clone(),
         size: Some(attachment.size),
         role: "attachment".to_owned(),
     }));
-    let mut seen = HashSet::new();
-    parts.retain(|part| seen.insert(part.digest));
     parts
 }
 

@@ -4,12 +4,14 @@
 //! and a signal to a stranger cannot be taken back (see [`ProcessId`]). Nothing here changes state that all
 //! threads share, such as the working directory.
 
+mod confine;
 mod deadline;
 mod process;
 pub mod socket;
 mod spawn;
 mod usage;
 
+pub use confine::{Allowed, Confinement};
 pub use deadline::Deadline;
 pub use process::{ProcessError, ProcessId, detached_in};
 pub use spawn::{Spawn, inherited_pipe, inherited_stream, spawn};

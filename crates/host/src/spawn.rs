@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -13,8 +13,8 @@ use rustix::fs::FileType;
 use rustix::io::{Errno, FdFlags};
 use rustix::process::Signal;
 
-use crate::ProcessId;
 use crate::process::Stat;
+use crate::{Confinement, ProcessId};
 
 /// A process to be started by [`spawn`].
 pub struct Spawn<'a> {
@@ -29,6 +29,10 @@ pub struct Spawn<'a> {
     /// Descriptors that it inherits under the same numbers. It inherits nothing else beyond the standard three,
     /// whatever the caller, or the caller's caller, left open.
     pub inherit: &'a [BorrowedFd<'a>],
+    /// Variables of the caller's environment that it has, too. It has no others: a caller's may be credentials.
+    pub environment: &'a [&'a str],
+    /// What it may reach, if that is not all that its user may. It cannot gain privileges either, then.
+    pub confinement: Option<&'a Confinement>,
     /// Whether it is killed when the *thread* that started it ends.
     pub die_with_parent: bool,
 }
@@ -44,14 +48,17 @@ pub fn spawn(spec: &Spawn<'_>) -> io::Result<ProcessId> {
     command
         .args(spec.arguments)
         .current_dir(spec.folder)
+        .env_clear()
+        .envs(spec.environment.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::null())
         .stdout(spec.output.try_clone()?)
         .stderr(spec.output.try_clone()?);
     let inherit: Vec<RawFd> = spec.inherit.iter().map(AsRawFd::as_raw_fd).collect();
+    let domain = spec.confinement.map(|domain| domain.as_fd().as_raw_fd());
     let parent = spec.die_with_parent.then(std::process::id);
     // SAFETY: the closure runs between fork and exec of a possibly multi-threaded process; it makes system calls
     // only, and neither allocates nor takes a lock.
-    unsafe { command.pre_exec(move || prepare(&inherit, parent)) };
+    unsafe { command.pre_exec(move || prepare(&inherit, domain, parent)) };
     let mut child = command.spawn()?;
     // Nobody has waited for the child, so that the pid is its own even if it has ended already.
     match Stat::read(child.id()) {
@@ -98,7 +105,7 @@ fn inherited(fd: RawFd, wanted: FileType) -> io::Result<OwnedFd> {
 }
 
 /// What the child does before it becomes the program.
-fn prepare(inherit: &[RawFd], die_with: Option<u32>) -> io::Result<()> {
+fn prepare(inherit: &[RawFd], domain: Option<RawFd>, die_with: Option<u32>) -> io::Result<()> {
     rustix::process::setsid()?;
     if let Some(parent) = die_with {
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
@@ -119,5 +126,15 @@ fn prepare(inherit: &[RawFd], die_with: Option<u32>) -> io::Result<()> {
         let fd = unsafe { BorrowedFd::borrow_raw(*fd) };
         rustix::io::fcntl_setfd(fd, FdFlags::empty())?;
     }
-    Ok(())
+    domain.map_or(Ok(()), enter)
+}
+
+/// Enters a Landlock domain, for good.
+fn enter(domain: RawFd) -> io::Result<()> {
+    rustix::thread::set_no_new_privs(true)?;
+    // SAFETY: the call takes a descriptor, which the caller of `spawn` holds until that returns, and flags.
+    match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, domain, 0u32) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }

@@ -14,13 +14,12 @@ use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use format::{Digest, Manifest, Name, Tag};
+use format::{Digest, Manifest, Name, PlannedBlob, Tag};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Serialize;
 
 use crate::delivery::{Delivered, Delivery, Origins, SendError, Survey};
 use crate::image_index::{Artifact, ImageIndex, Kind};
-use crate::plan::PlannedBlob;
 use crate::source::Counted;
 use crate::{
     BlobReader, BlobSource, Event, HubError, Progress, REQUESTS, RawManifest, Registry, Selector,

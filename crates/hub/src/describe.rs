@@ -7,13 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use format::manifest::media_type;
+use format::snapshot::Roles;
 use format::{Config, Descriptor, Digest, Manifest, Map, Maps, Name, SnapshotError, Tag, limits, snapshot};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
 use crate::blocking::blocking;
 use crate::image_index::{ImageIndex, Kind};
-use crate::plan::Roles;
 use crate::{PlannedBlob, PullError, REQUESTS, Registry, Selector, remote};
 
 /// What a tag leads to.
@@ -117,7 +117,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// Refuses a snapshot of which the hub lacks a part.
     async fn look_up_all(&self) -> Result<(), PullError> {
-        let roles = &Roles::new(self.manifest, None);
+        let roles = &Roles::new(self.manifest, Vec::new());
         let asked = stream::iter(self.manifest.blobs().cloned().collect::<Vec<_>>());
         let asked = asked.map(|descriptor| async move {
             match self.registry.blob_size(self.name, &descriptor.digest).await? {

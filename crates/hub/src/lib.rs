@@ -63,17 +63,19 @@ pub use access::Access;
 pub use copy::{CopyEnd, CopyError, CopyPlan, plan_copy};
 pub use delivery::Delivered;
 pub use error::HubError;
+pub use format::PlannedBlob;
 pub use location::{HubLocation, LocationError};
 pub use offers::{BadOffer, Offer, Offers, list_offers};
 pub use open::open;
-pub use plan::{PlannedBlob, TransferPlan};
+pub use plan::TransferPlan;
 pub use progress::{Event, Progress};
 pub use prune::{PruneError, PrunePlan, Pruned, plan_prune};
-pub use pull::{PullError, PullPlan, Pulled, Source, TagAs, fetch_missing, plan_pull, plan_pull_from};
+pub use pull::{PullError, PullPlan, Pulled, Source, fetch_missing, plan_parts, plan_pull, plan_pull_from};
 pub use push::{PushError, PushPlan, plan_push};
 pub use referrers::Referrer;
 pub use registry::{BlobReader, BlobSource, Page, Put, RawManifest, Registry, Selector, Site, Upload};
 pub use remote::{RemoteSnapshot, VariantKey, read_snapshot};
+pub use store::TagAs;
 pub use variants::read_variants;
 
 /// Blobs that are transferred at once: enough to keep two cores hashing while others wait for the network.

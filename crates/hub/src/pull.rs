@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use format::{Config, Digest, FullName, Maps, Name};
+use format::{Config, Digest, Maps, Name};
 use serde::Serialize;
 use store::{Lease, Store};
 
@@ -60,15 +60,6 @@ struct Ends {
     manifest: RawManifest,
     fetched: parts::Fetched,
     parts: Arc<(Config, Maps)>,
-}
-
-/// The tag that a pull sets when all is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagAs {
-    /// The tag.
-    pub name: FullName,
-    /// Whether one that leads elsewhere is moved.
-    pub may_move: bool,
 }
 
 /// What a pull has done.
@@ -114,6 +105,22 @@ pub async fn plan_pull_from(
     progress: Arc<dyn Progress>,
 ) -> Result<PullPlan, PullError> {
     parts::plan(store, sources::Sources::new(hub, mirrors, progress), which).await
+}
+
+/// As [`plan_pull_from`], for a snapshot whose manifest the caller has, and which no hub need have under any tag. The plan is
+/// for [`PullPlan::fetch_parts`].
+///
+/// # Errors
+/// As [`plan_pull_from`].
+pub async fn plan_parts(
+    store: &Store,
+    hub: Source,
+    mirrors: Vec<Source>,
+    manifest: RawManifest,
+    progress: Arc<dyn Progress>,
+) -> Result<PullPlan, PullError> {
+    let sources = sources::Sources::new(hub, mirrors, progress);
+    parts::plan_parts(store, sources, parts::new_lease(store).await?, manifest).await
 }
 
 /// Fetches what the store lacks of a snapshot that it knows. Sets no tag: only the digest counts.

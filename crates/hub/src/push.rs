@@ -9,13 +9,13 @@ use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 
+use format::snapshot::{Roles, closure};
 use format::{Descriptor, Digest, Hasher, Name, Tag};
 use serde::Serialize;
 use store::{BlobError, FileError, Lease, LoadError, Snapshot, Store};
 
 use crate::blocking::blocking;
 use crate::delivery::{Delivered, Delivery, Origins, SendError, Survey};
-use crate::plan::Roles;
 use crate::remote::read_config;
 use crate::source::StoredBlob;
 use crate::variants::index_with;
@@ -96,7 +96,7 @@ pub async fn plan_push(
     let (lease, snapshot, bytes) = blocking(move || read(&local, &digest)).await?;
     let (size, limit) = (bytes.len() as u64, format::limits::MANIFEST_BYTES);
     let manifest = RawManifest::new(bytes).ok_or(BlobError::TooLarge { digest, size, limit })?;
-    let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
+    let roles = Roles::new(&snapshot.manifest, closure(&snapshot.config, &snapshot.maps));
     // The config goes last: whoever finds it in the hub finds all that it names.
     let order = snapshot.manifest.layers.iter().chain([&snapshot.manifest.config]);
     let blobs: Vec<_> = order.map(|descriptor| roles.blob(descriptor)).collect();
@@ -119,7 +119,7 @@ pub(crate) fn read(store: &Store, digest: &Digest) -> Result<(Lease, Snapshot, V
     let lease = store.lease()?;
     let snapshot = store.load_leased(&lease, digest)?;
     let (_, bytes) = store.read_manifest(digest)?;
-    let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
+    let roles = Roles::new(&snapshot.manifest, closure(&snapshot.config, &snapshot.maps));
     for descriptor in snapshot.manifest.blobs() {
         check_size(store, &roles, descriptor)?;
     }

@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use format::config::{Accelerator, Architecture, Cpu, EngineKind};
+use format::snapshot::Roles;
 use format::{Config, Digest, Manifest, Name};
 use tokio::io::AsyncReadExt;
 
 use crate::blocking::blocking;
-use crate::plan::Roles;
 use crate::{HubError, PlannedBlob, PullError, RawManifest, Registry, Selector};
 
 /// What is known of a snapshot by its manifest and its config.
@@ -130,7 +130,7 @@ pub(crate) async fn config(
     snapshot: &Digest,
     manifest: &Manifest,
 ) -> Result<Config, PullError> {
-    let blob = Roles::new(manifest, None).blob(&manifest.config);
+    let blob = Roles::new(manifest, Vec::new()).blob(&manifest.config);
     let Some(bytes) = small(&**registry, name, &blob).await? else {
         let (hub, name, snapshot) = (registry.location().to_owned(), name.clone(), *snapshot);
         return Err(PullError::Incomplete { hub, name, snapshot, parts: vec![blob] });

@@ -14,6 +14,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 mod background;
+mod blob;
 mod certificates;
 pub mod garage;
 mod head;
@@ -22,13 +23,13 @@ mod process;
 pub mod proxy;
 mod publish;
 pub mod registry;
-mod sample;
 pub mod token;
 mod user;
 
+pub use blob::{Failing, MemorySource};
 pub use certificates::write_certificates;
 pub use publish::publish;
-pub use sample::{Failing, MemorySource, Sample, SampleSpec, put_sample};
+pub use store::testing::{Sample, SampleSpec, put_sample};
 pub use user::{PASSWORD, USER};
 
 /// Nobody, who trusts the system's authorities alone.

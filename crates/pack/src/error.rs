@@ -4,11 +4,10 @@ use std::io;
 use std::path::PathBuf;
 
 use format::config::ConfigError;
-use format::{Digest, ManifestError, MapError, SnapshotError};
+use format::{Digest, ManifestError, MapError, PlannedBlob, SnapshotError};
 use store::{BlobError, FileError, LayoutError, LoadError, RefError, SpaceError};
 
-use crate::Part;
-use crate::parts::list;
+use crate::{Missing, TakeBackError};
 
 /// Why a pack could not be written. A file was left as it was.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +25,16 @@ pub enum PackError {
         /// What is there.
         path: PathBuf,
     },
+    /// It would not fit.
+    #[error("{needed} bytes are needed for {}, {free} are free there", path.display())]
+    Space {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the pack.
+        needed: u64,
+        /// Bytes that are free for this user.
+        free: u64,
+    },
     /// The file could not be written.
     #[error("cannot write {}: {source}", path.display())]
     Write {
@@ -41,7 +50,7 @@ pub enum PackError {
     #[error("cannot read {part}: {source}")]
     Read {
         /// The blob.
-        part: Part,
+        part: PlannedBlob,
         /// What was reported.
         source: io::Error,
     },
@@ -52,7 +61,7 @@ pub enum PackError {
     )]
     Damaged {
         /// The blob.
-        part: Part,
+        part: PlannedBlob,
         /// What was read: of a blob that has another size, as many bytes as it should have.
         found: Digest,
     },
@@ -128,7 +137,8 @@ impl ReadError {
     }
 }
 
-/// Why a pack was not taken into the store. No tag was set, and nothing was kept that this unpack had stored.
+/// Why a pack was not taken into the store. No tag was set, and nothing was kept that this unpack had stored, unless it says
+/// so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnpackError {
@@ -139,7 +149,7 @@ pub enum UnpackError {
     #[error("{part} is corrupt in the pack: its content has the digest {found}")]
     Corrupt {
         /// The blob.
-        part: Part,
+        part: PlannedBlob,
         /// What came.
         found: Digest,
     },
@@ -147,7 +157,7 @@ pub enum UnpackError {
     #[error("{part} has {found} bytes in the store")]
     Size {
         /// The blob.
-        part: Part,
+        part: PlannedBlob,
         /// Bytes in the store.
         found: u64,
     },
@@ -163,7 +173,7 @@ pub enum UnpackError {
     #[error("{part}: {source}")]
     Config {
         /// The config.
-        part: Part,
+        part: PlannedBlob,
         /// What is wrong with it.
         source: ConfigError,
     },
@@ -171,7 +181,7 @@ pub enum UnpackError {
     #[error("{part}: {source}")]
     Map {
         /// The map.
-        part: Part,
+        part: PlannedBlob,
         /// What is wrong with it.
         source: MapError,
     },
@@ -196,19 +206,19 @@ pub enum UnpackError {
         limit: u64,
     },
     /// Neither the pack nor the store has all parts.
-    #[error("snapshot {snapshot} is not complete: neither the pack nor the store has {}", list(parts))]
+    #[error("snapshot {snapshot} is not complete: neither the pack nor the store has:{parts}")]
     Missing {
         /// The snapshot.
         snapshot: Digest,
         /// Every part that is missing.
-        parts: Vec<Part>,
+        parts: Missing,
     },
     /// It would not fit.
     #[error(transparent)]
     Space(#[from] SpaceError),
     /// The flat files cannot be laid out.
     #[error(transparent)]
-    Layout(#[from] LayoutError),
+    Layout(LayoutError),
     /// The tag cannot be set.
     #[error(transparent)]
     Ref(#[from] RefError),
@@ -221,10 +231,27 @@ pub enum UnpackError {
     /// It was stopped.
     #[error("interrupted")]
     Interrupted,
+    /// It failed, and what it had stored is still there.
+    #[error("{cause}; what was stored of it is left to `spore prune`: {left}")]
+    Left {
+        /// Why it failed.
+        cause: Box<UnpackError>,
+        /// Why that was not taken back.
+        left: TakeBackError,
+    },
 }
 
 impl From<FileError> for UnpackError {
     fn from(error: FileError) -> Self {
         Self::Store(error.into())
+    }
+}
+
+impl From<LayoutError> for UnpackError {
+    fn from(error: LayoutError) -> Self {
+        match error {
+            LayoutError::Stopped => Self::Interrupted,
+            error => Self::Layout(error),
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! What a pack says of itself: that it is one, which snapshot it holds, and what that consists of.
 
-use format::{Digest, Manifest};
+use format::{Digest, Manifest, PlannedBlob};
 use serde::de::DeserializeOwned;
 
 use crate::error::{ReadError, UnpackError};
+use crate::names::ProposedName;
 use crate::names::{EntryName, Index, Layout};
 use crate::source::{Declared, Source};
-use crate::{Part, names};
 
 /// The beginning of a pack.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct Head {
     /// The manifest as it came.
     pub(crate) bytes: Vec<u8>,
     /// The name that it proposes.
-    pub(crate) name: Option<String>,
+    pub(crate) name: Option<ProposedName>,
 }
 
 impl Head {
@@ -27,9 +27,9 @@ impl Head {
         let layout: Layout = document(EntryName::Layout, &layout)?;
         layout.check().map_err(|reason| refused(EntryName::Layout, reason))?;
         let index: Index = document(EntryName::Index, &index)?;
-        let entry: names::Entry = index.only().map_err(|reason| refused(EntryName::Index, reason))?;
+        let entry = index.only().map_err(|reason| refused(EntryName::Index, reason))?;
         let (snapshot, bytes) = (entry.digest, source.manifest(entry.digest)?);
-        let part = Part { role: "manifest".to_owned(), digest: snapshot, size: entry.size };
+        let part = PlannedBlob { role: "manifest".to_owned(), digest: snapshot, size: entry.size };
         if bytes.len() as u64 != entry.size {
             let reason = format!("it has {} bytes: index.json says {}", bytes.len(), entry.size);
             return Err(refused(EntryName::Blob(snapshot), reason).into());
@@ -41,7 +41,7 @@ impl Head {
         let manifest =
             Manifest::parse(&bytes).map_err(|source| UnpackError::Manifest { digest: snapshot, source })?;
         source.declare(Declared::by(&manifest))?;
-        Ok(Self { snapshot, manifest, bytes, name: entry.name().map(str::to_owned) })
+        Ok(Self { snapshot, manifest, bytes, name: entry.name() })
     }
 }
 

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use format::Digest;
 use format::manifest::media_type;
-use serde::{Deserialize, Serialize};
+use format::{Digest, Name, Reference, Tag};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What an image layout's `oci-layout` says.
 const LAYOUT_VERSION: &str = "1.0.0";
@@ -89,13 +89,13 @@ pub(crate) struct Index {
     schema_version: u32,
     #[serde(default = "index_type")]
     media_type: String,
-    manifests: Vec<Entry>,
+    manifests: Vec<ManifestEntry>,
 }
 
 /// What an index says of one manifest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Entry {
+pub(crate) struct ManifestEntry {
     media_type: String,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
@@ -113,7 +113,7 @@ impl Index {
     /// The index of one snapshot: its manifest, of `size` bytes.
     pub(crate) fn new(digest: Digest, size: u64, name: Option<&str>) -> Self {
         let annotations = name.map(|name| (REF_NAME.to_owned(), name.to_owned())).into_iter().collect();
-        let entry = Entry {
+        let entry = ManifestEntry {
             media_type: media_type::MANIFEST.to_owned(),
             digest,
             size,
@@ -124,7 +124,7 @@ impl Index {
     }
 
     /// The one manifest that it lists.
-    pub(crate) fn only(self) -> Result<Entry, String> {
+    pub(crate) fn only(self) -> Result<ManifestEntry, String> {
         let count = self.manifests.len();
         let mut manifests = self.manifests.into_iter();
         match (manifests.next(), manifests.next()) {
@@ -138,10 +138,43 @@ impl Index {
     }
 }
 
-impl Entry {
-    /// The name that it has for people: untrusted, and nothing but a proposal.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.annotations.get(REF_NAME).map(String::as_str)
+impl ManifestEntry {
+    /// The name that it has for people.
+    pub(crate) fn name(&self) -> Option<ProposedName> {
+        self.annotations.get(REF_NAME).map(|text| ProposedName::new(text))
+    }
+}
+
+/// The name that a pack proposes: untrusted, decides nothing by itself, and can be shown to a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProposedName {
+    /// `NAME[:TAG]`, of no hub.
+    Name(Name, Tag),
+    /// Anything else: its beginning, quoted.
+    Other(String),
+}
+
+impl ProposedName {
+    fn new(text: &str) -> Self {
+        match text.parse() {
+            Ok(Reference { hub: None, name, tag, digest: None }) => Self::Name(name, tag.unwrap_or_default()),
+            _ => Self::Other(format!("{:?}", format::excerpt(text))),
+        }
+    }
+}
+
+impl fmt::Display for ProposedName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name, tag) => write!(out, "{name}:{tag}"),
+            Self::Other(quoted) => out.write_str(quoted),
+        }
+    }
+}
+
+impl Serialize for ProposedName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -173,6 +206,19 @@ mod tests {
         ] {
             assert!(EntryName::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_proposed_name_is_one_or_is_quoted() {
+        let shown = |text: &str| ProposedName::new(text).to_string();
+        assert_eq!(shown("team/numpy:1.2"), "team/numpy:1.2");
+        assert_eq!(shown("numpy"), "numpy:latest");
+        for wrong in ["", "../x", "/etc/passwd", "hub.example/numpy", "local/numpy:1", "numpy@sha256:0", "N"]
+        {
+            assert_eq!(ProposedName::new(wrong), ProposedName::Other(format!("{wrong:?}")));
+        }
+        assert_eq!(shown("\u{1b}]0;t\u{7}\u{9b}2J"), "\"\\u{1b}]0;t\\u{7}\\u{9b}2J\"");
+        assert!(shown(&"x".repeat(3 << 20)).len() < 100);
     }
 
     #[test]

@@ -12,14 +12,14 @@ use std::io::{self, Read, Write};
 use format::config::DiskRole;
 use format::manifest::media_type;
 use format::map::MapBlob;
-use format::{Descriptor, Digest, Hasher, Manifest, snapshot};
+use format::snapshot::{Roles, closure};
+use format::{Descriptor, Digest, Hasher, Manifest, PlannedBlob};
 use serde::Serialize;
 use store::{Lease, Snapshot, Store};
 
 use crate::archive::{END, entry_bytes, header, padding};
 use crate::names::{EntryName, Index, Layout};
-use crate::parts::Roles;
-use crate::{BUFFER, PackError, Part, Progress};
+use crate::{BUFFER, PackError, Progress};
 
 /// What of a snapshot goes into a pack.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,19 +42,16 @@ pub struct PackPlan {
     /// Bytes of the pack.
     pub bytes: u64,
     /// The blobs that go in, in the pack's order, without the manifest.
-    pub packed: Vec<Part>,
+    pub packed: Vec<PlannedBlob>,
     /// The blobs that stay out.
-    pub left_out: Vec<Part>,
+    pub left_out: Vec<PlannedBlob>,
     #[serde(skip)]
-    ends: Ends,
-}
-
-/// What the plan needs to be executed.
-#[derive(Debug)]
-struct Ends {
     store: Store,
+    /// Keeps what goes in.
+    #[serde(skip)]
     _lease: Lease,
     /// `oci-layout`, `index.json`, manifest.
+    #[serde(skip)]
     head: Vec<(EntryName, Vec<u8>)>,
 }
 
@@ -85,8 +82,8 @@ pub fn plan_pack(
         let (since, _) = store.read_manifest(since)?;
         out.extend(since.blobs().map(|blob| blob.digest));
     }
-    let roles = Roles::new(manifest, snapshot::closure(&snapshot.config, &snapshot.maps));
-    let parts = in_order(manifest).map(|blob| roles.part(blob));
+    let roles = Roles::new(manifest, closure(&snapshot.config, &snapshot.maps));
+    let parts = in_order(manifest).map(|blob| roles.blob(blob));
     let (left_out, packed): (Vec<_>, Vec<_>) = parts.partition(|part| out.contains(&part.digest));
     let (_, encoded) = store.read_manifest(digest)?;
     let index = Index::new(*digest, encoded.len() as u64, contents.name.as_deref());
@@ -98,8 +95,16 @@ pub fn plan_pack(
     ];
     let sizes = head.iter().map(|(_, bytes)| bytes.len() as u64).chain(packed.iter().map(|part| part.size));
     let bytes = sizes.map(entry_bytes).fold(END.len() as u64, u64::saturating_add);
-    let ends = Ends { store: store.clone(), _lease: lease.clone(), head };
-    Ok(PackPlan { snapshot: *digest, name: contents.name.clone(), bytes, packed, left_out, ends })
+    Ok(PackPlan {
+        snapshot: *digest,
+        name: contents.name.clone(),
+        bytes,
+        packed,
+        left_out,
+        store: store.clone(),
+        _lease: lease.clone(),
+        head,
+    })
 }
 
 /// The frames of layers that nothing else is made of.
@@ -128,14 +133,14 @@ impl PackPlan {
     /// If a blob is damaged, of which a part may have been written by then; if `out` takes no more.
     pub fn write(&self, out: &mut dyn Write, progress: &dyn Progress) -> Result<(), PackError> {
         let mut writer = Writer { out, progress, buffer: vec![0; BUFFER] };
-        for (name, bytes) in &self.ends.head {
+        for (name, bytes) in &self.head {
             writer.header(name, bytes.len() as u64)?;
             writer.put(bytes)?;
             writer.pad(bytes.len() as u64)?;
         }
         for part in &self.packed {
             writer.header(&EntryName::Blob(part.digest), part.size)?;
-            writer.blob(&self.ends.store, part)?;
+            writer.blob(&self.store, part)?;
             writer.pad(part.size)?;
         }
         writer.put(&END)?;
@@ -170,7 +175,7 @@ impl Writer<'_> {
     }
 
     /// Exactly as many bytes as the header has said, or an error.
-    fn blob(&mut self, store: &Store, part: &Part) -> Result<(), PackError> {
+    fn blob(&mut self, store: &Store, part: &PlannedBlob) -> Result<(), PackError> {
         let file = store.open_blob(&part.digest)?;
         // One byte more than there should be: a longer blob is another one.
         let mut rest = file.take(part.size.saturating_add(1));

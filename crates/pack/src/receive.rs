@@ -1,16 +1,28 @@
 //! Reading the blobs of a pack: into the store, or only through the hash.
+//!
+//! ```text
+//! this thread           finisher              layout
+//! read, hash, write ──▶ sync, visible ──▶ flat files          each behind the one before it
+//! ```
 
-use format::{Digest, Hasher};
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use format::{Config, Digest, Hasher, Maps, PlannedBlob};
 use serde::Serialize;
 use store::prune::Item;
-use store::{BlobError, BlobWriter};
+use store::{BlobError, BlobWriter, LayoutFeed, Lease, Store, layout_feed};
 
 use crate::brought::Brought;
-use crate::parts::is_here;
+use crate::documents::{Documents, is_here};
+use crate::head::Head;
 use crate::plan::in_order;
 use crate::source::Source;
-use crate::unpack::Ends;
-use crate::{BUFFER, Part, Progress, UnpackError};
+use crate::{BUFFER, Missing, Progress, UnpackError, UnpackOptions};
+
+/// Blobs that wait to be finished: the disk is to have something to do while the next one is read, and no more than that.
+const QUEUE: usize = 4;
 
 /// What was read of a pack.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -20,18 +32,147 @@ pub struct Counts {
     /// Bytes of blobs that the store had.
     pub present_bytes: u64,
     /// Blobs that are nowhere.
-    pub missing: Vec<Part>,
+    pub missing: Missing,
 }
 
-impl Ends {
+/// A pack whose manifest, config and maps were read.
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) lease: Lease,
+    pub(crate) options: UnpackOptions,
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) head: Head,
+    pub(crate) documents: Documents,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Opened")
+            .field("options", &self.options)
+            .field("head", &self.head)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Opened {
+    /// Reads the rest of the pack, all of what it has, and stores nothing.
+    pub(crate) fn verify(&mut self, progress: &dyn Progress) -> Result<Counts, UnpackError> {
+        let counts = self.count_documents(progress);
+        self.receive(counts, Destination::Nowhere, progress)
+    }
+
+    /// Reads the rest of the pack, stores what the store lacks, and lays out what `lay_out` has behind that. `brought` is told of
+    /// what may be stored before it is.
+    pub(crate) fn store_all(
+        &mut self,
+        lay_out: Option<&(Config, Maps)>,
+        brought: &mut Brought,
+        progress: &dyn Progress,
+    ) -> Result<Counts, UnpackError> {
+        let counts = self.count_documents(progress);
+        for (part, writer) in std::mem::take(&mut self.documents.new) {
+            brought.add(Item::Blob(part.digest));
+            finish_blob(writer, &part)?;
+        }
+        let (store, lease) = (self.store.clone(), self.lease.clone());
+        let stop = || progress.is_interrupted();
+        thread::scope(|scope| {
+            let (feed, arrivals) = layout_feed();
+            let layout = lay_out.map(|(config, maps)| {
+                let (store, lease, stop) = (&store, &lease, &stop);
+                scope.spawn(move || {
+                    let layout = store.layout(lease, config, maps)?.until(stop);
+                    layout.follow(&arrivals, || progress.laying_out())
+                })
+            });
+            let feed = layout.is_some().then_some(feed);
+            let (sender, queue) = sync_channel(QUEUE);
+            let finisher = scope.spawn(move || finish_all(&queue, feed));
+            let to = Destination::Store { finisher: sender, brought };
+            let received = self.receive(counts, to, progress);
+            // What is wrong with the flat files is said first: it ended the others, and it is what is wrong with the pack.
+            let finished = finisher.join().unwrap_or_else(|panic| resume_unwind(panic));
+            let counts = match (received, finished) {
+                (Ok(counts), Ok(feed)) => {
+                    if counts.missing.is_empty() {
+                        feed.into_iter().for_each(LayoutFeed::all_there);
+                    }
+                    Ok(counts)
+                }
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            };
+            if let Some(layout) = layout {
+                layout.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            }
+            counts
+        })
+    }
+
+    /// Reads the blobs that are left, in order; until nobody takes them any more, who has failed then and says so. They are added to
+    /// `counts`.
+    fn receive(
+        &mut self,
+        mut counts: Counts,
+        mut to: Destination<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Counts, UnpackError> {
+        let Self { store, lease, options, source, head, documents } = self;
+        let mut buffer = vec![0; BUFFER];
+        for blob in in_order(&head.manifest).filter(|blob| !documents.seen.contains(&blob.digest)) {
+            let part = documents.roles.blob(blob);
+            let (is_packed, is_here) = (source.start(blob)?, is_here(store, lease, &part)?);
+            match (is_here, is_packed) {
+                (true, _) => counts.present_bytes = counts.present_bytes.saturating_add(part.size),
+                (false, true) => counts.new_bytes = counts.new_bytes.saturating_add(part.size),
+                (false, false) => counts.missing.0.push(part.clone()),
+            }
+            // What cannot become whole is read to its end for the names of what is missing, and not stored.
+            let can_be_whole = counts.missing.is_empty() || options.may_lack;
+            let was_read = is_packed && !(is_here && matches!(to, Destination::Store { .. }));
+            let arrived = match &mut to {
+                Destination::Store { .. } if is_here => Some(Arrived::Here(part.digest)),
+                Destination::Store { brought, .. } if is_packed && can_be_whole => {
+                    brought.add(Item::Blob(part.digest));
+                    let mut writer = Box::new(store.blob_writer(lease)?);
+                    read(&mut **source, &mut buffer, progress, |bytes| Ok(writer.append(bytes)?))?;
+                    Some(Arrived::Written(writer, part))
+                }
+                _ if is_packed => {
+                    let mut hasher = Hasher::new();
+                    read(&mut **source, &mut buffer, progress, |bytes| {
+                        hasher.update(bytes);
+                        Ok(())
+                    })?;
+                    let found = hasher.finish();
+                    if found != part.digest {
+                        return Err(UnpackError::Corrupt { part, found });
+                    }
+                    None
+                }
+                _ => None,
+            };
+            if !was_read {
+                progress.moved(blob.size);
+            }
+            if let (Destination::Store { finisher, .. }, Some(arrived)) = (&to, arrived)
+                && finisher.send(arrived).is_err()
+            {
+                return Ok(counts);
+            }
+        }
+        source.finish()?;
+        Ok(counts)
+    }
+
     /// The counts of config and maps, which were read already.
-    pub(crate) fn count_known(&self) -> Counts {
-        let Self { head, known, .. } = self;
+    fn count_documents(&self, progress: &dyn Progress) -> Counts {
+        let Self { head, documents, .. } = self;
         let mut counts = Counts::default();
-        for blob in in_order(&head.manifest).filter(|blob| known.seen.contains(&blob.digest)) {
-            if known.absent.contains(&blob.digest) {
-                counts.missing.push(known.roles.part(blob));
-            } else if known.fetched.iter().any(|(digest, _)| *digest == blob.digest) {
+        for blob in in_order(&head.manifest).filter(|blob| documents.seen.contains(&blob.digest)) {
+            progress.moved(blob.size);
+            if documents.absent.contains(&blob.digest) {
+                counts.missing.0.push(documents.roles.blob(blob));
+            } else if documents.is_new(&blob.digest) {
                 counts.new_bytes = counts.new_bytes.saturating_add(blob.size);
             } else {
                 counts.present_bytes = counts.present_bytes.saturating_add(blob.size);
@@ -39,83 +180,66 @@ impl Ends {
         }
         counts
     }
+}
 
-    /// Reads the rest of the pack, and stores what the store lacks, if it is to. `on_blob` is called for each blob that is in
-    /// the store, and says whether to go on.
-    pub(crate) fn receive(
-        &mut self,
-        counts: &mut Counts,
-        mut brought: Option<&mut Brought>,
-        progress: &dyn Progress,
-        on_blob: &mut dyn FnMut(Digest) -> bool,
-    ) -> Result<(), UnpackError> {
-        let Self { store, lease, options, source, head, known } = self;
-        let mut buffer = vec![0; BUFFER];
-        for blob in in_order(&head.manifest).filter(|blob| !known.seen.contains(&blob.digest)) {
-            let part = known.roles.part(blob);
-            let is_packed = source.start(blob)?;
-            if is_here(store, lease, &part)? {
-                counts.present_bytes = counts.present_bytes.saturating_add(part.size);
-                progress.moved(part.size);
-            } else if !is_packed {
-                counts.missing.push(part);
-                continue;
-            } else {
-                counts.new_bytes = counts.new_bytes.saturating_add(part.size);
-                // What cannot become whole is read to its end for the names of what is missing, and not stored.
-                let is_wanted = counts.missing.is_empty() || options.may_lack;
-                let Some(brought) = brought.as_mut().filter(|_| is_wanted) else {
-                    copy(&mut **source, Target::Nowhere(Hasher::new()), &part, &mut buffer, progress)?;
-                    continue;
-                };
-                brought.add(Item::Blob(part.digest));
-                let writer = Box::new(store.blob_writer(lease)?);
-                copy(&mut **source, Target::Store(writer), &part, &mut buffer, progress)?;
+/// Where the blobs of a pack go.
+enum Destination<'a> {
+    /// They are only hashed.
+    Nowhere,
+    /// Into the store, by way of who finishes them.
+    Store { finisher: SyncSender<Arrived>, brought: &'a mut Brought },
+}
+
+/// What the finisher is told.
+enum Arrived {
+    /// All of a blob was written.
+    Written(Box<BlobWriter>, PlannedBlob),
+    /// The store has it.
+    Here(Digest),
+}
+
+/// Makes blobs visible as they come, and tells the layout of them; it is given back for the last word.
+fn finish_all(
+    queue: &Receiver<Arrived>,
+    feed: Option<LayoutFeed>,
+) -> Result<Option<LayoutFeed>, UnpackError> {
+    for arrived in queue {
+        let digest = match arrived {
+            Arrived::Here(digest) => digest,
+            Arrived::Written(writer, part) => {
+                finish_blob(*writer, &part)?;
+                part.digest
             }
-            if !on_blob(part.digest) {
-                return Ok(());
-            }
+        };
+        if feed.as_ref().is_some_and(|feed| !feed.there(digest)) {
+            // Laying out has failed, and says so itself.
+            return Ok(None);
         }
-        Ok(source.finish()?)
     }
+    Ok(feed)
 }
 
-/// Where a blob goes.
-enum Target {
-    Store(Box<BlobWriter>),
-    /// It is only hashed.
-    Nowhere(Hasher),
+fn finish_blob(writer: BlobWriter, part: &PlannedBlob) -> Result<(), UnpackError> {
+    writer.finish(Some(&part.digest)).map(drop).map_err(|error| match error {
+        BlobError::Unexpected { found, .. } => UnpackError::Corrupt { part: part.clone(), found },
+        error => error.into(),
+    })
 }
 
-/// Reads the blob that `source` has come to.
-fn copy(
+/// Gives `take` the blob that `source` has come to.
+fn read(
     source: &mut dyn Source,
-    mut target: Target,
-    part: &Part,
     buffer: &mut [u8],
     progress: &dyn Progress,
+    mut take: impl FnMut(&[u8]) -> Result<(), UnpackError>,
 ) -> Result<(), UnpackError> {
     loop {
         if progress.is_interrupted() {
             return Err(UnpackError::Interrupted);
         }
         let length = source.read(buffer)?;
-        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-        match &mut target {
-            Target::Store(writer) => writer.append(bytes)?,
-            Target::Nowhere(hasher) => hasher.update(bytes),
-        }
+        let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        take(bytes)?;
         progress.moved(length as u64);
-    }
-    let corrupt = |found| UnpackError::Corrupt { part: part.clone(), found };
-    match target {
-        Target::Store(writer) => writer.finish(Some(&part.digest)).map(drop).map_err(|error| match error {
-            BlobError::Unexpected { found, .. } => corrupt(found),
-            error => error.into(),
-        }),
-        Target::Nowhere(hasher) => {
-            let found = hasher.finish();
-            if found == part.digest { Ok(()) } else { Err(corrupt(found)) }
-        }
     }
 }

@@ -49,8 +49,8 @@ pub(crate) trait Source {
     /// Says which blobs there may be.
     fn declare(&mut self, declared: Declared) -> Result<(), ReadError>;
 
-    /// Whether it is known already that the pack has not this blob.
-    fn lacks(&self, digest: &Digest) -> bool;
+    /// Whether the pack has this blob, if that is known before it is come to.
+    fn has(&self, digest: &Digest) -> Option<bool>;
 
     /// Goes to a blob's first byte; `false` if the pack has it not.
     fn start(&mut self, blob: &Descriptor) -> Result<bool, ReadError>;

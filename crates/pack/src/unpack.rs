@@ -1,27 +1,27 @@
 //! Unpack: a pack to the store.
 //!
 //! ```text
-//! plan      head, config and maps are read into memory and checked against each other; nothing is stored
+//! plan      head, config and maps are read and checked against each other; nothing is stored
 //! execute   free space; config and maps; blobs as they come, hashed, and laid out behind that
 //!           what neither pack nor store has is named, all of it at once
 //! finish    manifest; all of the snapshot is checked; tag
 //! ```
 //!
-//! A blob that the store has is not read again. Between the last two steps the caller may fetch what is missing.
+//! A blob that the store has is not read again. Between the last two steps the caller may fetch what is missing, and lay out all
+//! of it on the way: so nothing is laid out behind a pack that lacks something.
 
-use format::{Digest, FullName, Maps, PAGE_SIZE};
+use format::{Config, Digest, Maps, PAGE_SIZE};
 use serde::Serialize;
-use store::prune::Item;
-use store::{Lease, RefError, Store};
+use store::{Store, TagAs};
 
 use crate::brought::Brought;
+use crate::documents::{self, is_here};
 use crate::head::Head;
-use crate::laying::{Layer, beside};
-use crate::parts::{self, Known, is_here};
+use crate::names::ProposedName;
 use crate::plan::in_order;
-use crate::receive::Counts;
-use crate::source::{self, Input, Source};
-use crate::{Arrived, Progress, UnpackError};
+use crate::receive::{Counts, Opened};
+use crate::source::{self, Input};
+use crate::{Arrived, Missing, Progress, UnpackError};
 
 /// How a pack is taken in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,22 +34,13 @@ pub struct UnpackOptions {
     pub may_lack: bool,
 }
 
-/// The tag that is set when all is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TagAs {
-    /// The tag.
-    pub name: FullName,
-    /// Whether one that leads elsewhere is moved.
-    pub may_move: bool,
-}
-
 /// What a pack holds, as far as it says so at its beginning.
 #[derive(Debug, Serialize)]
 pub struct UnpackPlan {
     /// The snapshot.
     pub snapshot: Digest,
-    /// The name that the pack proposes: for people, and untrusted.
-    pub name: Option<String>,
+    /// The name that the pack proposes.
+    pub name: Option<ProposedName>,
     /// Bytes of all of the snapshot's blobs.
     pub blob_bytes: u64,
     /// Bytes of those that the store has.
@@ -58,26 +49,7 @@ pub struct UnpackPlan {
     /// are there.
     pub flat_bytes: Option<u64>,
     #[serde(skip)]
-    ends: Ends,
-}
-
-/// What the plan needs to be executed.
-pub(crate) struct Ends {
-    pub(crate) store: Store,
-    pub(crate) lease: Lease,
-    pub(crate) options: UnpackOptions,
-    pub(crate) source: Box<dyn Source>,
-    pub(crate) head: Head,
-    pub(crate) known: Known,
-}
-
-impl std::fmt::Debug for Ends {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Ends")
-            .field("options", &self.options)
-            .field("head", &self.head)
-            .finish_non_exhaustive()
-    }
+    opened: Opened,
 }
 
 /// Reads the beginning of a pack, and checks all that it says of the snapshot. Stores nothing.
@@ -91,9 +63,9 @@ pub fn plan_unpack(store: &Store, input: Input, options: UnpackOptions) -> Resul
     lease.protect(&head.snapshot)?;
     let blob_bytes = head.manifest.total_size();
     check_size(&head.snapshot, "in blobs", blob_bytes, &options)?;
-    let known = parts::read(store, &lease, &head, &mut *source)?;
+    let documents = documents::read(store, &lease, &head, &mut *source)?;
     let mut flat_bytes = None;
-    if let Some((config, maps)) = &known.parts {
+    if let Some((config, maps)) = &documents.whole {
         check_size(&head.snapshot, "laid out", laid_out_bytes(maps), &options)?;
         if options.lay_out {
             flat_bytes = Some(store.layout(&lease, config, maps)?.bytes());
@@ -101,13 +73,13 @@ pub fn plan_unpack(store: &Store, input: Input, options: UnpackOptions) -> Resul
     }
     let mut present_bytes = 0_u64;
     for blob in in_order(&head.manifest) {
-        if is_here(store, &lease, &known.roles.part(blob))? {
+        if is_here(store, &lease, &documents.roles.blob(blob))? {
             present_bytes = present_bytes.saturating_add(blob.size);
         }
     }
     let (snapshot, name) = (head.snapshot, head.name.clone());
-    let ends = Ends { store: store.clone(), lease, options, source, head, known };
-    Ok(UnpackPlan { snapshot, name, blob_bytes, present_bytes, flat_bytes, ends })
+    let opened = Opened { store: store.clone(), lease, options, source, head, documents };
+    Ok(UnpackPlan { snapshot, name, blob_bytes, present_bytes, flat_bytes, opened })
 }
 
 /// Bytes that the flat files of these maps take, at most.
@@ -132,81 +104,85 @@ pub(crate) fn check_size(
 }
 
 impl UnpackPlan {
-    /// Reads all of the pack and verifies it, and stores nothing.
+    /// Reads all that the pack has and compares it with the digests, whatever the store has of it; stores nothing. What frames
+    /// decode to is not looked at: that shows when they are laid out.
     ///
     /// # Errors
     /// If it is damaged. That parts are missing is no error here.
     pub fn verify(mut self, progress: &dyn Progress) -> Result<Counts, UnpackError> {
-        let mut counts = self.ends.count_known();
-        self.ends.receive(&mut counts, None, progress, &mut |_| true)?;
-        Ok(counts)
+        self.opened.verify(progress)
     }
 
     /// Takes what the store lacks out of the pack.
     ///
     /// # Errors
-    /// If the tag leads elsewhere and may not move; if it would not fit; if the pack is damaged; if parts are missing and may not.
-    /// The store is then as it was.
+    /// If the tag leads elsewhere and may not move; if it would not fit; if the pack is damaged; if parts are missing and may not;
+    /// if it was stopped. The store is then as it was, unless the error is [`UnpackError::Left`].
     pub fn execute(mut self, tag: &TagAs, progress: &dyn Progress) -> Result<Arrived, UnpackError> {
-        self.check(tag)?;
-        let Ends { store, lease, options, known, head, .. } = &mut self.ends;
+        let missing = self.check(tag)?;
+        let documents = self.opened.documents.whole.take();
+        let Opened { store, lease, options, .. } = &self.opened;
         let (store, lease, options) = (store.clone(), lease.clone(), *options);
         let mut brought = Brought::new(store.clone(), lease.clone());
-        let parts = known.parts.take();
-        if let Some((config, _)) = parts.as_ref().filter(|_| options.lay_out) {
-            brought.add_flats(config)?;
+        // Where something is missing, whoever fetches it lays out all of it.
+        let lays_out =
+            options.lay_out && (!options.may_lack || missing.is_some_and(|missing| missing.is_empty()));
+        match bring(&mut self.opened, documents.as_ref(), lays_out, &mut brought, progress) {
+            Err(cause) => Err(brought.take_back_after(cause)),
+            Ok(counts) => Ok(Arrived {
+                snapshot: self.snapshot,
+                counts,
+                store,
+                lease,
+                options,
+                manifest: self.opened.head.bytes,
+                is_checked: documents.is_some(),
+                brought,
+            }),
         }
-        let (snapshot, manifest) = (head.snapshot, std::mem::take(&mut head.bytes));
-        let mut counts = self.ends.count_known();
-        for (digest, bytes) in std::mem::take(&mut self.ends.known.fetched) {
-            brought.add(Item::Blob(digest));
-            store.put_blob(&lease, &bytes)?;
-        }
-        let layer = parts.as_ref().filter(|_| options.lay_out);
-        let layer = layer.map(|parts| Layer { store: &store, lease: &lease, parts });
-        let ends = &mut self.ends;
-        beside(layer, |told| {
-            ends.receive(&mut counts, Some(&mut brought), progress, &mut |digest| told.there(digest))?;
-            if counts.missing.is_empty() {
-                progress.laying_out();
-                told.all_there();
-            }
-            Ok(())
-        })?;
-        if !counts.missing.is_empty() && !options.may_lack {
-            return Err(UnpackError::Missing { snapshot, parts: counts.missing });
-        }
-        Ok(Arrived {
-            snapshot,
-            counts,
-            store,
-            lease,
-            options,
-            manifest,
-            is_checked: parts.is_some(),
-            brought,
-        })
     }
 
-    /// What is better said before anything is read.
-    fn check(&self, tag: &TagAs) -> Result<(), UnpackError> {
-        let Ends { store, head, options, source, known, .. } = &self.ends;
-        if let TagAs { name, may_move: false } = tag
-            && let Some(before) = store.get_ref(name)?
-            && before.digest != self.snapshot
-        {
-            return Err(RefError::Exists { name: name.clone(), digest: before.digest }.into());
-        }
-        let mut missing = Vec::new();
-        for blob in in_order(&head.manifest).filter(|blob| source.lacks(&blob.digest)) {
-            if !store.has_blob(&blob.digest)? {
-                missing.push(known.roles.part(blob));
+    /// What is better said before anything is read. Gives what is missing, if that is known already.
+    fn check(&self, tag: &TagAs) -> Result<Option<Missing>, UnpackError> {
+        let Opened { store, lease, head, options, source, documents } = &self.opened;
+        store.check_tag(tag, &self.snapshot)?;
+        let mut missing = Some(Missing::default());
+        for blob in in_order(&head.manifest) {
+            let part = documents.roles.blob(blob);
+            match source.has(&blob.digest) {
+                Some(true) => {}
+                _ if is_here(store, lease, &part)? => {}
+                Some(false) => missing.as_mut().map(|missing| missing.0.push(part)).unwrap_or_default(),
+                None => missing = None,
             }
         }
-        if !missing.is_empty() && !options.may_lack {
-            return Err(UnpackError::Missing { snapshot: self.snapshot, parts: missing });
+        match &missing {
+            Some(parts) if !parts.is_empty() && !options.may_lack => {
+                return Err(UnpackError::Missing { snapshot: self.snapshot, parts: parts.clone() });
+            }
+            _ => {}
         }
         let blobs = self.blob_bytes.saturating_sub(self.present_bytes);
-        Ok(store.ensure_space(blobs.saturating_add(self.flat_bytes.unwrap_or(0)))?)
+        store.ensure_space(blobs.saturating_add(self.flat_bytes.unwrap_or(0)))?;
+        Ok(missing)
     }
+}
+
+fn bring(
+    opened: &mut Opened,
+    documents: Option<&(Config, Maps)>,
+    lays_out: bool,
+    brought: &mut Brought,
+    progress: &dyn Progress,
+) -> Result<Counts, UnpackError> {
+    // Whoever lays them out: this, or who fetches what is missing.
+    if let Some((config, _)) = documents.filter(|_| opened.options.lay_out) {
+        brought.add_flats(config)?;
+    }
+    let counts = opened.store_all(documents.filter(|_| lays_out), brought, progress)?;
+    if !counts.missing.is_empty() && !opened.options.may_lack {
+        return Err(UnpackError::Missing { snapshot: opened.head.snapshot, parts: counts.missing });
+    }
+    brought.add_fetched(&counts.missing.0)?;
+    Ok(counts)
 }

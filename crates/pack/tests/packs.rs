@@ -6,15 +6,16 @@ use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use format::Digest;
-use hub::testing::{Sample, SampleSpec, put_sample};
+use format::{Digest, PlannedBlob};
 use pack::{
-    Arrived, Contents, Input, PackError, PackPlan, Part, ReadError, TagAs, UnpackError, UnpackOptions,
-    Unpacked, plan_pack, plan_unpack,
+    Arrived, Contents, Input, PackError, PackPlan, Progress, ReadError, TakeBackError, UnpackError,
+    UnpackOptions, Unpacked, plan_pack, plan_unpack,
 };
 use proptest::prelude::*;
-use store::Store;
+use store::testing::{Sample, SampleSpec, put_sample};
+use store::{LockKey, Store, TagAs};
 use tempfile::TempDir;
 
 const OPTIONS: UnpackOptions = UnpackOptions { max_bytes: None, lay_out: true, may_lack: false };
@@ -100,11 +101,17 @@ fn what_goes_in_comes_out() {
     for input in [stream(&bytes), file(&bytes)] {
         let target = home();
         let plan = plan_unpack(&target.store, input, OPTIONS).unwrap();
-        assert_eq!((plan.snapshot, plan.name.as_deref()), (sample.digest, Some("sample:1")));
+        assert_eq!(
+            (plan.snapshot, plan.name.as_ref().map(ToString::to_string).as_deref()),
+            (sample.digest, Some("sample:1"))
+        );
         assert!(
             plan.blob_bytes == sample.manifest.total_size() && plan.flat_bytes.unwrap() > 12 * 300 * 4096
         );
-        let unpacked = plan.execute(&tag(), &()).unwrap().finish(&tag(), &()).unwrap();
+        let arrived = plan.execute(&tag(), &()).unwrap();
+        let (new, present) = (arrived.counts.new_bytes, arrived.counts.present_bytes);
+        assert_eq!((new, present), (sample.manifest.total_size(), 0));
+        let unpacked = arrived.finish(&tag(), &()).unwrap();
         assert_eq!((unpacked.snapshot, unpacked.moved_from), (sample.digest, None));
         assert_eq!(target.store.get_ref(&tag().name).unwrap().unwrap().digest, sample.digest);
         assert_eq!(target.store.fsck(&|_| ()).unwrap().problems.len(), 0);
@@ -170,13 +177,14 @@ fn a_pack_since_another_snapshot_needs_that() {
     unpack(&target.store, stream(&nothing)).unwrap();
     let lacking = home();
     let Err(UnpackError::Missing { parts, .. }) = unpack(&lacking.store, stream(&nothing)) else { panic!() };
-    assert_eq!(parts.len(), source.store.read_manifest(&derived).unwrap().0.blobs().count());
-    assert_eq!(parts[0].role, "config");
+    assert_eq!(parts.0.len(), source.store.read_manifest(&derived).unwrap().0.blobs().count());
+    assert_eq!(parts.0[0].role, "config");
 }
 
 /// The blobs, and the disks that they are said to be of: what is known of frames without their map is their title.
-fn named(parts: &[Part]) -> Vec<(Digest, u64, Option<&str>)> {
-    let disk = |part: &Part| ["layer0", "layer1", "memory"].into_iter().find(|disk| part.role.contains(disk));
+fn named(parts: &[PlannedBlob]) -> Vec<(Digest, u64, Option<&str>)> {
+    let disk =
+        |part: &PlannedBlob| ["layer0", "layer1", "memory"].into_iter().find(|disk| part.role.contains(disk));
     parts.iter().map(|part| (part.digest, part.size, disk(part))).collect()
 }
 
@@ -188,7 +196,7 @@ fn refuses_what_lacks(bytes: &[u8], plan: &PackPlan) {
         let before = target.files();
         match unpack(&target.store, input) {
             Err(UnpackError::Missing { parts, snapshot }) => {
-                assert_eq!((named(&parts), snapshot), (named(&plan.left_out), plan.snapshot));
+                assert_eq!((named(&parts.0), snapshot), (named(&plan.left_out), plan.snapshot));
             }
             other => panic!("{other:?}"),
         }
@@ -197,8 +205,8 @@ fn refuses_what_lacks(bytes: &[u8], plan: &PackPlan) {
     let target = home();
     let allowed = UnpackOptions { may_lack: true, ..OPTIONS };
     let arrived = arrive(&target.store, stream(bytes), allowed).unwrap();
-    assert_eq!(named(&arrived.counts.missing), named(&plan.left_out));
-    assert!(matches!(arrived.finish(&tag(), &()), Err(UnpackError::Load(_))));
+    assert_eq!(named(&arrived.counts.missing.0), named(&plan.left_out));
+    assert!(matches!(arrived.finish(&tag(), &()), Err(UnpackError::Store(_))));
     assert_eq!(target.files().len(), 0);
 }
 
@@ -391,4 +399,96 @@ fn archive(folder: &Path) -> Vec<u8> {
         builder.append_file(name, &mut File::open(path).unwrap()).unwrap();
     }
     builder.into_inner().unwrap()
+}
+
+/// Whoever knows the digest finds no manifest before all that it leads to is there.
+#[test]
+fn the_manifest_comes_last() {
+    let source = home();
+    let sample = source.sample(&SampleSpec { layer_pages: 100, ..SampleSpec::default() });
+    let small = packed(&source.store, &sample.digest, &Contents { without_layers: true, ..contents() });
+    let target = home();
+    let arrived = arrive(&target.store, file(&small), UnpackOptions { may_lack: true, ..OPTIONS }).unwrap();
+    assert_eq!(Digest::of(arrived.manifest()), sample.digest);
+    assert!(!target.store.has_blob(&sample.digest).unwrap());
+    let lease = target.store.lease().unwrap();
+    for part in &arrived.counts.missing.0 {
+        let bytes = source.store.read_blob(&part.digest, 1 << 20).unwrap();
+        target.store.put_blob(&lease, &bytes).unwrap();
+    }
+    arrived.finish(&tag(), &()).unwrap();
+    assert!(target.store.has_blob(&sample.digest).unwrap());
+    assert_eq!(target.store.fsck(&|_| ()).unwrap().problems.len(), 0);
+}
+
+/// Somebody who presses Ctrl-C when flat files begin to be laid out, or later.
+#[derive(Default)]
+struct Hasty(AtomicBool);
+
+impl Progress for Hasty {
+    fn laying_out(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+#[test]
+fn an_interruption_counts_until_the_tag_is_set() {
+    let source = home();
+    let digest = source.sample(&SampleSpec { memory_pages: 3000, ..SampleSpec::default() }).digest;
+    let bytes = packed(&source.store, &digest, &contents());
+    for input in [stream(&bytes), file(&bytes)] {
+        let target = home();
+        let before = target.files();
+        let hasty = Hasty::default();
+        let plan = plan_unpack(&target.store, input, OPTIONS).unwrap();
+        let unpacked = plan.execute(&tag(), &hasty).and_then(|arrived| arrived.finish(&tag(), &hasty));
+        assert!(matches!(unpacked, Err(UnpackError::Interrupted)), "{unpacked:?}");
+        assert_eq!(target.files(), before);
+    }
+}
+
+/// Nobody waits for a collector to take something back, or is told that it was.
+#[test]
+fn what_could_not_be_taken_back_is_said() {
+    let source = home();
+    let bytes = packed(&source.store, &source.sample(&TINY).digest, &contents());
+    let target = home();
+    let before = target.files();
+    let lock = target.store.lock(LockKey::Collector, &mut || ()).unwrap();
+    let cut = bytes.len() - 2000;
+    let error = unpack(&target.store, stream(&bytes[..cut])).unwrap_err();
+    assert!(matches!(error, UnpackError::Left { left: TakeBackError::Busy, .. }), "{error}");
+    assert!(error.to_string().contains("cut short"), "{error}");
+    assert_ne!(target.files(), before);
+    drop(lock);
+    target.store.prune(&target.store.plan_prune(false).unwrap(), &mut || ()).unwrap();
+    assert_eq!(target.files(), before);
+    // In a drop, too.
+    let arrived = arrive(&target.store, stream(&bytes), OPTIONS).unwrap();
+    let lock = target.store.lock(LockKey::Collector, &mut || ()).unwrap();
+    drop(arrived);
+    drop(lock);
+    let arrived = arrive(&target.store, stream(&bytes), OPTIONS).unwrap();
+    arrived.take_back().unwrap();
+}
+
+/// Also what the store has by now.
+#[test]
+fn a_pack_is_verified_whatever_the_store_has() {
+    let source = home();
+    let digest = source.sample(&TINY).digest;
+    let bytes = packed(&source.store, &digest, &contents());
+    verify(&source.store, stream(&bytes)).unwrap();
+    // Of the config, the first map, and the last blob.
+    for at in [bytes.len() - 2000, 6000, 9000] {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1;
+        for input in [stream(&changed), file(&changed)] {
+            assert!(verify(&source.store, input).is_err() || bytes[at] == 0, "{at}");
+        }
+    }
 }

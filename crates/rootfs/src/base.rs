@@ -7,6 +7,7 @@ use format::Digest;
 use format::limits::LAYERS;
 use serde::Serialize;
 
+use crate::archive::Role;
 use crate::error::IoContext;
 use crate::image::{Image, ImageDefaults, ImageOrigin, MadeLayers, Registries, Watched, read_tar};
 use crate::recipe::{Base, DebianBase, FileEntry, Recipe, RecipePath, WarmStart};
@@ -214,7 +215,8 @@ impl<'a> BaseSource<'a> {
 fn push_tar(archive: &Path, stack: &mut Stack<'_>) -> Result<(), Error> {
     let file = File::open(archive).io("open", archive)?;
     let wrong = |source| Error::Layer { path: archive.to_owned(), source: Box::new(source) };
-    let (layer, _) = read_tar(&mut Watched::new(file, stack.progress, None), stack).map_err(wrong)?;
+    let (layer, _) =
+        read_tar(&mut Watched::new(file, stack.progress, None), Role::File, stack).map_err(wrong)?;
     push(layer, archive, stack)
 }
 

@@ -33,6 +33,8 @@ mod modules;
 mod namespace;
 mod recipe;
 mod stack;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tools;
 mod tree;
 mod tree_hash;
@@ -43,6 +45,7 @@ pub use base::{BaseImage, BaseSource, LayerFile, ToolVersion};
 pub use debian::{Mirrors, Package};
 pub use disk::create_disk;
 pub use error::Error;
+pub use host::create_data_image;
 pub use image::{
     ImageDefaults, ImageError, ImageOrigin, MadeLayers, NoLayers, NoRegistries, Registries, RegistryError,
     RegistryErrorKind,

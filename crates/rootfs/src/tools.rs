@@ -55,10 +55,10 @@ pub struct ToolStatus {
     pub usable: bool,
 }
 
-/// Looks for every program that this crate uses.
+/// Looks for every program that this crate uses, whatever was found before: one may have been installed since.
 #[must_use]
 pub fn tools() -> Vec<ToolStatus> {
-    Tool::ALL.into_iter().map(Tool::status).collect()
+    Tool::ALL.into_iter().map(Tool::look).collect()
 }
 
 impl Tool {

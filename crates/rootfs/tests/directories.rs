@@ -142,3 +142,27 @@ fn owners_are_numbers_of_the_guest() {
         assert!(found.contains(&format!("Uid: {uid}   Gid: {gid} ")), "{path}: {found}");
     }
 }
+
+#[test]
+fn a_data_image_has_the_times_of_its_folder() {
+    if !has("a_data_image_has_the_times_of_its_folder", &NEEDED) {
+        return;
+    }
+    let at = tempfile::tempdir().unwrap();
+    let folder = at.path().join("data");
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("sub/file"), "content").unwrap();
+    let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_600_000_000, 123_456_789);
+    fs::File::open(folder.join("sub/file")).unwrap().set_modified(time).unwrap();
+    let image = at.path().join("image");
+    rootfs::create_data_image(&folder, &image).unwrap();
+    let unpacked = at.path().join("unpacked");
+    unpack(&image, &unpacked);
+    let file = unpacked.join("sub/file");
+    assert_eq!(fs::read(&file).unwrap(), b"content");
+    assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), time);
+    let names: Vec<_> = fs::read_dir(at.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "nothing else is left: {names:?}");
+    // What is there is not replaced.
+    assert!(rootfs::create_data_image(&folder, &image).is_err());
+}

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use engine::{Engine, NetworkMode};
 use format::config::Accelerator;
 use format::{Digest, FullName, HubName, Name, Tag};
-use rootfs::{Progress, Recipe};
+use rootfs::{Mirrors, Progress, Recipe};
 use serde::Serialize;
 use store::Store;
 
@@ -41,6 +41,8 @@ pub struct BakeOptions<'a> {
     pub kernel: Option<(PathBuf, Option<PathBuf>)>,
     /// Bytes that the base may unpack to, if not 64 GiB.
     pub max_base: Option<u64>,
+    /// Where packages come from on this host.
+    pub mirrors: Mirrors,
     /// Where images in registries come from.
     pub registries: &'a dyn rootfs::Registries,
     /// Makes layers and fetches the kernel again even if they are cached.

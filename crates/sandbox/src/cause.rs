@@ -1,18 +1,19 @@
 //! What callers tell failures apart by, and which error is which. It is decided here alone, so that what a supervisor finds
 //! counts the same for whoever waits for it as what they find themselves.
 
+use agent_protocol::FailureKind;
 use engine::EngineError;
 use rootfs::{ImageError, LayerError, RegistryErrorKind};
 use serde::{Deserialize, Serialize};
 use store::{BlobError, LayoutError, LoadError};
 
-use crate::{ChannelError, Error};
+use crate::{ChannelError, Error, OutputError};
 
 /// Why something failed, as far as callers tell it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
-    /// Something that is needed is not in the store.
+    /// Something that is needed is not in the store, or not in the guest.
     Missing,
     /// This host cannot run the snapshot.
     Incompatible,
@@ -20,6 +21,8 @@ pub enum Cause {
     Invalid,
     /// It took longer than was allowed.
     Timeout,
+    /// It was asked for in a way that makes no sense.
+    Usage,
     /// The user has stopped it.
     Interrupted,
     /// Anything else.
@@ -42,6 +45,16 @@ impl From<&ChannelError> for Cause {
         match error {
             ChannelError::Timeout => Self::Timeout,
             _ => Self::Other,
+        }
+    }
+}
+
+impl From<&OutputError> for Cause {
+    fn from(error: &OutputError) -> Self {
+        match error {
+            OutputError::Guest { kind: FailureKind::NotFound, .. } => Self::Missing,
+            OutputError::Guest { .. } => Self::Other,
+            OutputError::Channel(error) => error.into(),
         }
     }
 }
@@ -74,6 +87,7 @@ impl From<&LayoutError> for Cause {
             | LayoutError::Index { .. }
             | LayoutError::Pages { .. }
             | LayoutError::Content { .. } => Self::Invalid,
+            LayoutError::Stopped => Self::Interrupted,
             _ => Self::Other,
         }
     }
@@ -121,7 +135,9 @@ impl From<&LayerError> for Cause {
 impl From<&Error> for Cause {
     fn from(error: &Error) -> Self {
         match error {
-            Error::NotReady { cause, .. } | Error::NotAdopted { cause, .. } => *cause,
+            Error::NotReady { cause, .. } | Error::NotAdopted { cause, .. } | Error::Data { cause, .. } => {
+                *cause
+            }
             Error::NotInTime { .. } => Self::Timeout,
             Error::Interrupted => Self::Interrupted,
             Error::Incompatible { .. } => Self::Incompatible,
@@ -177,7 +193,8 @@ mod tests {
         let image = |source| of(rootfs::Error::Image { image: String::new(), source: Box::new(source) });
         let layer = |source| image(ImageError::Layer { number: 1, digest: Digest::of(b""), source });
         let io = || std::io::Error::other("it says no");
-        assert_eq!(layer(LayerError::Archive(rootfs::ArchiveError::Read(io()))), Cause::Invalid);
+        let refused = rootfs::ArchiveError::Entry { path: String::new(), reason: "" };
+        assert_eq!(layer(LayerError::Archive(refused)), Cause::Invalid);
         assert_eq!(layer(LayerError::Entry { path: String::new(), reason: "" }), Cause::Invalid);
         assert_eq!(layer(LayerError::Read(io())), Cause::Other);
         assert_eq!(layer(LayerError::Write(io())), Cause::Other);

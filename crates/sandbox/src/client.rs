@@ -3,6 +3,7 @@
 //! Input and output are bounded by credit at both ends: what is not read is not sent.
 
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -81,7 +82,8 @@ fn supervise(
     }
 }
 
-fn reach(folder: &Path) -> Result<Channel, ChannelError> {
+/// A connection to a supervisor that runs.
+pub(crate) fn reach(folder: &Path) -> Result<Channel, ChannelError> {
     let deadline = Deadline::after(GREETING_DEADLINE);
     let mut channel = Channel::new(host::socket::connect_in(folder, CONTROL_SOCKET)?)?;
     channel.greet(Peer::Waiting, Some(&Request::Ping {}), deadline)?;
@@ -117,8 +119,14 @@ pub enum Event {
 pub struct Session {
     channel: Channel,
     input: SessionInput,
-    /// Bytes that were read and are not granted again yet.
-    read: [u32; 2],
+    taken: Taken,
+}
+
+/// Bytes of output that were taken and are not granted again yet.
+#[derive(Debug, Default)]
+struct Taken {
+    stdout: u32,
+    stderr: u32,
 }
 
 /// The way into a session; clones can be used from other threads.
@@ -149,7 +157,7 @@ impl Session {
         let mut bytes = Vec::new();
         encode_request(&mut bytes, SESSION, request)?;
         input.send(&bytes)?;
-        Ok(Self { channel, input, read: [0; 2] })
+        Ok(Self { channel, input, taken: Taken::default() })
     }
 
     /// The way into it.
@@ -163,22 +171,28 @@ impl Session {
     /// # Errors
     /// If nothing comes by then, or the connection ends: the supervisor, or the VM, has ended.
     pub fn next(&mut self, deadline: Deadline) -> Result<Event, ChannelError> {
+        let event = self.receive(deadline)?;
+        self.taken.grant(&event, &self.input)?;
+        Ok(event)
+    }
+
+    /// As [`Session::next`], but what comes still counts as not taken.
+    fn receive(&mut self, deadline: Deadline) -> Result<Event, ChannelError> {
         loop {
             let input = &self.input;
             let taken = self.channel.receive(deadline, |incoming| take(&incoming, input));
             // Whoever waits for credit then would wait for ever.
             let event = taken.and_then(Option::transpose).inspect_err(|_| input.end())?;
             let Some(event) = event else { continue };
-            match &event {
-                Event::Stdout(bytes) => self.grant(Stream::Stdout, bytes.len())?,
-                Event::Stderr(bytes) => self.grant(Stream::Stderr, bytes.len())?,
-                Event::Exit(_) | Event::Failed(_) => self.input.end(),
+            if matches!(event, Event::Exit(_) | Event::Failed(_)) {
+                input.end();
             }
             return Ok(event);
         }
     }
 
-    /// Waits for the end, writing output as it comes.
+    /// Waits for the end, writing output as it comes. Input that another thread sends goes on while output cannot be written:
+    /// what comes meanwhile is bounded by credit.
     ///
     /// # Errors
     /// If the connection ends, the deadline passes, or output cannot be written.
@@ -188,14 +202,34 @@ impl Session {
         stdout: &mut dyn Write,
         stderr: &mut dyn Write,
     ) -> Result<Result<ExitStatus, Failure>, ChannelError> {
-        loop {
-            match self.next(deadline)? {
-                Event::Stdout(bytes) => stdout.write_all(&bytes).and_then(|()| stdout.flush())?,
-                Event::Stderr(bytes) => stderr.write_all(&bytes).and_then(|()| stderr.flush())?,
-                Event::Exit(status) => return Ok(Ok(status)),
-                Event::Failed(failure) => return Ok(Err(failure)),
+        let (input, connection) = (self.input(), self.channel.sender()?);
+        let (events, received) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                loop {
+                    let event = self.receive(deadline);
+                    let is_last = !matches!(event, Ok(Event::Stdout(_) | Event::Stderr(_)));
+                    if events.send(event).is_err() || is_last {
+                        return;
+                    }
+                }
+            });
+            let mut taken = Taken::default();
+            for event in received {
+                let event = event?;
+                let written = match &event {
+                    Event::Stdout(bytes) => stdout.write_all(bytes).and_then(|()| stdout.flush()),
+                    Event::Stderr(bytes) => stderr.write_all(bytes).and_then(|()| stderr.flush()),
+                    Event::Exit(status) => return Ok(Ok(*status)),
+                    Event::Failed(failure) => return Ok(Err(failure.clone())),
+                };
+                // Else the other thread would read on.
+                written.inspect_err(|_| drop(connection.shutdown(Shutdown::Both)))?;
+                // A connection that has ended has more to say of that, and what it said before is still to be written.
+                taken.grant(&event, &input).ok();
             }
-        }
+            Err(ChannelError::Closed)
+        })
     }
 
     /// Gives the channel back, for another session or for what the agent itself is asked.
@@ -203,16 +237,23 @@ impl Session {
     pub fn into_channel(self) -> Channel {
         self.channel
     }
+}
 
-    fn grant(&mut self, stream: Stream, bytes: usize) -> Result<(), ChannelError> {
-        let read = if stream == Stream::Stderr { &mut self.read[1] } else { &mut self.read[0] };
-        *read = read.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
-        if *read < GRANT_BYTES {
+impl Taken {
+    /// Adds what an event has of output, and grants it again when it is enough to be worth a message.
+    fn grant(&mut self, event: &Event, input: &SessionInput) -> io::Result<()> {
+        let (stream, taken, length) = match event {
+            Event::Stdout(bytes) => (Stream::Stdout, &mut self.stdout, bytes.len()),
+            Event::Stderr(bytes) => (Stream::Stderr, &mut self.stderr, bytes.len()),
+            Event::Exit(_) | Event::Failed(_) => return Ok(()),
+        };
+        *taken = taken.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
+        if *taken < GRANT_BYTES {
             return Ok(());
         }
         let mut out = Vec::new();
-        encode_credit(&mut out, SESSION, Credit { stream, bytes: std::mem::take(read) });
-        Ok(self.input.send(&out)?)
+        encode_credit(&mut out, SESSION, Credit { stream, bytes: std::mem::take(taken) });
+        input.send(&out)
     }
 }
 
@@ -318,3 +359,6 @@ impl SessionInput {
         changed.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,6 +27,16 @@ pub enum Error {
         /// How many were asked for.
         count: usize,
     },
+    /// A data disk cannot be attached, or was not left as it should be.
+    #[error("data disk {}: {reason}", path.display())]
+    Data {
+        /// The file or folder.
+        path: PathBuf,
+        /// What callers tell it apart by.
+        cause: Cause,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// A fork did not become ready and was removed.
     #[error("a fork did not become ready and was removed: {reason}")]
     NotReady {

@@ -27,6 +27,7 @@ use format::FullName;
 use rustix::pipe::PipeFlags;
 use store::{Flats, Lease, SandboxId, Snapshot};
 
+use crate::data::{DataDisk, Prepared};
 use crate::error::At;
 use crate::launch::{self, Supervisor, Task};
 use crate::record::Record;
@@ -48,6 +49,8 @@ pub struct ForkOptions {
     pub ports: Vec<Forward>,
     /// What each is given, and no snapshot and no file of the host has.
     pub given: Given,
+    /// A disk that each has besides those of the snapshot.
+    pub data: Option<DataDisk>,
     /// The name by which the snapshot was asked for: for people.
     pub name: Option<FullName>,
     /// How long one sandbox may take to become ready.
@@ -91,11 +94,13 @@ pub fn fork(
     if !mismatches.is_empty() {
         return Err(Error::Incompatible { snapshot: snapshot.digest, mismatches });
     }
+    let prepare = |disk| Prepared::new(context.store, &snapshot.config, disk, options.count);
+    let data = options.data.as_ref().map(prepare).transpose()?;
     let flats = context.store.lay_out(lease, snapshot, &mut || ())?;
     let state = layout::read_state(context.store, &snapshot.config)?;
     let (kept, keep) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at("make a pipe in", context.store.root())?;
-    let job = Job { context, snapshot, flats, state, options, kept };
+    let job = Job { context, snapshot, flats, state, data, options, kept };
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let ready = Mutex::new(Vec::new());
     let work = || -> Result<(), Error> {
@@ -160,6 +165,7 @@ struct Job<'a> {
     snapshot: &'a Snapshot,
     flats: Flats,
     state: Vec<u8>,
+    data: Option<Prepared>,
     options: &'a ForkOptions,
     /// The supervisors' end of the pipe.
     kept: OwnedFd,
@@ -168,11 +174,15 @@ struct Job<'a> {
 impl Job<'_> {
     /// Makes one sandbox and waits until it is ready. When this fails, nothing of it is left.
     fn start(&self, interrupted: &AtomicBool) -> Result<Ready, Error> {
-        let Self { context, snapshot, flats, state, options, kept } = self;
+        let Self { context, snapshot, flats, state, data, options, kept } = self;
         let draft = context.store.draft_sandbox(&snapshot.digest)?;
         let id = draft.id().clone();
         layout::populate(context.store, context.engine, draft.path(), snapshot, flats, state)?;
-        Record::new(snapshot.digest, options)?.write(draft.path())?;
+        if let Some(data) = data {
+            data.populate(draft.path())?;
+        }
+        let data = data.as_ref().map(|data| data.attached.clone());
+        Record::new(snapshot.digest, options, data)?.write(draft.path())?;
         let folder = draft.commit()?;
         let task = Task::Restore { kept: kept.as_fd(), deadline: options.deadline, given: &options.given };
         let supervisor = launch::start(context.store, context.supervisor, &id, task).inspect_err(|_| {

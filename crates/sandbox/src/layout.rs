@@ -14,6 +14,7 @@ use format::zstd_frame;
 use store::{FlatKey, Flats, Snapshot, Store};
 
 use crate::Error;
+use crate::data::DATA_FILE;
 use crate::error::At;
 
 /// The engine state.
@@ -91,7 +92,7 @@ pub(crate) fn disks(config: &Config) -> Result<Vec<Disk>, Error> {
 /// Removes from a dead sandbox's folder all that is large; logs and the record stay.
 pub(crate) fn remove_large(folder: &Path, config: &Config) {
     let names = config.layers().map(|disk| disk.id.as_str());
-    for name in names.chain([MEMORY_FILE, WRITABLE_BASE, WRITABLE_OVERLAY, STATE_FILE]) {
+    for name in names.chain([MEMORY_FILE, WRITABLE_BASE, WRITABLE_OVERLAY, STATE_FILE, DATA_FILE]) {
         // What cannot be removed now goes with the folder.
         fs::remove_file(folder.join(name)).ok();
     }

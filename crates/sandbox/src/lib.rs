@@ -18,32 +18,35 @@
 //! - A supervisor is crash-only: it holds nothing that the next one cannot find in the sandbox's folder.
 //! - Nothing here knows which engine runs.
 
+mod activity;
 mod attachments;
 pub mod bake;
 mod cause;
 mod channel;
 mod client;
+mod data;
 mod error;
 mod fork;
 mod identity;
 mod launch;
 mod layout;
 mod manage;
-mod output;
 mod probe;
 mod record;
+mod session_output;
 pub mod supervisor;
 
 pub use attachments::{Attachment, attachments};
 pub use cause::Cause;
 pub use channel::{Channel, ChannelError};
 pub use client::{Event, Session, SessionInput, connect};
+pub use data::{AttachedData, DataDisk};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
 pub use manage::{Sandbox, find, kill, kill_all, list};
-pub use output::{OutputError, SessionOutput};
 pub use probe::probe_for;
 pub use record::{Record, Status};
+pub use session_output::{OutputError, SessionOutput};
 pub use supervisor::Forward;
 
 use std::path::PathBuf;

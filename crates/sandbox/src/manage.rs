@@ -1,5 +1,6 @@
 //! Which sandboxes there are, what they are doing, and their end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use host::{Deadline, ProcessId};
@@ -7,10 +8,15 @@ use store::{SandboxId, Store};
 
 use crate::error::At;
 use crate::record::Record;
-use crate::{Error, Status};
+use crate::{Error, Status, activity, client};
 
 /// How long killed processes may take to be gone.
 pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why a sandbox has ended whose time was up.
+pub(crate) const TIME_LIMIT: &str = "its time limit has passed";
+/// Why one has that nobody used.
+pub(crate) const IDLE_LIMIT: &str = "it was idle for as long as it may be";
 
 /// How long a supervisor may take to follow its engine.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(2);
@@ -58,24 +64,33 @@ pub(crate) fn look(store: &Store, id: SandboxId) -> Sandbox {
     };
     let mut sandbox = Sandbox { id, status: record.status(), record: Some(record) };
     if let (Status::Unsupervised, Some(record)) = (&sandbox.status, &mut sandbox.record)
-        && record.is_overdue()
+        && let Some(reason) = overdue(record, &folder)
+        && end(record.engine()).is_ok()
     {
-        let reason = "its time limit has passed".to_owned();
-        if end(record.engine()).is_ok() {
-            record.ended = Some(reason.clone());
-            // Should this fail, the next look finds the engine gone all the same.
-            record.write(&folder).ok();
-            sandbox.status = Status::Dead { reason };
-        }
+        record.ended = Some(reason.clone());
+        // Should this fail, the next look finds the engine gone all the same.
+        record.write(&folder).ok();
+        sandbox.status = Status::Dead { reason };
     }
     sandbox
 }
 
-/// Ends a sandbox, whatever state it is in, and removes its folder.
+/// Why a sandbox is to be ended that no supervisor watches over.
+fn overdue(record: &Record, folder: &Path) -> Option<String> {
+    let is_idle = || Some(activity::age(folder)? >= record.idle_limit()?);
+    if record.is_overdue() { Some(TIME_LIMIT.to_owned()) } else { is_idle()?.then(|| IDLE_LIMIT.to_owned()) }
+}
+
+/// Ends a sandbox, whatever state it is in, and removes its folder. To a data disk that it may write, it first brings all that it
+/// has written.
 ///
 /// # Errors
-/// If a process cannot be ended, or the folder cannot be removed.
+/// If a process cannot be ended, or the folder cannot be removed; when it is gone, if the data disk may lack something.
 pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
+    let folder = store.sandbox_path(&sandbox.id);
+    let runs = matches!(sandbox.status, Status::Running | Status::Unsupervised);
+    let data = sandbox.record.as_ref().and_then(|record| record.data.as_ref()).filter(|_| runs);
+    let released = data.map_or(Ok(()), |data| data.release(|| client::reach(&folder)));
     if let Some(record) = &sandbox.record {
         end(record.engine())?;
         // A supervisor sees its engine end, waits for it as its parent has to, and ends itself.
@@ -85,14 +100,14 @@ pub fn kill(store: &Store, sandbox: &Sandbox) -> Result<(), Error> {
         end(record.supervisor())?;
     }
     // A supervisor that was killed between starting its engine and noting it leaves one that no record names.
-    let folder = store.sandbox_path(&sandbox.id);
     match host::detached_in(&folder) {
         Ok(processes) => processes.into_iter().try_for_each(|process| end(Some(process)))?,
         // Another command has removed it meanwhile, which the store says below.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(error).at("look for processes in", &folder),
     }
-    Ok(store.remove_sandbox(&sandbox.id)?)
+    store.remove_sandbox(&sandbox.id)?;
+    released
 }
 
 /// Ends all of these, as far as nobody else does it at the same time. Goes on after a failure.

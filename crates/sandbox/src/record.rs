@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::NetworkMode;
 use format::Digest;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::At;
 use crate::supervisor::Forward;
-use crate::{Error, ForkOptions};
+use crate::{AttachedData, Error, ForkOptions};
 
 const RECORD_FILE: &str = "record.json";
 const VERSION: u32 = 1;
@@ -40,6 +40,15 @@ pub struct Record {
     /// The host's ports that lead into it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<Forward>,
+    /// Those that did, until somebody else took the host's port while no supervisor held it. The next supervisor tries again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_ports: Vec<Forward>,
+    /// Whether its guest was given variables or secrets: they are in its memory, and so in whatever is made of that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub given: bool,
+    /// The disk that it has besides those of its snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<AttachedData>,
     /// The host's boot in which the processes were started.
     host_boot: String,
     /// The command that forked it: until a supervisor has noted itself, it is what makes the sandbox a starting one.
@@ -95,8 +104,12 @@ impl std::fmt::Display for Status {
 
 impl Record {
     /// The record of a sandbox in which nothing runs yet.
-    pub(crate) fn new(snapshot: Digest, options: &ForkOptions) -> Result<Self, Error> {
-        let ForkOptions { name, ttl, idle, network, ports, .. } = options;
+    pub(crate) fn new(
+        snapshot: Digest,
+        options: &ForkOptions,
+        data: Option<AttachedData>,
+    ) -> Result<Self, Error> {
+        let ForkOptions { name, ttl, idle, network, ports, given, .. } = options;
         let created_at = now();
         Ok(Self {
             version: VERSION,
@@ -107,6 +120,9 @@ impl Record {
             idle_seconds: idle.map(|idle| idle.as_secs().max(1)),
             network: *network == NetworkMode::User,
             ports: ports.clone(),
+            lost_ports: Vec::new(),
+            given: !given.is_empty(),
+            data,
             host_boot: host_boot()?,
             starter: Process::from(ProcessId::current()?),
             engine: None,
@@ -188,6 +204,11 @@ impl Record {
     pub fn is_overdue(&self) -> bool {
         self.ends_at.is_some_and(|end| end <= now())
     }
+
+    /// For how long it may be without a session.
+    pub(crate) fn idle_limit(&self) -> Option<Duration> {
+        self.idle_seconds.map(Duration::from_secs)
+    }
 }
 
 /// Seconds since 1970.
@@ -202,8 +223,6 @@ fn host_boot() -> Result<String, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use agent_protocol::Given;
 
     use super::*;
@@ -216,10 +235,11 @@ mod tests {
             network: NetworkMode::None,
             ports: vec![Forward { host: ([127, 0, 0, 1], 8080).into(), guest: 80 }],
             given: Given::default(),
+            data: None,
             name: None,
             deadline: Duration::from_secs(60),
         };
-        Record::new(Digest::of(b"x"), &options).unwrap()
+        Record::new(Digest::of(b"x"), &options, None).unwrap()
     }
 
     #[test]

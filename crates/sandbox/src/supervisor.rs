@@ -29,7 +29,7 @@ use crate::channel::{Channel, ChannelError, Peer};
 use crate::error::At;
 use crate::launch::Announcement;
 use crate::record::Record;
-use crate::{CONTROL_SOCKET, Error, LOCK_FILE, SUPERVISOR_LOG, identity, layout};
+use crate::{AttachedData, CONTROL_SOCKET, Error, LOCK_FILE, SUPERVISOR_LOG, identity, layout};
 
 /// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
@@ -61,6 +61,8 @@ struct Supervised {
     config: Config,
     engine: ProcessId,
     agent: Channel,
+    /// Its data disk, locked.
+    data: Option<File>,
 }
 
 /// Supervises the sandbox `id` until its engine ends. What becomes of the start is announced on `parent`.
@@ -127,16 +129,24 @@ fn bind(folder: &Path, start: &Start) -> Result<(Listeners, Record), Error> {
     let mut record = Record::read(folder)?;
     let handle = host::socket::folder(folder).at("open", folder)?;
     let control = host::socket::bind(handle.as_fd(), CONTROL_SOCKET).at("bind a socket in", folder)?;
-    let ports = match (forward::bind(&mut record.ports), start) {
-        // Somebody else has taken one meanwhile: all but the ports goes on.
-        (Err(error), Start::Adopt) => {
-            let path = folder.join(SUPERVISOR_LOG);
-            let mut log = File::options().append(true).create(true).open(&path).at("open", &path)?;
-            writeln!(log, "ports are not forwarded any more: {error}").at("write to", &path)?;
-            Vec::new()
+    let wanted = [std::mem::take(&mut record.ports), std::mem::take(&mut record.lost_ports)].concat();
+    let mut ports = Vec::new();
+    for mut port in wanted {
+        match (forward::bind(&mut port), start) {
+            (Ok(listener), _) => {
+                ports.push(listener);
+                record.ports.push(port);
+            }
+            // Somebody else has taken it meanwhile: all but this port goes on.
+            (Err(error), Start::Adopt) => {
+                let path = folder.join(SUPERVISOR_LOG);
+                let mut log = File::options().append(true).create(true).open(&path).at("open", &path)?;
+                writeln!(log, "a port does not lead into it any more: {error}").at("write to", &path)?;
+                record.lost_ports.push(port);
+            }
+            (Err(error), Start::Restore { .. }) => return Err(error),
         }
-        (ports, _) => ports?,
-    };
+    }
     Ok((Listeners { control, ports }, record))
 }
 
@@ -165,7 +175,9 @@ fn restore(
     record.write(&folder)?;
     let config = read_config(store, &record)?;
     let deadline = Deadline::after(allowed);
-    let disks = layout::disks(&config)?;
+    let mut disks = layout::disks(&config)?;
+    let data = record.data.as_ref().map(|data| data.lock(&folder)).transpose()?;
+    disks.extend(record.data.as_ref().map(AttachedData::disk).transpose()?);
     let network = record.network_mode();
     let setup = Setup {
         folder: &folder,
@@ -187,7 +199,8 @@ fn restore(
             let left = deadline.remaining().unwrap_or_default();
             identity::fresh(id, network == NetworkMode::User, left).map(Request::Identity)
         };
-        let agent = acknowledge(&folder, connection, given, &identity, deadline)?;
+        let gifts = Gifts { data: record.data.as_ref(), given };
+        let agent = acknowledge(&folder, connection, gifts, &identity, deadline)?;
         if let Some(forward) = record.ports.first() {
             let what = "ports cannot be forwarded".to_owned();
             agent
@@ -203,14 +216,27 @@ fn restore(
     })?;
     // The state was read, and its name is not needed again.
     std::fs::remove_file(folder.join(layout::STATE_FILE)).ok();
-    Ok(Supervised { folder, record, config, engine: process, agent })
+    Ok(Supervised { folder, record, config, engine: process, agent, data })
+}
+
+/// What a guest gets besides its identity.
+#[derive(Clone, Copy)]
+struct Gifts<'a> {
+    data: Option<&'a AttachedData>,
+    given: &'a Given,
+}
+
+impl Gifts<'_> {
+    fn are_none(self) -> bool {
+        self.data.is_none() && self.given.is_empty()
+    }
 }
 
 /// Greets the agent of a VM that was just resumed and waits until it has taken its identity.
 fn acknowledge(
     folder: &Path,
     connection: UnixStream,
-    given: &Given,
+    gifts: Gifts<'_>,
     identity: &dyn Fn() -> io::Result<Request>,
     deadline: Deadline,
 ) -> Result<Channel, Error> {
@@ -218,7 +244,7 @@ fn acknowledge(
     let make = || identity().at("make an identity for", folder);
     let mut channel = Channel::new(connection).at("greet the agent in", folder)?;
     // With nothing to give, the identity goes with the greeting: one answer less to wait for.
-    let first = if given.is_empty() { Some(make()?) } else { None };
+    let first = if gifts.are_none() { Some(make()?) } else { None };
     channel.greet(Peer::Waiting, first.as_ref(), deadline).map_err(agent)?;
     let mut is_asked = first.is_some();
     match channel.greeted(deadline.within(GREETING_DEADLINE)) {
@@ -231,10 +257,14 @@ fn acknowledge(
         }
         greeted => greeted.map_err(agent)?,
     }
-    if !given.is_empty() {
-        // Before the identity, whose hook may need it.
+    // Before the identity, whose hook may need them.
+    if let Some(data) = gifts.data {
+        let what = format!("data disk {} was not attached", data.path.display());
+        data.attach(&mut channel, deadline).map_err(|source| Error::Agent { what, source })?;
+    }
+    if !gifts.given.is_empty() {
         let what = "variables and secrets were not taken".to_owned();
-        provide(&mut channel, given, deadline).map_err(|source| Error::Agent { what, source })?;
+        provide(&mut channel, gifts.given, deadline).map_err(|source| Error::Agent { what, source })?;
     }
     if !is_asked {
         channel.request(&make()?, deadline).map_err(agent)?;
@@ -276,7 +306,9 @@ fn adopt(store: &Store, id: &SandboxId, folder: PathBuf, mut record: Record) -> 
     channel.greet_until_answered(deadline).map_err(agent)?;
     record.set_supervisor(ProcessId::current()?);
     record.write(&folder)?;
-    Ok(Supervised { folder, record, config, engine, agent: channel })
+    // The engine has its own lock, and goes on whoever has taken this one meanwhile.
+    let data = record.data.as_ref().and_then(|data| data.lock(&folder).ok());
+    Ok(Supervised { folder, record, config, engine, agent: channel, data })
 }
 
 fn connect(folder: &Path) -> Result<UnixStream, Error> {

@@ -1,16 +1,21 @@
 //! The command line: the verbs, and `--help` with examples.
+//!
+//! Help is at most 80 columns wide ([`help`]).
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
 use crate::error::CliError;
-use crate::options::Options;
+use crate::options::{Flags, Options};
+
+mod help;
 
 /// Bake a warm VM once, ship it to any host, and fork it there any number of times.
 #[derive(Debug, Parser)]
 #[command(name = "spore", version, propagate_version = true, disable_help_subcommand = true)]
+#[command(max_term_width = help::COLUMNS)]
 #[command(after_help = "Examples:
   spore pull --hub /srv/hub python-numpy      fetch a snapshot that somebody baked
   spore fork python-numpy -n 10               ten running VMs of it
@@ -19,51 +24,72 @@ use crate::options::Options;
   spore kill --all                            end them
 
 Exit codes:
-  0 done   1 failed   2 wrong usage   3 not found   4 this host cannot run the snapshot
-  5 verification failed: not what digests or the snapshot say   130 interrupted
-  exec, eval and run: the command's own status; 125 when Spore itself failed, 126 and 127 as in a shell")]
+  0    done
+  1    failed
+  2    wrong usage
+  3    not found
+  4    this host cannot run the snapshot, or this Spore is too old for the store
+  5    verification failed: not what digests or the snapshot say
+  130  interrupted
+  exec, eval and run have the command's own status; 125 when Spore itself
+  failed, 126 and 127 as in a shell")]
 pub(crate) struct Cli {
     #[command(flatten)]
-    pub(crate) options: Options,
+    pub(crate) flags: Flags,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
 impl Cli {
+    /// What was typed.
+    ///
+    /// # Errors
+    /// If it is not understood, or asks for help or the version.
+    pub(crate) fn read() -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches()?)
+    }
+}
+
+impl Command {
     /// Runs the verb.
-    pub(crate) fn run(self) -> Result<ExitCode, CliError> {
-        let Self { options, command } = self;
-        match command {
-            Command::Pull(args) => commands::pull::run(&options, &args),
-            Command::Push(args) => commands::push::run(&options, &args),
-            Command::Pack(args) => commands::pack::run(&options, &args),
-            Command::Unpack(args) => commands::unpack::run(&options, &args),
-            Command::Images(args) => commands::images::run(&options, &args),
-            Command::Inspect(args) => commands::inspect::run(&options, &args),
-            Command::Tag(args) => commands::tag::run(&options, &args),
-            Command::Rm(args) => commands::rm::run(&options, &args),
-            Command::Prune(args) => commands::prune::run(&options, &args),
-            Command::Du(args) => commands::du::run(&options, &args),
-            Command::Bake(args) => commands::bake::run(&options, args),
-            Command::Fork(args) => commands::fork::run(&options, &args),
-            Command::Run(args) => commands::run::run(&options, &args),
-            Command::Exec(args) => commands::exec::run(&options, &args),
-            Command::Cp(args) => commands::cp::run(&options, &args),
-            Command::Eval(args) => commands::eval::run(&options, args),
-            Command::Ps(args) => commands::ps::run(&options, &args),
-            Command::Logs(args) => commands::logs::run(&options, &args),
-            Command::Kill(args) => commands::kill::run(&options, &args),
-            Command::Login(args) => commands::login::run(&options, &args),
-            Command::Logout(args) => commands::logout::run(&options, &args),
-            Command::Hub(args) => commands::hub::run(&options, &args),
-            Command::Fsck(args) => commands::fsck::run(&options, &args),
-            Command::Doctor(args) => commands::doctor::run(&options, &args),
-            Command::Config(args) => commands::config::run(&options, &args),
-            Command::Completions(args) => commands::completions::run(&args, &mut Self::command()),
-            Command::Version(args) => Ok(commands::version::run(&options, &args)),
-            Command::Supervise(args) => commands::supervise::run(&options, &args),
+    pub(crate) fn run(self, options: &Options) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Pull(args) => commands::pull::run(options, &args),
+            Self::Push(args) => commands::push::run(options, &args),
+            Self::Pack(args) => commands::pack::run(options, &args),
+            Self::Unpack(args) => commands::unpack::run(options, &args),
+            Self::Images(args) => commands::images::run(options, &args),
+            Self::Inspect(args) => commands::inspect::run(options, &args),
+            Self::Tag(args) => commands::tag::run(options, &args),
+            Self::Rm(args) => commands::rm::run(options, &args),
+            Self::Prune(args) => commands::prune::run(options, &args),
+            Self::Du(args) => commands::du::run(options, &args),
+            Self::Bake(args) => commands::bake::run(options, args),
+            Self::Fork(args) => commands::fork::run(options, &args),
+            Self::Run(args) => commands::run::run(options, &args),
+            Self::Exec(args) => commands::exec::run(options, &args),
+            Self::Cp(args) => commands::cp::run(options, &args),
+            Self::Eval(args) => commands::eval::run(options, args),
+            Self::Ps(args) => commands::ps::run(options, &args),
+            Self::Logs(args) => commands::logs::run(options, &args),
+            Self::Kill(args) => commands::kill::run(options, &args),
+            Self::Login(args) => commands::login::run(options, &args),
+            Self::Logout(args) => commands::logout::run(options, &args),
+            Self::Hub(args) => commands::hub::run(options, &args),
+            Self::Fsck(args) => commands::fsck::run(options, &args),
+            Self::Doctor(args) => commands::doctor::run(options, &args),
+            Self::Config(args) => commands::config::run(options, &args),
+            Self::Completions(args) => commands::completions::run(&args, &mut command()),
+            Self::Man(args) => commands::man::run(&args, command()),
+            Self::Version(args) => Ok(commands::version::run(options, &args)),
+            Self::Supervise(args) => commands::supervise::run(options, &args),
         }
     }
+}
+
+/// The command line as it is shown and understood.
+pub(crate) fn command() -> clap::Command {
+    help::fitted(Cli::command())
 }
 
 /// The verbs.
@@ -121,6 +147,9 @@ pub(crate) enum Command {
     Config(commands::config::ConfigArgs),
     /// Print a shell's completion script
     Completions(commands::completions::CompletionsArgs),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Man(commands::man::ManArgs),
     /// Print the versions of Spore, its agent and its format
     Version(commands::version::VersionArgs),
     /// Own one sandbox's engine (started by fork)
@@ -133,6 +162,19 @@ impl Command {
     pub(crate) fn has_statuses_of_its_own(&self) -> bool {
         matches!(self, Self::Exec(_) | Self::Eval(_) | Self::Run(_))
     }
+
+    /// Whether it does nothing that a configuration could change: one that cannot be read is no reason to fail.
+    pub(crate) fn is_about_spore_alone(&self) -> bool {
+        matches!(self, Self::Completions(_) | Self::Man(_) | Self::Version(_))
+    }
+
+    /// What is logged where `SPORE_LOG` does not say, if anything.
+    pub(crate) fn logs(&self) -> Option<&'static str> {
+        match self {
+            Self::Hub(args) => args.logs(),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_command_line_holds_together() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -158,10 +200,10 @@ mod tests {
     #[test]
     fn options_of_every_verb_stand_before_or_after_it() {
         for line in ["spore --root /r --format json -q ps", "spore ps --root /r --format json -q"] {
-            let options = Cli::try_parse_from(line.split(' ')).unwrap().options;
+            let flags = Cli::try_parse_from(line.split(' ')).unwrap().flags;
             assert_eq!(
-                (options.root, options.format, options.quiet),
-                (Some("/r".into()), Format::Json, true)
+                (flags.root, flags.format, flags.quiet),
+                (Some("/r".into()), Some(Format::Json), true)
             );
         }
     }

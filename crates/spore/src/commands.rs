@@ -17,6 +17,7 @@ pub(crate) mod kill;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod logs;
+pub(crate) mod man;
 pub(crate) mod pack;
 pub(crate) mod prune;
 pub(crate) mod ps;

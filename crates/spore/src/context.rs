@@ -47,7 +47,7 @@ pub(crate) fn engine(store: &Store) -> Result<Qemu, CliError> {
     std::fs::create_dir_all(&cache).doing(format!("make {}", cache.display()))?;
     Ok(Qemu::discover(QemuOptions {
         cache: Some(cache.join("qemu.json")),
-        ..QemuOptions::from_environment()?
+        ..QemuOptions::from_variables(variable)?
     })?)
 }
 
@@ -89,27 +89,4 @@ pub(crate) fn snapshot(
         }
     }
     Err(failure)
-}
-
-/// Names what is logged.
-const LOG_VARIABLE: &str = "SPORE_LOG";
-
-/// Diagnostics of the libraries, where `SPORE_LOG` asks for them.
-pub(crate) fn start_tracing() {
-    if variable(LOG_VARIABLE).is_some()
-        && let Ok(filter) = tracing_subscriber::EnvFilter::try_from_env(LOG_VARIABLE)
-    {
-        trace(filter);
-    }
-}
-
-/// Those of a verb whose diagnostics are what it is watched by: `filter`, unless `SPORE_LOG` says otherwise.
-pub(crate) fn start_logging(filter: &str) {
-    if variable(LOG_VARIABLE).is_none() {
-        trace(tracing_subscriber::EnvFilter::new(filter));
-    }
-}
-
-fn trace(filter: tracing_subscriber::EnvFilter) {
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }

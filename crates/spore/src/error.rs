@@ -27,6 +27,25 @@ pub(crate) enum CliError {
     /// The same, of what cannot be resumed.
     #[error("interrupted: nothing was kept")]
     Undone,
+    /// A snapshot of which parts are nowhere: also listed for scripts.
+    #[error("{message}")]
+    Incomplete {
+        /// What is missing, for people.
+        message: String,
+        /// The same, one by one.
+        parts: pack::Missing,
+    },
+    /// It failed, and what it had stored is there still. Nothing leads to it.
+    #[error("{cause}; what was stored is left to `spore prune`: {left}")]
+    Left {
+        /// Why it failed.
+        cause: Box<CliError>,
+        /// Why that was not taken back.
+        left: Box<pack::TakeBackError>,
+    },
+    /// The same, of a copy of files.
+    #[error("interrupted: what was copied whole stays, and nothing else")]
+    HalfCopied,
     /// The configuration cannot be read.
     #[error("configuration {}: {reason}", path.display())]
     Config {
@@ -197,9 +216,12 @@ impl CliError {
     fn kind(&self) -> Kind {
         match self {
             Self::Usage(_) | Self::Config { .. } | Self::Reference(_) | Self::Location(_) => Kind::Usage,
-            Self::Interrupted | Self::Undone => Kind::Interrupted,
+            Self::Interrupted | Self::Undone | Self::HalfCopied => Kind::Interrupted,
+            Self::Incomplete { .. } => Kind::NotFound,
+            Self::Left { cause, .. } => cause.kind(),
             Self::NotFound(_) => Kind::NotFound,
             Self::Verification(_) => Kind::Verification,
+            Self::Open(store::OpenError::Newer { .. }) => Kind::Incompatible,
             Self::Resolve(error) => resolve_kind(error),
             Self::Ref(error) => ref_kind(error),
             Self::SandboxId(error) => sandbox_id_kind(error),
@@ -207,6 +229,7 @@ impl CliError {
             Self::Load(error) => cause_kind(error),
             Self::Sandbox(error) => sandbox_kind(error),
             Self::Engine(error) => cause_kind(error),
+            Self::Output(error) => cause_kind(error),
             Self::Credential(error) => credential_kind(error),
             Self::Hub(error) => hub_kind(error),
             Self::Serve(error) => serve_kind(error),
@@ -256,6 +279,7 @@ fn cause_kind(cause: impl Into<sandbox::Cause>) -> Kind {
         Cause::Missing => Kind::NotFound,
         Cause::Incompatible => Kind::Incompatible,
         Cause::Invalid => Kind::Verification,
+        Cause::Usage => Kind::Usage,
         Cause::Interrupted => Kind::Interrupted,
         Cause::Timeout | Cause::Other => Kind::Failed,
     }
@@ -364,6 +388,8 @@ fn unpack_kind(error: &pack::UnpackError) -> Kind {
         | UnpackError::Map { .. }
         | UnpackError::Inconsistent { .. } => Kind::Verification,
         UnpackError::Missing { .. } => Kind::NotFound,
+        UnpackError::Interrupted => Kind::Interrupted,
+        UnpackError::Left { cause, .. } => unpack_kind(cause),
         UnpackError::Layout(error) => cause_kind(error),
         UnpackError::Load(error) => cause_kind(error),
         UnpackError::Store(error) => cause_kind(error),
@@ -394,9 +420,25 @@ fn copy_kind(error: &hub::CopyError) -> Kind {
 /// Says on standard error what failed, and gives the exit code.
 pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> ExitCode {
     let kind = error.kind();
-    output::error(&error.to_string(), &format!("{kind:?}").to_lowercase(), format);
+    let parts = match error {
+        CliError::Incomplete { parts, .. } => Some(parts),
+        _ => None,
+    };
+    output::error_about(&error.to_string(), &format!("{kind:?}").to_lowercase(), parts, format);
     let passes_statuses_on = own_statuses && kind != Kind::Interrupted;
     ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
+}
+
+/// Says what is wrong with the arguments; or what they ask for, which is help or the version.
+pub(crate) fn report_parsing(told: &clap::Error) -> ExitCode {
+    if told.use_stderr() && output::logs_json() {
+        let text = told.render().to_string();
+        output::error(text.trim_end().trim_start_matches("error: "), "usage", Format::Text);
+    } else {
+        // A reader that has gone is no reason to complain.
+        told.print().ok();
+    }
+    ExitCode::from(u8::try_from(told.exit_code()).unwrap_or(Kind::Usage as u8))
 }
 
 /// Adds what was tried to an I/O error.

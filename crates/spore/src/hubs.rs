@@ -85,6 +85,43 @@ pub(crate) fn sources(hub: &Hub, name: &Name) -> Result<(Source, Vec<Source>), C
     Ok((open(&hub.location)?, hub.mirrors.iter().map(open).collect::<Result<_, _>>()?))
 }
 
+/// Where blobs are asked for by their digests.
+pub(crate) struct Repository {
+    pub(crate) hub: Hub,
+    /// The name there, where that matters: a registry keeps the blobs of each name apart.
+    pub(crate) name: Option<Name>,
+}
+
+/// What `--hub` says to a verb that needs no tag of it: `HUB`, or of a registry `HUB/NAME`, where a hub is a location, an alias or a
+/// host.
+pub(crate) fn repository(config: &Config, store: &Store, text: &str) -> Result<Repository, CliError> {
+    let is_location = text.starts_with(['/', '.']) || text.contains("://") || Path::new(text).exists();
+    let repository = if is_location {
+        match HubLocation::parse(text)? {
+            HubLocation::Registry(registry) => {
+                let (registry, name) = registry.into_repository();
+                let (host, location) = (registry.host().clone(), HubLocation::Registry(registry));
+                let hub = config.hub_at(&location)?.unwrap_or_else(|| (host, location).into());
+                Repository { hub, name }
+            }
+            _ => Repository { hub: config.hub(text)?, name: None },
+        }
+    } else {
+        match config.reference(text)? {
+            Reference { hub: Some(hub), name, tag: None, digest: None } => {
+                Repository { hub: known(config, Some(store), &hub)?, name: Some(name) }
+            }
+            _ => Repository { hub: config.hub(text)?, name: None },
+        }
+    };
+    if let Repository { hub: Hub { location: HubLocation::Registry(_), .. }, name: None } = &repository {
+        return Err(CliError::Usage(format!(
+            "{text} is a registry, which keeps the blobs of each name apart: give --hub {text}/NAME"
+        )));
+    }
+    Ok(repository)
+}
+
 /// A hub by its name in references: an alias, a folder that something was pulled from, or a registry's host.
 fn known(config: &Config, store: Option<&Store>, name: &HubName) -> Result<Hub, CliError> {
     if let Some(hub) = config.hub_by_alias(name)? {

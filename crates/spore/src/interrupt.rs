@@ -2,6 +2,8 @@
 //! each says in turn what an interruption means for it.
 
 use std::future::Future;
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -36,10 +38,34 @@ fn note() {
     }
 }
 
+/// Lets the first interruption end a connection, so that whoever reads from it can clean up. A second one ends the process
+/// at once.
+pub(crate) fn hang_up(connection: UnixStream) -> Result<(), CliError> {
+    on_interrupt(move || {
+        note();
+        // One that has ended already is no obstacle.
+        connection.shutdown(Shutdown::Both).ok();
+    })
+}
+
+/// Whether there was an interruption since [`hang_up`] or [`flag`] has begun to look for one.
+pub(crate) fn has_come() -> bool {
+    INTERRUPTION.load(Ordering::SeqCst)
+}
+
 /// A flag that the first interruption sets. A second one ends the process at once.
 pub(crate) fn flag() -> Result<&'static AtomicBool, CliError> {
     on_interrupt(note)?;
     Ok(&INTERRUPTION)
+}
+
+/// Lets the first interruption end the process, as it ends every tool in a pipe: for what leaves nothing behind.
+pub(crate) fn ends_process() -> Result<(), CliError> {
+    on_interrupt(|| std::process::exit(INTERRUPTED.into()))?;
+    if INTERRUPTION.load(Ordering::SeqCst) {
+        return Err(CliError::Interrupted);
+    }
+    Ok(())
 }
 
 /// Runs a future to its end, or drops it at the first interruption. A second one ends the process at once.
@@ -57,7 +83,7 @@ where
         // That nobody listens any more is no error: the act has ended, and the next one sees what was noted.
         interrupt.send(()).ok();
     })?;
-    if INTERRUPTION.load(Ordering::SeqCst) {
+    if has_come() {
         return Err(CliError::Interrupted);
     }
     runtime.block_on(async {

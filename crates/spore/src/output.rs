@@ -1,12 +1,24 @@
 //! Results on standard output, errors on standard error: tables for people, one JSON document for scripts.
+//!
+//! Invariants:
+//! - What a terminal shows fits it: text is wrapped at its width, between words. What goes elsewhere is never wrapped, so
+//!   that a row of a table is a line.
+//! - With `--log-format json`, all of standard error is JSON, an object a line, in the form that
+//!   `tracing-subscriber` gives events. What a guest's program writes there is not ours, and is passed on as it is.
 
 use std::borrow::Cow;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use hub::{Delivered, PlannedBlob, TransferPlan};
+use pack::Missing;
 use serde::Serialize;
 
-use crate::options::Format;
+use crate::options::{Format, LogFormat};
+
+mod table;
+
+pub(crate) use table::table;
 
 /// Prints a result: `text` is called for people, `value` is what scripts get.
 pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce() -> String) {
@@ -18,7 +30,7 @@ pub(crate) fn result(format: Format, value: &impl Serialize, text: impl FnOnce()
         Format::Text => {
             let text = text();
             if !text.is_empty() {
-                print(&plain(text.trim_end_matches('\n')));
+                print(&wrapped(&plain(text.trim_end_matches('\n')), columns()));
             }
         }
     }
@@ -34,6 +46,34 @@ fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(text.chars().map(escape).collect())
 }
 
+/// How many columns the terminal has that standard output is; `None` if it is none, or does not say.
+fn columns() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(&stdout).ok()?;
+    // Narrower ones are left to break lines themselves: one word a line helps nobody.
+    (size.ws_col >= 20).then_some(size.ws_col.into())
+}
+
+/// `text` in lines of at most `columns`, unless a word alone is longer. Lines go on behind their own indentation.
+fn wrapped(text: &str, columns: Option<usize>) -> Cow<'_, str> {
+    let Some(columns) = columns else { return Cow::Borrowed(text) };
+    let wrap = |line: &str| {
+        let words = line.trim_start_matches(' ');
+        let indent = " ".repeat(line.len() - words.len());
+        let further = format!("{indent}  ");
+        let options = textwrap::Options::new(columns)
+            .initial_indent(&indent)
+            .subsequent_indent(&further)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        textwrap::fill(words, options)
+    };
+    Cow::Owned(text.split('\n').map(wrap).collect::<Vec<_>>().join("\n"))
+}
+
 /// Prints a line.
 pub(crate) fn print(text: &str) {
     or_end(&writeln!(io::stdout(), "{text}"));
@@ -46,65 +86,111 @@ pub(crate) fn print(text: &str) {
 pub(crate) fn copy(from: &mut impl Read) -> io::Result<()> {
     let mut buffer = vec![0; 64 << 10];
     loop {
-        let length = from.read(&mut buffer)?;
-        let mut stdout = io::stdout();
-        if length == 0 {
-            or_end(&stdout.flush());
-            return Ok(());
+        match from.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => write(buffer.get(..length).unwrap_or_default()),
         }
-        or_end(&stdout.write_all(buffer.get(..length).unwrap_or_default()));
     }
 }
 
-/// What reads our output may go away (`spore ps | head`): that ends us, as it ends every tool of its kind.
+/// Prints bytes as they are, at once.
+pub(crate) fn write(bytes: &[u8]) {
+    let mut stdout = io::stdout();
+    or_end(&stdout.write_all(bytes).and_then(|()| stdout.flush()));
+}
+
+/// What reads our output may go away (`spore ps | head`): that ends us without a word, as it ends every tool of its kind.
+/// That there is no room for the rest of it is said.
 fn or_end(written: &io::Result<()>) {
-    if written.is_err() {
+    if let Err(problem) = written {
+        if problem.kind() != io::ErrorKind::BrokenPipe {
+            say(Level::Error, &format!("cannot write to standard output: {problem}"));
+        }
         std::process::exit(1);
     }
 }
 
+/// Whether standard error is JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// Decides what standard error has.
+pub(crate) fn log_as(format: LogFormat) {
+    IS_JSON.store(format == LogFormat::Json, Ordering::Relaxed);
+}
+
+/// Whether standard error is JSON: then it has no progress either.
+pub(crate) fn logs_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+/// How much something matters, in the words of `tracing`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    Info,
+    Warn,
+    Error,
+}
+
 /// Prints an error.
 pub(crate) fn error(message: &str, kind: &str, format: Format) {
+    error_about(message, kind, None, format);
+}
+
+/// Prints an error. `parts` are for scripts: what it is about, one by one.
+pub(crate) fn error_about(message: &str, kind: &str, parts: Option<&Missing>, format: Format) {
     let line = match format {
-        Format::Json => serde_json::json!({ "error": { "kind": kind, "message": message } }).to_string(),
+        _ if logs_json() => log_line(Level::Error, message, Some(kind)),
+        Format::Json => {
+            let mut error = serde_json::json!({ "kind": kind, "message": message });
+            if let (Some(parts), Some(fields)) = (parts, error.as_object_mut()) {
+                fields.insert("parts".to_owned(), serde_json::json!(parts));
+            }
+            serde_json::json!({ "error": error }).to_string()
+        }
         Format::Text => format!("spore: {}", plain(message)),
     };
-    say(&line);
+    print_error(&line);
 }
 
 /// Says what is not as it should be and did not stop anything.
 pub(crate) fn warning(message: &str) {
-    say(&format!("spore: warning: {}", plain(message)));
+    say(Level::Warn, message);
 }
 
 /// A line on standard error, where nobody may be there to read it.
-pub(crate) fn say(line: &str) {
+pub(crate) fn say(level: Level, message: &str) {
+    let line = match level {
+        _ if logs_json() => log_line(level, message, None),
+        Level::Info => plain(message).into_owned(),
+        Level::Warn => format!("spore: warning: {}", plain(message)),
+        Level::Error => format!("spore: {}", plain(message)),
+    };
+    print_error(&line);
+}
+
+fn print_error(line: &str) {
     writeln!(io::stderr(), "{line}").ok();
 }
 
-/// Columns as wide as their widest cell, two spaces apart.
-pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |text: &str| text.chars().count();
-    let mut widths: Vec<usize> = header.iter().map(|cell| width(cell)).collect();
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = (*widest).max(width(cell));
-        }
-    }
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut line = String::new();
-        for (cell, width) in cells.zip(&widths) {
-            line.push_str(&format!("{cell:width$}  "));
-        }
-        line.truncate(line.trim_end().len());
-        line.push('\n');
-        line
+/// An event as `tracing-subscriber` writes it, for what is said whatever is logged.
+fn log_line(level: Level, message: &str, kind: Option<&str>) -> String {
+    let level = match level {
+        Level::Info => "INFO",
+        Level::Warn => "WARN",
+        Level::Error => "ERROR",
     };
-    let mut text = line(&mut header.iter().copied());
-    for row in rows {
-        text.push_str(&line(&mut row.iter().map(String::as_str)));
+    let mut fields = serde_json::json!({ "message": message });
+    if let (Some(kind), Some(fields)) = (kind, fields.as_object_mut()) {
+        fields.insert("kind".into(), kind.into());
     }
-    text
+    let timestamp = jiff::Timestamp::now();
+    let line = serde_json::json!({
+        "timestamp": format!("{timestamp:.6}"),
+        "level": level,
+        "fields": fields,
+        "target": "spore",
+    });
+    line.to_string()
 }
 
 /// A plan of a push or a pull in a line: `sha256:… {way} /srv/hub: 3 of 9 blobs {act}, 12.00 MiB`.
@@ -170,9 +256,23 @@ mod tests {
     }
 
     #[test]
-    fn tables_line_up() {
-        let rows = vec![vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), String::new()]];
-        assert_eq!(table(&["ID", "NAME"], &rows), "ID   NAME\na    long cell\nbbb\n");
+    fn lines_are_wrapped_where_somebody_reads_them() {
+        let text = "one two three\n  four five six\n  /a/long/path/of/a/file x";
+        assert_eq!(wrapped(text, None), text);
+        assert_eq!(
+            wrapped(text, Some(11)),
+            "one two\n  three\n  four five\n    six\n  /a/long/path/of/a/file\n    x"
+        );
+    }
+
+    #[test]
+    fn our_lines_are_those_of_tracing() {
+        let line: serde_json::Value =
+            serde_json::from_str(&log_line(Level::Error, "a \u{1b}[1m\nb", Some("usage"))).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        assert_eq!(line["fields"], serde_json::json!({ "message": "a \u{1b}[1m\nb", "kind": "usage" }));
+        let timestamp = line["timestamp"].as_str().unwrap();
+        assert_eq!((timestamp.len(), timestamp.ends_with('Z')), (27, true), "{timestamp}");
     }
 
     #[test]

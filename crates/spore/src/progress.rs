@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io::IsTerminal;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,17 +12,17 @@ use hub::Event;
 use indicatif::{BinaryBytes, HumanDuration, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::options::Options;
-use crate::output;
+use crate::output::{self, Level};
 
 /// Whether progress is to be shown.
 pub(crate) fn is_wanted(options: &Options) -> bool {
-    !options.quiet && std::io::stderr().is_terminal()
+    !options.quiet && !output::logs_json() && std::io::stderr().is_terminal()
 }
 
-/// Says once what is about to be done.
+/// Says once what is about to be done: to who is looking, and to who reads the log.
 pub(crate) fn note(options: &Options, text: &str) {
-    if is_wanted(options) {
-        output::say(text);
+    if is_wanted(options) || output::logs_json() && !options.quiet {
+        output::say(Level::Info, text);
     }
 }
 
@@ -95,6 +96,60 @@ pub(crate) fn moved(options: &Options, what: &'static str) -> ProgressBar {
     }
     bar.set_message(what);
     bar
+}
+
+/// An act that takes a while and has no end that is known.
+fn spinner(options: &Options, what: &'static str) -> ProgressBar {
+    if !is_wanted(options) {
+        return ProgressBar::hidden();
+    }
+    let line = ProgressBar::new_spinner();
+    line.set_message(what);
+    line.enable_steady_tick(Duration::from_millis(120));
+    line
+}
+
+/// The bar of a pack that is written or read, which hears Ctrl-C.
+pub(crate) struct PackBar {
+    bar: ProgressBar,
+    interrupted: &'static AtomicBool,
+}
+
+impl PackBar {
+    /// Of so many bytes.
+    pub(crate) fn new(
+        options: &Options,
+        what: &'static str,
+        length: u64,
+        interrupted: &'static AtomicBool,
+    ) -> Self {
+        let bar = bytes(options, what);
+        bar.set_length(length);
+        Self { bar, interrupted }
+    }
+
+    /// Where all is read, and flat files may be left to be laid out.
+    pub(crate) fn of_the_rest(options: &Options, interrupted: &'static AtomicBool) -> Self {
+        Self { bar: spinner(options, "finishing"), interrupted }
+    }
+
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl pack::Progress for PackBar {
+    fn moved(&self, bytes: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn laying_out(&self) {
+        self.bar.set_message("laying out");
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
 }
 
 fn bytes_template(rate: &str, left: &str) -> String {

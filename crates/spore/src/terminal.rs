@@ -1,8 +1,8 @@
 //! The terminal that this process has, while a program in a guest has one of its own.
 //!
 //! The program's terminal does what terminals do (echo, line editing, Ctrl-C), so ours passes every key on as it is. Ours gets its
-//! modes back however this process ends: at the end of a session, before an exit, at a panic, and at signals that would end it;
-//! SIGKILL alone leaves it raw, for which there is `reset`.
+//! modes back however this process ends: at the end of a session, before an exit, at a panic, and at signals that would end it,
+//! whether or not the guest answers; SIGKILL alone leaves it raw, for which there is `reset`.
 
 use std::io::{IsTerminal, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -18,9 +18,17 @@ use crate::error::{CliError, Doing};
 /// The modes that the terminal had, while it is raw.
 static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Signals that end a process and that nobody else here handles.
-const ENDING: [SignalKind; 4] =
-    [SignalKind::quit(), SignalKind::alarm(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+/// Signals that end a process. The first three are keys at a terminal that is not raw, and handled with them.
+const ENDING: [SignalKind; 7] = [
+    SignalKind::interrupt(),
+    SignalKind::terminate(),
+    SignalKind::hangup(),
+    SignalKind::quit(),
+    SignalKind::alarm(),
+    SignalKind::user_defined1(),
+    SignalKind::user_defined2(),
+];
+const KEYS: usize = 3;
 
 /// The terminal that a program in a guest is shown on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +71,13 @@ impl Terminal {
         })
     }
 
-    /// Lends it to a session: keys go to it as they are, and it is told of every new size.
-    pub(crate) fn lend(self, input: SessionInput) -> Result<Lent, CliError> {
+    /// Lends it to a session: keys go to it as they are, and it is told of every new size. `leave` is called with the number of
+    /// a signal that is to end this process.
+    pub(crate) fn lend(
+        self,
+        input: SessionInput,
+        leave: impl Fn(u8) + Send + 'static,
+    ) -> Result<Lent, CliError> {
         let (watch, unwatched) = tokio::sync::oneshot::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.doing("watch for signals")?;
@@ -74,28 +87,29 @@ impl Terminal {
         };
         let mut resized = listen(SignalKind::window_change())?;
         let mut continued = listen(SignalKind::from_raw(rustix::process::Signal::CONT.as_raw()))?;
-        let ending = ENDING.map(|kind| listen(kind).map(|signal| (kind, signal)));
-        let ending = ending.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let ending = ENDING.into_iter().skip(if self == Self::Input { 0 } else { KEYS });
+        let ending = ending.map(|kind| Ok((kind, listen(kind)?))).collect::<Result<Vec<_>, CliError>>()?;
         if self == Self::Input {
             make_raw(stdin().as_fd())?;
         }
+        // Apart from the signals: one that does not read holds up whoever tells it something.
+        let (sized, sizes) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sizes.into_iter().try_for_each(|size| input.resize(size)).ok());
         std::thread::spawn(move || {
             runtime.block_on(async {
-                let ended = async { first_of(ending).await };
+                let ended = first_of(ending);
                 tokio::pin!(unwatched, ended);
                 loop {
                     // Once at the beginning: it may have changed since its size was sent.
                     // A session that has ended has no use for it.
-                    input.resize(self.size()).ok();
+                    sized.send(self.size()).ok();
                     tokio::select! {
                         _ = &mut unwatched => return,
                         _ = resized.recv() => {}
                         // A shell gives a stopped process the modes of a line editor.
                         _ = continued.recv() => again(),
-                        kind = &mut ended => {
-                            restore();
-                            std::process::exit(128 + kind.as_raw_value());
-                        }
+                        // The session may end of it, which ends all of this.
+                        kind = &mut ended => return leave(u8::try_from(kind.as_raw_value()).unwrap_or(0)),
                     }
                 }
             });
@@ -120,7 +134,6 @@ async fn first_of(mut signals: Vec<(SignalKind, Signal)>) -> SignalKind {
     })
     .await
 }
-
 fn make_raw(terminal: BorrowedFd<'_>) -> Result<(), CliError> {
     let own = tcgetattr(terminal).map_err(std::io::Error::from).doing("read the terminal's modes")?;
     *SAVED.lock().unwrap_or_else(PoisonError::into_inner) = Some(own.clone());

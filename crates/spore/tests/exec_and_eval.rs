@@ -6,8 +6,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[path = "exec_and_eval/abandoned.rs"]
+mod abandoned;
 #[path = "exec_and_eval/copies.rs"]
 mod copies;
+#[path = "exec_and_eval/data.rs"]
+mod data;
 #[path = "exec_and_eval/eval.rs"]
 mod eval;
 #[path = "exec_and_eval/given.rs"]

@@ -5,10 +5,14 @@
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
-#![allow(unreachable_pub, reason = "modules of a test")]
+#![allow(dead_code, unreachable_pub, reason = "modules of a test, some of them shared with another")]
 
+#[path = "packs/archive.rs"]
+mod archive;
 #[path = "hostile/arena.rs"]
 mod arena;
+#[path = "hostile/case.rs"]
+mod case;
 #[path = "hostile/configs.rs"]
 mod configs;
 #[path = "hostile/engines.rs"]
@@ -20,6 +24,8 @@ mod frames;
 mod harness;
 #[path = "hostile/hubs.rs"]
 mod hubs;
+#[path = "hostile/layers.rs"]
+mod layers;
 #[path = "hostile/manifests.rs"]
 mod manifests;
 #[path = "hostile/maps.rs"]
@@ -32,39 +38,54 @@ mod raw_disks;
 mod texts;
 
 use arena::Arena;
+use case::Carrier;
 use harness::needs::{Need, skipped};
 
 #[test]
 fn manifests_are_refused() {
     if !skipped("hostile_snapshots::manifests_are_refused", &[Need::Bake]) {
-        Arena::new().refuses(manifests::cases());
+        Arena::new(Carrier::Hub).refuses(manifests::cases());
     }
 }
 
 #[test]
 fn configs_are_refused() {
     if !skipped("hostile_snapshots::configs_are_refused", &[Need::Bake]) {
-        Arena::new().refuses(configs::cases());
+        Arena::new(Carrier::Hub).refuses(configs::cases());
     }
 }
 
 #[test]
 fn maps_are_refused() {
     if !skipped("hostile_snapshots::maps_are_refused", &[Need::Bake]) {
-        Arena::new().refuses(maps::cases());
+        Arena::new(Carrier::Hub).refuses(maps::cases());
     }
 }
 
 #[test]
 fn frames_are_refused() {
     if !skipped("hostile_snapshots::frames_are_refused", &[Need::Bake]) {
-        Arena::new().refuses(frames::cases());
+        Arena::new(Carrier::Hub).refuses(frames::cases());
     }
 }
 
 #[test]
 fn engine_states_are_refused() {
     if !skipped("hostile_snapshots::engine_states_are_refused", &[Need::Bake]) {
-        Arena::new().refuses(engines::cases());
+        Arena::new(Carrier::Hub).refuses(engines::cases());
+    }
+}
+
+#[test]
+fn a_layer_is_what_it_claims_or_is_not_attached() {
+    if !skipped("hostile_snapshots::a_layer_is_what_it_claims_or_is_not_attached", &[Need::Bake]) {
+        layers::is_what_it_claims(Carrier::Hub);
+    }
+}
+
+#[test]
+fn texts_are_neither_paths_nor_terminal_commands() {
+    if !skipped("hostile_snapshots::texts_are_neither_paths_nor_terminal_commands", &[Need::Bake]) {
+        texts::lead_nowhere(Carrier::Hub);
     }
 }

@@ -121,6 +121,17 @@ fn the_guest_is_as_the_image_says(spore: &Spore) {
         "",
     );
     spore.run(["exec", id, "--user", "0", "--", "/bin/touch", "/many/42-x"]).succeeds();
+    // Copies, too, are the image's user's, unless somebody else is asked for.
+    let here = files::scratch("copy");
+    fs::write(here.path().join("a"), "x").unwrap();
+    let (from, to) = (here.path().join("a"), format!("{id}:/srv/theirs"));
+    spore.run(["cp", from.to_str().unwrap(), &to]).succeeds();
+    spore
+        .run(["cp", from.to_str().unwrap(), &format!("{id}:/many/a")])
+        .exits_with(1)
+        .says(&["Permission denied"]);
+    spore.run(["cp", "--user", "0", from.to_str().unwrap(), &format!("{id}:/many/a")]).succeeds();
+    asked("stat -c '%u %g' /srv/theirs /many/a", "1000 50\n0 0");
     spore.run(["kill", id]).succeeds();
 }
 

@@ -7,16 +7,19 @@
 
 mod harness;
 
+#[path = "packs/foreign.rs"]
+mod foreign;
+#[path = "packs/interrupted.rs"]
+mod interrupted;
+#[path = "packs/small.rs"]
+mod small;
+
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use harness::needs::{find_program, say_skipped};
-use harness::run::{DEADLINE, Run};
+use harness::run::Run;
 use harness::{Spore, files};
-use hub::testing::registry::{RealRegistry, RegistryOptions};
 use hub::testing::{SampleSpec, put_sample};
 use store::Store;
 use tempfile::TempDir;
@@ -107,67 +110,6 @@ fn a_terminal_is_not_filled_with_it() {
 }
 
 #[test]
-fn a_small_pack_needs_what_it_leaves_out() {
-    let (baker, folder) = baker();
-    let hub = in_folder(&folder, "hub");
-    baker.json(["push", "base:1", "--hub", &hub]);
-    let (without, since) = (in_folder(&folder, "without"), in_folder(&folder, "since"));
-    let whole = baker.json(["pack", "derived:1", "--dry-run"])["bytes"].as_u64().unwrap();
-    for (file, args) in [(&without, &["--without-layers"][..]), (&since, &["--since", "base:1"])] {
-        let packed = baker.json([&["pack", "derived:1", "-o", file], args].concat());
-        assert!(packed["bytes"].as_u64().unwrap() < whole / 5, "{packed}");
-        let user = Spore::new();
-        user.run(["ps"]).succeeds();
-        let before = kept(&user);
-        let lacking = user.run(["unpack", file]).exits_with(3);
-        let lacking = lacking.says(&[
-            "frames of disk layer0 (content sha256:",
-            "frames of disk layer1",
-            "bytes)",
-            "--hub",
-        ]);
-        assert_eq!(lacking.error().matches("frames of disk layer").count(), 2);
-        let piped = user.command(["unpack", "-"]).stdin(fs::read(file).unwrap()).finish();
-        assert_eq!(piped.exits_with(3).error(), lacking.error());
-        user.run(["unpack", file, "--dry-run"]).exits_with(3);
-        assert_eq!(kept(&user), before);
-
-        // From a hub that has the base, and nothing of what is in the pack.
-        let unpacked = user.json(["unpack", file, "--hub", &hub]);
-        assert!(unpacked["fetched_bytes"].as_u64().unwrap() > 2 * 300 * 4096, "{unpacked}");
-        user.fsck();
-        // And beside a base that is here.
-        let other = Spore::new();
-        put(&other, "base");
-        let unpacked = other.json(["unpack", file]);
-        assert_eq!(
-            (unpacked["fetched_bytes"].as_u64(), &unpacked["name"]),
-            (Some(0), &"local/derived:1".into())
-        );
-        other.fsck();
-    }
-    // What has nothing but its manifest is as good as its digest.
-    let (name_only, from) = (in_folder(&folder, "name-only"), in_folder(&folder, "all"));
-    baker.json(["pack", "derived:1", "-o", &name_only, "--since", "derived:1"]);
-    baker.json(["push", "derived:1", "--hub", &from]);
-    let user = Spore::new();
-    let planned = baker.json(["pack", "derived:1", "--dry-run"]);
-    let sizes = planned["packed"].as_array().unwrap().iter().map(|part| part["size"].as_u64().unwrap());
-    let limit = sizes.sum::<u64>().to_string();
-    let limited = user.run(["unpack", &name_only, "--hub", &from, "--max-size", &limit]).exits_with(1);
-    limited.says(&["bytes laid out", &format!("at most {limit}")]);
-    assert!(files::files_below(&user.root().join("refs")).is_empty());
-    assert_eq!(user.json(["unpack", &name_only, "--hub", &from])["unpacked_bytes"], 0);
-    user.fsck();
-
-    let empty = in_folder(&folder, "empty");
-    fs::create_dir(&empty).unwrap();
-    let user = Spore::new();
-    user.run(["unpack", &without, "--hub", &empty]).exits_with(3);
-    assert!(kept(&user).is_empty());
-}
-
-#[test]
 fn a_name_is_proposed_and_a_tag_is_kept() {
     let (baker, folder) = baker();
     let file = |name: &str| in_folder(&folder, name);
@@ -181,6 +123,11 @@ fn a_name_is_proposed_and_a_tag_is_kept() {
     assert_eq!(user.json(["unpack", &file("derived"), "--name", "other"])["name"], "local/other:latest");
     let moved = user.json(["unpack", &file("derived"), "--force"]);
     assert!(moved["moved_from"].is_string(), "{moved}");
+    // Whoever packs may propose another one.
+    let named = baker.json(["pack", "base:1", "-o", &file("named"), "--name", "numpy:tried"]);
+    assert_eq!(named["name"], "numpy:tried");
+    assert_eq!(user.json(["unpack", &file("named")])["name"], "local/numpy:tried");
+    baker.run(["pack", "base:1", "--dry-run", "--name", "hub.example/x"]).exits_with(2);
     user.run(["unpack", &file("base"), "--name", "hub.example/x"]).exits_with(2);
     user.run(["unpack", &file("absent")]).exits_with(1).says(&["absent"]);
     user.run(["unpack", folder.path().to_str().unwrap()]).exits_with(2).says(&["is a folder"]);
@@ -200,69 +147,17 @@ fn nothing_is_laid_out_or_stored_unless_asked_for() {
     assert!(kept(&user).is_empty());
     user.run(["unpack", &file, "--no-layout"]).succeeds();
     assert!(files::files_below(&user.root().join("flat")).is_empty());
+    // A dry run reads what is in the pack, whether this host has it or not.
+    let right = fs::read(&file).unwrap();
+    for at in [right.len() / 2, 5000] {
+        let mut flipped = right.clone();
+        flipped[at] ^= 1;
+        fs::write(&file, flipped).unwrap();
+        user.run(["unpack", &file, "--dry-run"]).exits_with(5);
+    }
+    fs::write(&file, right).unwrap();
+    user.run(["unpack", &file, "--dry-run"]).succeeds();
     user.run(["unpack", &file]).succeeds();
     // Memory, writable disk, two layers.
     assert_eq!(files::files_below(&user.root().join("flat")).len(), 4);
-}
-
-/// Killed while it waits for more, an unpack leaves no tag; the next one is as if there had been none.
-#[test]
-fn a_killed_unpack_leaves_no_tag() {
-    let (baker, _) = baker();
-    let pack = baker.run(["pack", "base:1"]).succeeds().stdout;
-    let user = Spore::new();
-    let half = |command: &mut std::process::Command| {
-        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        let mut pipe = child.stdin.take().unwrap();
-        pipe.write_all(&pack[..pack.len() / 2]).unwrap();
-        let end = Instant::now() + DEADLINE;
-        while !user.root().join("blobs/sha256").is_dir() || kept(&user).len() < 5 {
-            assert!(Instant::now() < end, "it stores nothing");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        (child, pipe)
-    };
-    let (mut child, _pipe) = half(user.command(["unpack", "-"]).command());
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(files::entries(&user.root().join("refs")), Vec::<PathBuf>::new());
-    user.command(["prune"]).finish().succeeds();
-    assert!(kept(&user).is_empty());
-    // Told to end, it takes back what it has stored by itself.
-    let (mut child, _pipe) = half(user.command(["unpack", "-", "--quiet"]).command());
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
-        .unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert!(kept(&user).is_empty(), "{:?}", kept(&user));
-    user.command(["unpack", "-"]).stdin(pack).finish().succeeds();
-    user.fsck();
-}
-
-#[test]
-fn skopeo_takes_it_to_a_registry_and_back() {
-    let test = "packs::skopeo_takes_it_to_a_registry_and_back";
-    if find_program("skopeo").is_none() {
-        return say_skipped(test, "skopeo is not installed");
-    }
-    let Some(registry) = RealRegistry::start(test, &RegistryOptions::default()) else { return };
-    let skopeo = |args: &[&str]| {
-        Run::new("skopeo").args(["--insecure-policy", "copy"]).args(args).finish().succeeds();
-    };
-    let (baker, folder) = baker();
-    let (file, back) = (in_folder(&folder, "base.spore"), in_folder(&folder, "back.tar"));
-    let digest = baker.json(["pack", "base:1", "-o", &file])["digest"].clone();
-    let there = format!("docker://{}/team/base:1", registry.host());
-    skopeo(&["--dest-tls-verify=false", &format!("oci-archive:{file}"), &there]);
-    let user = Spore::new().env("XDG_RUNTIME_DIR", "/nonexistent");
-    let pulled = user.json(["pull", "team/base:1", "--hub", &format!("oci+http://{}", registry.host())]);
-    assert_eq!(pulled["digest"], digest);
-
-    skopeo(&["--src-tls-verify=false", &there, &format!("oci-archive:{back}:team/base:1")]);
-    let other = Spore::new();
-    let unpacked = other.json(["unpack", &back]);
-    assert_eq!((&unpacked["digest"], unpacked["name"].as_str()), (&digest, Some("local/team/base:1")));
-    other.fsck();
-    // It writes blobs first, which only a file can be read in.
-    let piped = Spore::new().command(["unpack", "-"]).stdin(fs::read(&back).unwrap()).finish();
-    piped.exits_with(2).says(&["give the pack as a file"]);
 }

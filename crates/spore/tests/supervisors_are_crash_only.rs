@@ -8,12 +8,14 @@
 
 mod harness;
 
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::needs::{Need, skipped};
 use harness::run::in_parallel;
 use harness::shared::Shared;
-use harness::{Spore, recipes};
+use harness::{Spore, processes, recipes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -56,6 +58,51 @@ fn supervisors_are_crash_only() {
     spore.run(["exec", &id, "--", "true"]).exits_with(125).says(&[&id, "not running"]);
     spore.run(["prune"]).succeeds();
     spore.assert_no_sandboxes();
+}
+
+/// A QEMU that tries first to read a file of the user, as a guest would that has taken it over.
+fn engine_that_looks_around(outside: &Path) -> PathBuf {
+    std::fs::write(outside.join("key"), "of the host").expect("a file");
+    let folder = outside.join("bin");
+    std::fs::create_dir(&folder).expect("a folder");
+    let real = std::env::var("SPORE_QEMU").unwrap_or_else(|_| "qemu-system-x86_64".to_owned());
+    // Asked for its version and the like, it works elsewhere and is not confined.
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *-incoming*) cat {}/key ../../config.toml >seen 2>&1 ;; esac\nexec {real} \"$@\"\n",
+        outside.display()
+    );
+    let program = folder.join("qemu");
+    std::fs::write(&program, script).expect("a file");
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("its mode");
+    program
+}
+
+#[test]
+fn what_runs_beside_a_guest_has_no_credentials() {
+    if skipped("supervisors_are_crash_only::what_runs_beside_a_guest_has_no_credentials", &[Need::Bake]) {
+        return;
+    }
+    let outside = tempfile::tempdir().expect("a folder");
+    let engine = engine_that_looks_around(outside.path());
+    let spore = Spore::new().env("AWS_SECRET_ACCESS_KEY", "of the host").env("SPORE_QEMU", engine);
+    let (snapshot, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&spore);
+    let id = spore.fork(&snapshot, 1).remove(0);
+    let seen = spore.root().join("sandboxes").join(id).join("seen");
+    let seen = std::fs::read_to_string(seen).expect("it writes in its folder");
+    assert!(!seen.contains("of the host"), "{seen}");
+    // The supervisor that the fork started, and the one that takes over.
+    for _ in 0..2 {
+        let running = processes::in_folder(&spore.root().join("sandboxes"));
+        assert_eq!(running.len(), 2, "an engine and a supervisor: {running:?}");
+        for process in running {
+            let environment = std::fs::read(format!("/proc/{}/environ", process.pid)).expect("it runs");
+            let environment = String::from_utf8_lossy(&environment);
+            assert!(!environment.contains("of the host"), "{process:?}: {environment}");
+        }
+        kill(&sandbox(&spore)["supervisor_pid"]);
+        wait_for(&spore, "its supervisor is gone", |sandbox| sandbox["status"] == "unsupervised");
+        spore.sh(sandbox(&spore)["id"].as_str().expect("an id"), "true");
+    }
 }
 
 #[test]

@@ -14,12 +14,20 @@ use format::{Digest, Hasher, Map, PAGE_SIZE};
 
 use crate::{BlobError, FileError, Store};
 
+mod follow;
 mod frames;
 mod snapshot;
 mod work;
 
+pub use follow::{Arrivals, LayoutFeed, layout_feed};
 use frames::write_blob;
 pub use snapshot::{Flats, Layout};
+
+/// Says whether to stop; asked before every piece of work that takes a while.
+pub type Stop<'a> = &'a (dyn Fn() -> bool + Sync);
+
+/// Goes on to the end.
+pub(crate) const NEVER: Stop<'static> = &|| false;
 
 /// Why a map could not be laid out.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +83,9 @@ pub enum LayoutError {
     /// A file of the store could not be made.
     #[error(transparent)]
     File(#[from] FileError),
+    /// It was told to stop.
+    #[error("interrupted")]
+    Stopped,
 }
 
 /// A layer's flat file.
@@ -100,9 +111,9 @@ pub(crate) fn write_map(
     let order = BySource::new(map);
     for (number, blob) in (0..).zip(map.blobs()) {
         let file = store.open_blob(&blob.digest)?;
-        write_blob(&file, blob, order.of(map, Source::Blob(number)), out, &mut |_| ())?;
+        write_blob(&file, blob, order.of(map, Source::Blob(number)), out, NEVER, &mut |_| ())?;
     }
-    copy_layers(map, &order, layers, out)
+    copy_layers(map, &order, layers, out, NEVER)
 }
 
 /// The numbers of a map's extents, in the order of where their pages come from.
@@ -138,21 +149,35 @@ fn key(source: Source) -> (bool, u32) {
 }
 
 /// Writes the pages that a map has from layers.
-fn copy_layers(map: &Map, order: &BySource, layers: &[LayerFile], out: &File) -> Result<(), LayoutError> {
+fn copy_layers(
+    map: &Map,
+    order: &BySource,
+    layers: &[LayerFile],
+    out: &File,
+    stop: Stop<'_>,
+) -> Result<(), LayoutError> {
     for (number, content) in (0..).zip(map.layers()) {
         let layer = layers.iter().find(|layer| layer.content == *content);
         let layer = layer.ok_or(LayoutError::NoLayer(*content))?;
-        copy_layer(&layer.file, order.of(map, Source::Layer(number)), out)?;
+        copy_layer(&layer.file, order.of(map, Source::Layer(number)), out, stop)?;
     }
     Ok(())
 }
 
-fn copy_layer<'a>(layer: &File, extents: impl Iterator<Item = &'a Extent>, out: &File) -> io::Result<()> {
+fn copy_layer<'a>(
+    layer: &File,
+    extents: impl Iterator<Item = &'a Extent>,
+    out: &File,
+    stop: Stop<'_>,
+) -> Result<(), LayoutError> {
     const BUFFER_PAGES: u64 = 256;
     let mut buffer = Vec::new();
     for extent in extents {
         let mut done = 0;
         while done < extent.pages() {
+            if stop() {
+                return Err(LayoutError::Stopped);
+            }
             let pages = (extent.pages() - done).min(BUFFER_PAGES);
             buffer.resize(bytes(pages), 0);
             layer.read_exact_at(&mut buffer, (extent.page() + done) * PAGE_SIZE)?;

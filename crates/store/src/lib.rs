@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! oci-layout, index.json      what other OCI tools read; index.json is derived from refs/
+//! version                     by which rules all of it is made
 //! blobs/sha256/HEX            content, verified when it entered, never changed
 //! refs/NAME                   one tag each, its full name percent-encoded
 //! flat/{layer,map}-HEX        maps laid out for engines: a cache
@@ -33,6 +34,7 @@ mod layout;
 mod lease;
 mod load;
 mod lock;
+pub mod mend;
 mod open;
 mod origins;
 mod partial;
@@ -47,20 +49,20 @@ mod trash;
 pub mod usage;
 mod work;
 
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use blob::{BlobError, BlobWriter};
 pub use file::FileError;
 pub use flat_files::{FlatFile, FlatKey, FlatWriter};
 pub use frames::{FramesError, Framing};
-pub use layout::{Flats, LayerFile, Layout, LayoutError};
+pub use layout::{Arrivals, Flats, LayerFile, Layout, LayoutError, LayoutFeed, Stop, layout_feed};
 pub use lease::Lease;
 pub use load::{LoadError, MissingPart, Snapshot};
 pub use lock::{Lock, LockKey};
 pub use open::{OpenError, Store};
 pub use partial::{Partial, Started};
-pub use refs::{RefError, RefRecord};
+pub use refs::{RefError, RefRecord, TagAs};
 pub use resolve::{ResolveError, Resolved};
 pub use sandboxes::{SandboxDraft, SandboxError, SandboxId};
 pub use space::SpaceError;

@@ -28,7 +28,7 @@ pub enum LockKey {
 }
 
 impl LockKey {
-    fn file_name(self) -> String {
+    pub(crate) fn file_name(self) -> String {
         match self {
             Self::Flat(key) => key.to_string(),
             Self::Object(digest) => digest.hex(),

@@ -9,6 +9,8 @@ use format::Digest;
 
 use crate::file::{At, FileError, found, names, read_small, replace, sync_parent};
 
+mod version;
+
 const LAYOUT_FILE: &str = "oci-layout";
 const LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 
@@ -47,6 +49,19 @@ pub enum OpenError {
         root: PathBuf,
         /// The folder that is elsewhere.
         folder: PathBuf,
+    },
+    /// A newer Spore made or upgraded it. Nothing in it was changed.
+    #[error(
+        "{} is a store of version {version}, this Spore knows versions up to {}: install the Spore that made it or a \
+         newer one, or choose another --root; nothing was changed",
+        root.display(),
+        version::CURRENT
+    )]
+    Newer {
+        /// The store's root.
+        root: PathBuf,
+        /// Its version.
+        version: u32,
     },
     /// A file or folder could not be read or written.
     #[error(transparent)]
@@ -113,7 +128,7 @@ impl Folder {
 }
 
 /// The files in the root itself.
-const ROOT_FILES: [&str; 2] = [LAYOUT_FILE, crate::refs::INDEX_FILE];
+const ROOT_FILES: [&str; 3] = [LAYOUT_FILE, crate::refs::INDEX_FILE, version::VERSION_FILE];
 
 /// What a filesystem has in its own root, which can be a store's.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -133,28 +148,37 @@ pub struct Store {
 
 impl Store {
     /// Opens the store at `root`, makes it if the folder is empty or absent, and removes what commands that were
-    /// killed have left, unless a collector is at work.
+    /// killed have left, unless a collector is at work. A store of an older version is upgraded in place.
     ///
     /// # Errors
-    /// If the folder holds something else, belongs to another user, is spread over filesystems, or cannot be
-    /// written.
+    /// If the folder holds something else, is of a newer version, belongs to another user, is spread over filesystems, or
+    /// cannot be written.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         make_folder(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
         check_owner(&root)?;
-        let is_new = check_kind(&root)?;
+        let kind = check_kind(&root)?;
         for folder in Folder::ALL {
             make_folder(&root.join(folder.name()))?;
         }
         check_one_filesystem(&root)?;
         let store = Self { root: root.into() };
-        if is_new {
-            // Last of all: a root without it has nothing in it yet.
+        if kind == Kind::Empty {
+            // After the folders: a root without it has nothing in it yet.
             replace(&store.folder(Folder::Tmp), &store.root.join(LAYOUT_FILE), LAYOUT)?;
             sync_parent(&store.root)?;
         }
+        if kind != Kind::Store(version::Found::Current) {
+            version::write(&store.root, &store.folder(Folder::Tmp))?;
+        }
         store.sweep()?;
         Ok(store)
+    }
+
+    /// Whether there is a store at `root` that this Spore knows. Nothing is made or changed.
+    #[must_use]
+    pub fn is_at(root: &Path) -> bool {
+        matches!(check_kind(root), Ok(Kind::Store(_)))
     }
 
     /// The store at `root`, which the caller's parent process has opened: nothing is checked or swept again.
@@ -191,35 +215,45 @@ fn check_owner(path: &Path) -> Result<(), OpenError> {
     if owner == user { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, user }) }
 }
 
-/// Refuses a folder that holds something else; says whether there is no store in it yet.
-fn check_kind(root: &Path) -> Result<bool, OpenError> {
+/// What a root is before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// There is no store in it yet.
+    Empty,
+    /// A store.
+    Store(version::Found),
+}
+
+/// Refuses a folder that holds something else.
+fn check_kind(root: &Path) -> Result<Kind, OpenError> {
     let layout = || read_small(&root.join(LAYOUT_FILE));
     if let Some(layout) = layout()? {
-        return check_made(root, &layout).map(|()| false);
+        return check_made(root, &layout).map(Kind::Store);
     }
     match check_unmade(root) {
-        Ok(()) => Ok(true),
+        Ok(()) => Ok(Kind::Empty),
         // Another command may have made the store between the two looks.
         Err(refusal) => match layout()? {
-            Some(layout) => check_made(root, &layout).map(|()| false),
+            Some(layout) => check_made(root, &layout).map(Kind::Store),
             None => Err(refusal),
         },
     }
 }
 
-/// Refuses a folder with a layout that is not a store's.
-fn check_made(root: &Path, layout: &[u8]) -> Result<(), OpenError> {
+/// Refuses a folder with a layout that is not a store's, or that is a store's of rules that are not known here.
+fn check_made(root: &Path, layout: &[u8]) -> Result<version::Found, OpenError> {
     let foreign = |reason: String| OpenError::Foreign { root: root.to_owned(), reason };
     let version = serde_json::from_slice::<serde_json::Value>(layout).ok();
     if version != serde_json::from_slice(LAYOUT).ok() {
         return Err(foreign(format!("its {LAYOUT_FILE} is not {}", String::from_utf8_lossy(LAYOUT))));
     }
+    let version = version::check(root)?;
     for folder in Folder::OF_EVERY_STORE {
         if found(fs::metadata(root.join(folder.name())).at("examine", root))?.is_none() {
             return Err(foreign(format!("it is an OCI layout without {}/", folder.name())));
         }
     }
-    Ok(())
+    Ok(version)
 }
 
 /// Refuses a folder without a layout unless it has nothing, or folders of a store whose making was interrupted.

@@ -13,11 +13,12 @@
 //! too; if before, step 2 sees the lease. A crash leaves a filled trash at worst, which the next [`Store::open`]
 //! settles by steps 2 to 4.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
 use crate::reach::Reached;
-use crate::{Folder, Store, cache};
+use crate::{Folder, LockKey, Store, cache};
 
 pub(crate) mod error;
 mod execute;
@@ -129,14 +130,38 @@ impl Store {
     }
 
     /// Removes those of `items` that nothing needs: what a command has brought that failed, and gives up. It has released
-    /// its lease before.
+    /// its lease before. What a snapshot without a tag needs that is not among `items` stays, too: another command has brought
+    /// that.
+    ///
+    /// Nobody waits here: `false` if a collector is at work. The next one removes what this one has not.
     ///
     /// # Errors
     /// As [`Store::prune`].
-    pub fn remove_unused(&self, items: Vec<Item>) -> Result<(), PruneError> {
-        let candidate = |item| Candidate { item, why: Why::Unused, bytes: 0 };
-        let candidates = items.into_iter().map(candidate).collect();
-        self.prune(&PrunePlan { candidates, keep_caches: true }, &mut || ()).map(drop)
+    pub fn remove_unused(&self, items: &HashSet<Item>) -> Result<bool, PruneError> {
+        let Some(lock) = self.try_lock(LockKey::Collector)? else { return Ok(false) };
+        let plan = self.plan_removal(items)?;
+        self.prune_stepwise(&lock, &plan, &mut || Ok(())).map(|_| true)
+    }
+
+    fn plan_removal(&self, items: &HashSet<Item>) -> Result<PrunePlan, PruneError> {
+        // Before the blobs are listed: whoever has dropped a lease by then has its manifest among them.
+        let reached = self.reach(&mut || ())?;
+        let (mut candidates, mut needed) = (Vec::new(), HashSet::new());
+        for digest in self.blobs()?.into_iter().filter(|digest| !reached.blobs.contains(digest)) {
+            let item = Item::Blob(digest);
+            match self.manifest_if_whole(&digest)? {
+                Some(_) if items.contains(&item) => {
+                    candidates.push(Candidate { item, why: Why::Untagged, bytes: 0 });
+                }
+                Some(manifest) => needed.extend(manifest.blobs().map(|blob| Item::Blob(blob.digest))),
+                None => {}
+            }
+        }
+        let manifests: HashSet<_> = candidates.iter().map(|candidate| candidate.item.clone()).collect();
+        let rest = items.iter().filter(|item| !manifests.contains(item) && !needed.contains(item));
+        let rest = rest.filter(|item| !reached.has(item, true));
+        candidates.extend(rest.map(|item| Candidate { item: item.clone(), why: Why::Unused, bytes: 0 }));
+        Ok(PrunePlan { candidates, keep_caches: true })
     }
 }
 

@@ -29,6 +29,15 @@ pub struct RefRecord {
     pub origin: Option<String>,
 }
 
+/// The tag that an act sets when all of a snapshot is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagAs {
+    /// The tag.
+    pub name: FullName,
+    /// Whether one that leads elsewhere is moved.
+    pub may_move: bool,
+}
+
 /// Tags that can be read, and those that can't.
 pub type ReadableRefs = (BTreeMap<FullName, RefRecord>, Vec<(FullName, FileError)>);
 
@@ -88,6 +97,34 @@ impl Store {
     /// [`RefError::Exists`] then; else as [`Store::set_ref`].
     pub fn create_ref(&self, name: &FullName, digest: &Digest, origin: Option<&str>) -> Result<(), RefError> {
         self.write_ref(name, digest, origin, false).map(drop)
+    }
+
+    /// Sets `tag`, and gives where it led before, if elsewhere.
+    ///
+    /// # Errors
+    /// As [`Store::set_ref`] and [`Store::create_ref`].
+    pub fn set_tag(
+        &self,
+        tag: &TagAs,
+        digest: &Digest,
+        origin: Option<&str>,
+    ) -> Result<Option<Digest>, RefError> {
+        let before = self.write_ref(&tag.name, digest, origin, tag.may_move)?;
+        Ok(before.map(|before| before.digest).filter(|before| before != digest))
+    }
+
+    /// Whether `tag` could lead to `digest`, as things are: what is better said before anything is transferred.
+    ///
+    /// # Errors
+    /// [`RefError::Exists`] if it leads elsewhere and may not move; if it cannot be read.
+    pub fn check_tag(&self, tag: &TagAs, digest: &Digest) -> Result<(), RefError> {
+        let TagAs { name, may_move } = tag;
+        match self.get_ref(name)? {
+            Some(before) if before.digest != *digest && !may_move => {
+                Err(RefError::Exists { name: name.clone(), digest: before.digest })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write_ref(

@@ -80,6 +80,11 @@ fn is_of_overlays(name: &[u8]) -> bool {
     name.starts_with(b"user.overlay.") || name.starts_with(b"trusted.overlay.")
 }
 
+/// The disk with a serial, if it is there.
+pub(crate) fn disk_by_serial(serial: &str) -> Option<PathBuf> {
+    by_serial().remove(serial)
+}
+
 fn find(serial: &str) -> Result<PathBuf, BootError> {
     wait_for(&format!("disk with serial `{serial}`"), || Ok(by_serial().remove(serial)))
 }

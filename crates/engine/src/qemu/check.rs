@@ -5,6 +5,9 @@ use format::limits;
 
 use crate::{DiskFormat, EngineError, MEMORY_FILE, Setup};
 
+/// The disk in the spare slot, and its file.
+const DATA: &str = "data0";
+
 /// Refuses what the profile does not have, so that what is left can be written down as it is.
 pub(super) fn setup(setup: &Setup<'_>) -> Result<(), EngineError> {
     let Setup { machine, disks, .. } = setup;
@@ -19,7 +22,7 @@ pub(super) fn setup(setup: &Setup<'_>) -> Result<(), EngineError> {
         reason: format!("(id, read-only) in order should be {expected:?}, but are {found:?}"),
     })?;
     match rest {
-        [] | [("data0", _)] => {}
+        [] | [(DATA, _)] => {}
         more => {
             let reason = format!("beyond those of the machine only data0 may be attached, not {more:?}");
             return Err(EngineError::Spec { what: "disks", reason });
@@ -55,7 +58,9 @@ fn check_machine(machine: &Machine) -> Result<(), EngineError> {
 fn check_files(setup: &Setup<'_>) -> Result<(), EngineError> {
     let check = |what, name: &str, expected: u64| {
         let path = setup.folder.join(name);
-        let found = path.symlink_metadata().map_err(EngineError::io(name))?;
+        // A data disk is somebody's file, and may be a link to wherever that is.
+        let found = if name == DATA { path.metadata() } else { path.symlink_metadata() };
+        let found = found.map_err(EngineError::io(name))?;
         if found.is_file() && found.len() == expected {
             return Ok(());
         }

@@ -37,7 +37,14 @@ impl Options {
     /// # Errors
     /// If `SPORE_ACCEL` is something else.
     pub fn from_environment() -> Result<Self, EngineError> {
-        let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+        Self::from_variables(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    /// The same, of whoever knows what the variables say. Empty is not set.
+    ///
+    /// # Errors
+    /// If `SPORE_ACCEL` is something else.
+    pub fn from_variables(set: impl Fn(&str) -> Option<OsString>) -> Result<Self, EngineError> {
         let accelerator = match set("SPORE_ACCEL").as_deref().map(OsStr::to_string_lossy).as_deref() {
             None => None,
             Some("tcg") => Some(Accelerator::Tcg),
@@ -129,6 +136,11 @@ impl Found {
 
     pub(super) fn program(&self) -> &Path {
         &self.key.program
+    }
+
+    /// Folders with its firmware, if it does not find them itself.
+    pub(super) fn data(&self) -> &[PathBuf] {
+        &self.key.data
     }
 
     /// The options that name its firmware's folders.

@@ -74,6 +74,8 @@ impl Fake {
             folder: folder.path(),
             output: &output,
             inherit: &[],
+            environment: &[],
+            confinement: None,
             die_with_parent: true,
         });
         let qmp = Qmp::connect(folder.path()).unwrap();

@@ -16,6 +16,7 @@ mod attachments;
 mod check;
 mod command;
 mod compatibility;
+mod confine;
 mod discover;
 #[cfg(test)]
 mod fake;
@@ -30,6 +31,7 @@ mod vm;
 pub use discover::Options;
 
 use discover::Found;
+use process::{Life, Start};
 use state::StateError;
 use vm::QemuVm;
 
@@ -127,7 +129,14 @@ impl Engine for Qemu {
         let setup = &spec.setup;
         self.check(setup)?;
         let arguments = |inherited| command::boot(self.found.version, spec, inherited);
-        let started = process::start(&self.found, setup.folder, None, process::Life::WithStarter, arguments)?;
+        let start = Start {
+            folder: setup.folder,
+            disks: setup.disks,
+            state: None,
+            life: Life::WithStarter,
+            network: setup.network,
+        };
+        let started = process::start(&self.found, &start, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, None)?))
     }
 
@@ -142,7 +151,14 @@ impl Engine for Qemu {
             (Some(state.as_fd()), format!("fd:{}", state.as_raw_fd()))
         };
         let arguments = |inherited| command::restore(version, setup, inherited);
-        let started = process::start(&self.found, setup.folder, inherited, process::Life::Own, arguments)?;
+        let start = Start {
+            folder: setup.folder,
+            disks: setup.disks,
+            state: inherited,
+            life: Life::Own,
+            network: setup.network,
+        };
+        let started = process::start(&self.found, &start, arguments)?;
         Ok(Box::new(QemuVm::begin(started, setup, Some(&source))?))
     }
 

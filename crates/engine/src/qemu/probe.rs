@@ -11,8 +11,8 @@ use host::{Deadline, ProcessError, ProcessId};
 
 use super::command::Inherited;
 use super::discover::Found;
-use super::process::{Life, end, start};
-use crate::{CONSOLE_LOG, Description, EngineError, ProbeGuest};
+use super::process::{self, Life, Start, end};
+use crate::{CONSOLE_LOG, Description, EngineError, NetworkMode, ProbeGuest};
 
 /// How long a guest may take. On a working KVM it needs a tenth of it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,8 +30,14 @@ pub(super) fn runs_on_kvm(
     guest: &ProbeGuest<'_>,
     patience: Duration,
 ) -> Result<bool, EngineError> {
-    let (process, _qmp) =
-        start(found, guest.folder, None, Life::WithStarter, |inherited| line(description, guest, inherited))?;
+    let start = Start {
+        folder: guest.folder,
+        disks: &[],
+        state: None,
+        life: Life::WithStarter,
+        network: NetworkMode::None,
+    };
+    let (process, _qmp) = process::start(found, &start, |inherited| line(description, guest, inherited))?;
     let works = comes_up(process, guest, Deadline::after(patience));
     end(process, Deadline::after(PATIENCE))?;
     tracing::info!(?works, "a guest was tried on KVM");

@@ -8,9 +8,13 @@ use std::path::Path;
 use host::{Deadline, ProcessId, Spawn};
 
 use super::command::Inherited;
+use super::confine::confine;
 use super::discover::Found;
 use super::qmp::{QMP_SOCKET, Qmp};
-use crate::{AGENT_SOCKET, ENGINE_LOG, EngineError};
+use crate::{AGENT_SOCKET, Disk, ENGINE_LOG, EngineError, NetworkMode};
+
+/// What a QEMU sees of our environment: what its own start may need. A guest that breaks into it finds no credentials there.
+const ENVIRONMENT: [&str; 1] = ["LD_LIBRARY_PATH"];
 
 /// How long a QEMU lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,17 +25,30 @@ pub(super) enum Life {
     WithStarter,
 }
 
+/// How a QEMU is started.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Start<'a> {
+    /// Its working directory, all that it may write in.
+    pub(super) folder: &'a Path,
+    /// Its disks. One that is a symbolic link in the folder may be opened where that leads.
+    pub(super) disks: &'a [Disk],
+    /// A file that it inherits under the number that it has here.
+    pub(super) state: Option<BorrowedFd<'a>>,
+    pub(super) life: Life,
+    /// Whether it may use the host's network.
+    pub(super) network: NetworkMode,
+}
+
 /// Starts QEMU and connects to its control socket, which it answers once it is set up.
 ///
-/// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear. It inherits `state` too,
-/// under the number that it has here.
+/// Its sockets listen before it runs, and it inherits them: nobody has to wait for them to appear.
 pub(super) fn start(
     found: &Found,
-    folder: &Path,
-    state: Option<BorrowedFd<'_>>,
-    life: Life,
+    start: &Start<'_>,
     arguments: impl FnOnce(Inherited) -> Vec<String>,
 ) -> Result<(ProcessId, Qmp), EngineError> {
+    let Start { folder, disks, state, life, network } = *start;
+    let confinement = confine(found, folder, disks, network == NetworkMode::User)?;
     let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
     let bind =
         |name| host::socket::bind(opened.as_fd(), name).map_err(EngineError::io(format!("bind {name}")));
@@ -49,7 +66,16 @@ pub(super) fn start(
     line.extend(arguments(numbers));
     let program = found.program();
     let die_with_parent = life == Life::WithStarter;
-    let spec = Spawn { program, arguments: &line, folder, output: &log, inherit: &inherit, die_with_parent };
+    let spec = Spawn {
+        program,
+        arguments: &line,
+        folder,
+        output: &log,
+        inherit: &inherit,
+        environment: &ENVIRONMENT,
+        confinement: confinement.as_ref(),
+        die_with_parent,
+    };
     // Connected first, so that there is no process to clean up if this fails.
     let control = Qmp::connect(folder)?;
     let process = host::spawn(&spec).map_err(EngineError::io(format!("start {}", program.display())))?;

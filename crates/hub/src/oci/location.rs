@@ -63,6 +63,13 @@ impl OciLocation {
         self.prefix.as_ref()
     }
 
+    /// The registry in whole, and its one repository that is meant, if this is meant to be one.
+    #[must_use]
+    pub fn into_repository(self) -> (Self, Option<Name>) {
+        let Self { transport, host, prefix } = self;
+        (Self { transport, host, prefix: None }, prefix)
+    }
+
     pub(super) fn is_secure(&self) -> bool {
         match self.transport {
             Transport::Tls => true,

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use format::{Digest, Maps};
 use futures_util::future::try_join;
 use futures_util::stream::{self, TryStreamExt};
-use store::{LayoutError, Lease, RefError, Store};
+use store::{LayoutError, LayoutFeed, Lease, Store, TagAs};
 
-use super::laying::{Layer, Laying};
+use super::laying::LayoutThread;
 use super::receive::Receiver;
-use super::{Ends, PullError, PullPlan, Pulled, TagAs};
+use super::{Ends, PullError, PullPlan, Pulled};
 use crate::blocking::blocking;
 use crate::{Event, PlannedBlob, Progress, RawManifest, TransferPlan};
 
@@ -44,7 +44,22 @@ impl PullPlan {
         tag: Option<&TagAs>,
         progress: Arc<dyn Progress>,
     ) -> Result<Pulled, PullError> {
-        self.check(tag.cloned()).await?;
+        self.bring(tag.cloned(), progress).await?;
+        self.commit(tag.cloned()).await
+    }
+
+    /// Fetches what is missing but the manifest, which the caller stores when all else is there, under a lease of its own that
+    /// has all parts by then.
+    ///
+    /// # Errors
+    /// As [`PullPlan::execute`].
+    pub async fn fetch_parts(mut self, progress: Arc<dyn Progress>) -> Result<(), PullError> {
+        self.bring(None, progress).await
+    }
+
+    /// Fetches all but the manifest.
+    async fn bring(&mut self, tag: Option<TagAs>, progress: Arc<dyn Progress>) -> Result<(), PullError> {
+        self.check(tag).await?;
         let missing = &self.transfer.missing;
         progress.event(Event::Started { blobs: missing.len(), bytes: self.transfer.missing_bytes() });
         self.ends.sources.progress = Arc::clone(&progress);
@@ -52,7 +67,8 @@ impl PullPlan {
         if self.flat_bytes.is_some() {
             let Ends { store, lease, parts, .. } = &self.ends;
             let (store, lease, parts) = (store.clone(), lease.clone(), Arc::clone(parts));
-            let (laying, thread) = Layer { store, lease, parts, progress: Arc::clone(&progress) }.start();
+            let (laying, thread) =
+                LayoutThread { store, lease, parts, progress: Arc::clone(&progress) }.start();
             let laid_out = async {
                 thread.await.map_err(|error| LayoutError::Io(error.into()))?.map_err(PullError::from)
             };
@@ -60,7 +76,7 @@ impl PullPlan {
         } else {
             self.receive_all(&stored, None, &progress).await?;
         }
-        self.commit(tag.cloned()).await
+        Ok(())
     }
 
     /// What is better said before anything is transferred.
@@ -70,11 +86,8 @@ impl PullPlan {
         let needed = blobs.saturating_add(self.flat_bytes.unwrap_or(0));
         let store = self.ends.store.clone();
         blocking(move || {
-            if let Some(TagAs { name, may_move: false }) = tag
-                && let Some(before) = store.get_ref(&name)?
-                && before.digest != snapshot
-            {
-                return Err(RefError::Exists { name, digest: before.digest }.into());
+            if let Some(tag) = tag {
+                store.check_tag(&tag, &snapshot)?;
             }
             Ok(store.ensure_space(needed)?)
         })
@@ -103,7 +116,7 @@ impl PullPlan {
     async fn receive_all(
         &self,
         stored: &HashSet<Digest>,
-        laying: Option<Laying>,
+        laying: Option<LayoutFeed>,
         progress: &Arc<dyn Progress>,
     ) -> Result<(), PullError> {
         let Ends { store, lease, sources, holders, parts, .. } = &self.ends;
@@ -111,7 +124,8 @@ impl PullPlan {
         let (snapshot, told) = (*snapshot, laying.as_ref());
         let receiver = &Receiver { store, lease, sources, snapshot, laying: told, progress };
         if let Some(laying) = &laying {
-            present.iter().for_each(|blob| laying.there(blob.digest));
+            // One that hears no more has failed, which ends the pull.
+            let _ = present.iter().all(|blob| laying.there(blob.digest));
         }
         let blobs = in_order(missing, &parts.1).into_iter().filter(|blob| !stored.contains(&blob.digest));
         let received = stream::iter(blobs.map(Ok)).try_for_each_concurrent(BLOBS, |blob| {
@@ -119,7 +133,7 @@ impl PullPlan {
             receiver.receive(blob, start)
         });
         received.await?;
-        laying.into_iter().for_each(Laying::all_there);
+        laying.into_iter().for_each(LayoutFeed::all_there);
         Ok(())
     }
 
@@ -149,13 +163,7 @@ fn publish(
     tag: Option<TagAs>,
 ) -> Result<Option<Digest>, PullError> {
     let snapshot = store.put_blob(lease, manifest.bytes())?;
-    let Some(TagAs { name, may_move }) = tag else { return Ok(None) };
-    if !may_move {
-        store.create_ref(&name, &snapshot, Some(hub))?;
-        return Ok(None);
-    }
-    let before = store.set_ref(&name, &snapshot, Some(hub))?;
-    Ok(before.map(|before| before.digest).filter(|before| *before != snapshot))
+    Ok(tag.map(|tag| store.set_tag(&tag, &snapshot, Some(hub))).transpose()?.flatten())
 }
 
 /// The order in which blobs are fetched: those first after which there is most to do. A layer is hashed and has to be there

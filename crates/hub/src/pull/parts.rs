@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use format::manifest::media_type;
-use format::map::MapBuilder;
+use format::snapshot::{MapReader, Roles, declared_maps};
 use format::{Config, Descriptor, Digest, Manifest, Map, Maps, SnapshotError, limits, snapshot};
 use futures_util::future::try_join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -17,16 +17,29 @@ use super::receive::{lacking, wrong_size};
 use super::sources::{Peer, Sources};
 use super::{Ends, PullError, PullPlan};
 use crate::blocking::blocking;
-use crate::plan::Roles;
-use crate::{HubError, PlannedBlob, REQUESTS, Selector, TRANSFERS, TransferPlan};
+use crate::{HubError, PlannedBlob, REQUESTS, RawManifest, Selector, TRANSFERS, TransferPlan};
 
 /// Config, then maps, as they came from the hub: verified, and not stored yet.
 pub(super) type Fetched = Vec<(Digest, Vec<u8>)>;
 
 pub(super) async fn plan(store: &Store, sources: Sources, which: &Selector) -> Result<PullPlan, PullError> {
-    let local = store.clone();
-    let lease = blocking(move || local.lease()).await?;
+    let lease = new_lease(store).await?;
     let raw = Finder { store, lease: &lease, sources: &sources }.find(which).await?;
+    plan_parts(store, sources, lease, raw).await
+}
+
+pub(super) async fn new_lease(store: &Store) -> Result<Lease, PullError> {
+    let store = store.clone();
+    Ok(blocking(move || store.lease()).await?)
+}
+
+/// The plan for the snapshot with this manifest.
+pub(super) async fn plan_parts(
+    store: &Store,
+    sources: Sources,
+    lease: Lease,
+    raw: RawManifest,
+) -> Result<PullPlan, PullError> {
     let (snapshot, name) = (raw.digest(), sources.hub().name().clone());
     let manifest = Manifest::parse(raw.bytes()).map_err(|source| PullError::Manifest {
         name: name.clone(),
@@ -133,7 +146,7 @@ impl Survey<'_> {
                 }
                 let found = store.blob_size(&descriptor.digest)?;
                 if found != descriptor.size {
-                    let blob = Roles::new(&manifest, None).blob(descriptor);
+                    let blob = Roles::new(&manifest, Vec::new()).blob(descriptor);
                     let place = format!("store {}", store.root().display());
                     return Err(PullError::WrongSize { place, blob, found });
                 }
@@ -152,7 +165,7 @@ impl Survey<'_> {
 
     /// Who has `wanted`.
     async fn look_up(&self, wanted: &[Descriptor]) -> Result<Found, PullError> {
-        let roles = Roles::new(self.manifest, None);
+        let roles = Roles::new(self.manifest, Vec::new());
         let blobs: Vec<_> = wanted.iter().map(|descriptor| roles.blob(descriptor)).collect();
         let asked = stream::iter(blobs).map(|blob| self.find(blob));
         let mut asked = asked.buffer_unordered(REQUESTS);
@@ -190,7 +203,7 @@ impl Survey<'_> {
     async fn read(&self, missing_here: &HashSet<Digest>, may_ask: bool) -> Result<Read, PullError> {
         let mut read = Read {
             fetched: Fetched::new(),
-            roles: Roles::new(self.manifest, None),
+            roles: Roles::new(self.manifest, Vec::new()),
             parts: None,
             absent: HashSet::new(),
         };
@@ -209,48 +222,32 @@ impl Survey<'_> {
             read.fetched.push((descriptor.digest, bytes));
         }
 
-        let mut maps = HashMap::new();
-        let layers: HashSet<Digest> = config.layers().map(|disk| disk.map).collect();
-        let wanted = self.declared_maps(&config)?;
-        let wanted = wanted.into_iter().filter(|blob| can_be_read(&blob.digest));
+        let mut maps = MapReader::new(self.manifest, &config);
+        let wanted = declared_maps(self.manifest, &config).map_err(|source| self.inconsistent(source))?;
+        let named = Roles::new(self.manifest, snapshot::named_by_config(&config));
+        let wanted = wanted.into_iter().filter(|blob| can_be_read(&blob.digest)).map(|blob| named.blob(blob));
+        let wanted: Vec<_> = wanted.map(|blob| (maps.is_layer(&blob.digest), blob)).collect();
         let mut arriving = stream::iter(wanted)
-            .map(|blob| (layers.contains(&blob.digest), blob))
             .map(|(is_layer, blob)| self.map(blob, is_layer, missing_here))
             .buffered(TRANSFERS);
         while let Some((digest, map)) = arriving.try_next().await? {
             match map {
                 Some((map, bytes)) => {
                     read.fetched.extend(bytes.map(|bytes| (digest, bytes)));
-                    maps.insert(digest, map);
+                    maps.insert(digest, map).map_err(|source| self.inconsistent(source))?;
                 }
                 None => drop(read.absent.insert(digest)),
             }
         }
         let is_whole = may_ask && read.absent.is_empty();
-        let maps = self.known_maps(&config, maps)?;
-        read.roles = Roles::new(self.manifest, Some((&config, &maps)));
+        drop(arriving);
+        let maps = maps.finish(&config);
+        read.roles = Roles::new(self.manifest, snapshot::closure(&config, &maps));
         if is_whole {
             snapshot::check(self.manifest, &config, &maps).map_err(|source| self.inconsistent(source))?;
             read.parts = Some((config, maps));
         }
         Ok(read)
-    }
-
-    /// The maps that the config names, each once, with the sizes that the manifest declares.
-    fn declared_maps(&self, config: &Config) -> Result<Vec<PlannedBlob>, PullError> {
-        let mut seen = HashSet::new();
-        let parts = snapshot::named_by_config(config);
-        let maps = parts.into_iter().filter(|part| part.media_type == media_type::MAP);
-        let declared = maps.filter(|part| seen.insert(part.digest)).map(|part| {
-            let declared = self.manifest.find(&part.digest);
-            let declared =
-                declared.filter(|blob| blob.size <= limits::MAP_BYTES as u64).ok_or_else(|| {
-                    let reason = format!("{} {} is not declared, or too large", part.role, part.digest);
-                    self.inconsistent(SnapshotError::Closure(reason))
-                })?;
-            Ok(PlannedBlob { role: part.role, digest: part.digest, size: declared.size })
-        });
-        declared.collect()
     }
 
     /// A map, and its bytes if it was missing here; `None` if no source has it.
@@ -266,25 +263,11 @@ impl Survey<'_> {
         };
         let is_new = missing_here.contains(&digest);
         blocking(move || {
-            let map = Map::parse(&bytes).and_then(|map| {
-                // A layer's map has few extents, any other may have millions: not to be held for every layer.
-                if is_layer { map.check_layer().map(|()| map) } else { Ok(map) }
-            });
+            let map = MapReader::parse(&bytes, is_layer);
             let map = map.map_err(|source| PullError::Map { blob, source })?;
             Ok((digest, Some((map, is_new.then_some(bytes)))))
         })
         .await
-    }
-
-    /// The maps in the config's order; one that is missing counts as empty, for the names of what the others need.
-    fn known_maps(&self, config: &Config, mut maps: HashMap<Digest, Map>) -> Result<Maps, PullError> {
-        let empty = MapBuilder::new(1).finish();
-        let empty = empty.map_err(|error| self.inconsistent(SnapshotError::Closure(error.to_string())))?;
-        let map = |digest: &Digest| maps.get(digest).unwrap_or(&empty).clone();
-        let disks = config.disks.iter().map(|disk| map(&disk.map)).collect();
-        // The largest of them, which is not to be there twice.
-        let memory = maps.remove(&config.memory.map).unwrap_or(empty);
-        Ok(Maps { memory, disks })
     }
 
     /// All of a small blob, verified: from a source if it is missing here, `None` if none has it.

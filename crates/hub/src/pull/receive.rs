@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use format::Digest;
 use futures_util::future::join_all;
-use store::{BlobError, Lease, Partial, Started, Store};
+use store::{BlobError, LayoutFeed, Lease, Partial, Started, Store};
 use tokio_util::sync::CancellationToken;
 
 use super::PullError;
-use super::laying::Laying;
 use super::sources::{Peer, Sources};
 use crate::blocking::blocking;
 use crate::{CHUNK, Event, HubError, PlannedBlob, Progress};
@@ -21,7 +20,7 @@ pub(super) struct Receiver<'a> {
     pub(super) sources: &'a Sources,
     pub(super) snapshot: Digest,
     /// Told of each blob that is there.
-    pub(super) laying: Option<&'a Laying>,
+    pub(super) laying: Option<&'a LayoutFeed>,
     pub(super) progress: &'a Arc<dyn Progress>,
 }
 
@@ -34,7 +33,8 @@ impl Receiver<'_> {
             turn.pass(error)?;
         }
         if let Some(laying) = self.laying {
-            laying.there(digest);
+            // One that hears no more has failed, which ends the pull.
+            let _ = laying.there(digest);
         }
         self.progress.event(Event::BlobDone { digest });
         Ok(())

@@ -6,12 +6,12 @@ use std::io::Read;
 use format::{Descriptor, Digest};
 
 use super::{Declared, Source, twice};
-use crate::archive::{Entries, Entry, Stream};
+use crate::archive::{Entries, Entry, Pipe, Stream};
 use crate::error::ReadError;
 use crate::names::EntryName;
 
 pub(super) struct Piped {
-    entries: Entries<Stream>,
+    entries: Entries<Pipe>,
     /// The next entry, once it was looked at.
     next: Option<Option<Entry>>,
     declared: Declared,
@@ -89,8 +89,8 @@ impl Source for Piped {
         Ok(())
     }
 
-    fn lacks(&self, _: &Digest) -> bool {
-        false
+    fn has(&self, _: &Digest) -> Option<bool> {
+        None
     }
 
     fn start(&mut self, blob: &Descriptor) -> Result<bool, ReadError> {

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use format::{Descriptor, Digest};
 
 use super::{Declared, Source, twice};
-use crate::archive::{Entries, Entry, FileTape};
+use crate::archive::{Entries, Entry, FileInput};
 use crate::error::ReadError;
 use crate::names::EntryName;
 
@@ -24,8 +24,7 @@ pub(super) struct Seekable {
 impl Seekable {
     pub(super) fn open(file: File) -> Result<Self, ReadError> {
         let mut found = HashMap::new();
-        let end = file.metadata()?.len();
-        let mut entries = Entries::new(FileTape { file: &file, at: 0, end });
+        let mut entries = Entries::new(FileInput::new(&file)?);
         while let Some(entry) = entries.next()? {
             if found.insert(entry.name, entry.clone()).is_some() {
                 return Err(twice(entry.name));
@@ -64,8 +63,8 @@ impl Source for Seekable {
         self.entries.values().filter(is_blob).try_for_each(|entry| declared.place_of(entry).map(drop))
     }
 
-    fn lacks(&self, digest: &Digest) -> bool {
-        !self.entries.contains_key(&EntryName::Blob(*digest))
+    fn has(&self, digest: &Digest) -> Option<bool> {
+        Some(self.entries.contains_key(&EntryName::Blob(*digest)))
     }
 
     fn start(&mut self, blob: &Descriptor) -> Result<bool, ReadError> {

@@ -1,31 +1,20 @@
-//! One entry of an archive, decoded from its header and the records before it.
+//! One entry of an archive that a base is made of: what a guest's filesystem can have, and nothing that decides how layers
+//! are stacked.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io;
 
-use tar::{EntryType, Header};
+use tar_stream::{Part, Time};
 
-use super::pax::Records;
-use super::{ArchiveError, EntryPath};
+use super::{ArchiveError, EntryPath, Role};
 
-/// Most bytes of the target of a symbolic link: what Linux takes.
-const MAX_TARGET: usize = 4095;
-
-/// More than any file has, in bytes, and little enough to calculate with.
-const MAX_FILE: u64 = 1 << 50;
 /// What Linux has room for in a device number.
 const MAX_MAJOR: u32 = 1 << 12;
 const MAX_MINOR: u32 = 1 << 20;
 
-/// When a file was changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Time {
-    /// Seconds since 1970 in UTC.
-    pub(crate) seconds: i64,
-    /// Nanoseconds on top, less than 10^9.
-    pub(crate) nanoseconds: u32,
-}
+/// What Linux takes for one file, in bytes: of an attribute's name and value, and of all names and values together.
+const MAX_ATTRIBUTE_NAME: usize = 255;
+const MAX_ATTRIBUTE_VALUE: usize = 65_535;
+const MAX_ATTRIBUTES: usize = 64 << 10;
 
 /// Who owns a file and what may be done with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +31,11 @@ pub(crate) struct Attributes {
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A file with so many bytes, which [`Archive::content`] gives.
-    File(u64),
+    /// A file with so many bytes, of which these parts are data, which [`Archive::copy`](super::Archive::copy) gives.
+    File {
+        size: u64,
+        parts: Vec<Part>,
+    },
     Folder,
     Symlink(Vec<u8>),
     /// Another name of what an earlier entry made.
@@ -68,92 +60,75 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    /// Decodes a header whose content has `size` bytes by what it says itself.
-    pub(super) fn decode(header: &Header, size: u64, mut records: Records) -> Result<Self, ArchiveError> {
-        let raw = records.path.take().unwrap_or_else(|| header.path_bytes().into_owned());
+    pub(super) fn check(entry: tar_stream::Entry, role: Role) -> Result<Self, ArchiveError> {
+        let tar_stream::Entry { path: raw, kind, mode, uid, gid, time, attributes, has_acl } = entry;
         let refused = |reason: &'static str| ArchiveError::path(&raw, reason);
-        let path = EntryPath::parse(&raw).map_err(refused)?;
-        if records.is_sparse {
-            return Err(refused("is stored as a sparse file, which is not supported"));
+        let path = EntryPath::parse(&raw, role).map_err(refused)?;
+        if has_acl {
+            return Err(refused(
+                "has an access list, which is not kept: make the archive without, as by tar --no-acls",
+            ));
         }
-        let kind = match header.entry_type() {
-            // Before POSIX, a slash at the end made a folder.
-            EntryType::Regular if raw.ends_with(b"/") => Kind::Folder,
-            EntryType::Regular | EntryType::Continuous => match records.size.unwrap_or(size) {
-                size if size > MAX_FILE => return Err(refused("is larger than any file")),
-                size => Kind::File(size),
-            },
-            EntryType::Directory => Kind::Folder,
-            EntryType::Link => EntryPath::parse(&link(header, &mut records))
+        let kind = check_kind(kind, role).map_err(refused)?;
+        let extended = check_attributes(attributes).map_err(refused)?;
+        Ok(Self { path, attributes: Attributes { mode, uid, gid, time, extended }, kind })
+    }
+}
+
+fn check_kind(kind: tar_stream::Kind, role: Role) -> Result<Kind, &'static str> {
+    use tar_stream::Kind as Found;
+    let special = match kind {
+        Found::File { size, parts } => return Ok(Kind::File { size, parts }),
+        Found::Folder => return Ok(Kind::Folder),
+        Found::Symlink(target) => return Ok(Kind::Symlink(target)),
+        Found::HardLink(target) => {
+            return EntryPath::parse(&target, role)
                 .map(Kind::HardLink)
-                .map_err(|_| refused("is a hard link that leads out of the archive"))?,
-            EntryType::Symlink => match link(header, &mut records) {
-                target if target.is_empty() || target.len() > MAX_TARGET || target.contains(&0) => {
-                    return Err(refused(
-                        "is a symbolic link whose target is empty, too long, or has a zero byte",
-                    ));
-                }
-                target => Kind::Symlink(target),
-            },
-            _ => Kind::Special(special(header).map_err(refused)?),
-        };
-        let attributes = attributes(header, records).map_err(refused)?;
-        Ok(Self { path, attributes, kind })
-    }
-}
-
-/// What a link leads to.
-fn link(header: &Header, records: &mut Records) -> Vec<u8> {
-    let own = || header.link_name_bytes().map(Cow::into_owned).unwrap_or_default();
-    records.link.take().unwrap_or_else(own)
-}
-
-fn special(header: &Header) -> Result<Special, &'static str> {
-    let number = |number: io::Result<Option<u32>>, most| {
-        let number = number.ok().flatten().filter(|number| *number < most);
-        number.ok_or("has no valid device number")
-    };
-    let device =
-        || Ok((number(header.device_major(), MAX_MAJOR)?, number(header.device_minor(), MAX_MINOR)?));
-    match header.entry_type() {
-        EntryType::Char => match device()? {
+                .map_err(|_| "is a hard link that leads out of the archive");
+        }
+        Found::Fifo => Special::Fifo,
+        Found::CharacterDevice(0, 0) => {
             // overlayfs takes it for the absence of a file.
-            (0, 0) => Err("is a character device 0:0, by which layers hide files below"),
-            (major, minor) => Ok(Special::Character { major, minor }),
-        },
-        EntryType::Block => device().map(|(major, minor)| Special::Block { major, minor }),
-        EntryType::Fifo => Ok(Special::Fifo),
-        EntryType::GNUSparse => Err("is stored as a sparse file, which is not supported"),
-        _ => Err("is of a type that is neither file, folder, link nor device"),
+            return Err("is a character device 0:0, by which layers hide files below");
+        }
+        Found::CharacterDevice(major, minor) => Special::Character { major, minor },
+        Found::BlockDevice(major, minor) => Special::Block { major, minor },
+        Found::Unknown(_) => return Err("is of a type that is neither file, folder, link nor device"),
+    };
+    match special {
+        Special::Character { major, minor } | Special::Block { major, minor }
+            if major >= MAX_MAJOR || minor >= MAX_MINOR =>
+        {
+            Err("has a device number that Linux has no room for")
+        }
+        special => Ok(Kind::Special(special)),
     }
 }
 
-fn attributes(header: &Header, records: Records) -> Result<Attributes, &'static str> {
-    let fields = header.as_old();
-    // Nothing at all is taken for zero, as GNU tar does.
-    let number = |field: &[u8], number: io::Result<u64>, problem| match number {
-        Err(_) if field.iter().all(|byte| matches!(byte, 0 | b' ')) => Ok(0),
-        number => number.map_err(|_| problem),
+fn check_attributes(
+    mut attributes: BTreeMap<Vec<u8>, Vec<u8>>,
+) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, &'static str> {
+    attributes.retain(|name, _| is_kept(name));
+    let is_long = |(name, value): (&Vec<u8>, &Vec<u8>)| {
+        name.len() > MAX_ATTRIBUTE_NAME || name.contains(&0) || value.len() > MAX_ATTRIBUTE_VALUE
     };
-    let id = |recorded: Option<u64>, own: Result<u64, &'static str>, problem| {
-        let id = recorded.map_or(own, Ok)?;
-        // The highest number means "leave as it is" to the kernel.
-        u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or(problem)
-    };
-    let (owner, group) = ("has no valid owner", "has no valid group");
-    let mode = number(&fields.mode, header.mode().map(u64::from), "has no valid mode")?;
-    Ok(Attributes {
-        mode: u16::try_from(mode & 0o7777).unwrap_or_default(),
-        uid: id(records.uid, number(&fields.uid, header.uid(), owner), owner)?,
-        gid: id(records.gid, number(&fields.gid, header.gid(), group), group)?,
-        time: match records.time {
-            Some(time) => time,
-            None => {
-                let seconds = number(&fields.mtime, header.mtime(), "has no valid time")?;
-                // Two's complement where it is negative.
-                Time { seconds: seconds.cast_signed(), nanoseconds: 0 }
-            }
-        },
-        extended: records.attributes,
-    })
+    if attributes.iter().any(is_long) {
+        return Err("has an extended attribute that is longer than Linux takes");
+    }
+    let total: usize = attributes.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if total > MAX_ATTRIBUTES {
+        return Err("has more than 64 KiB of extended attributes");
+    }
+    Ok(attributes)
+}
+
+/// Attributes that mean something to a Linux guest. Those of overlayfs would decide how layers are stacked, which is
+/// for whiteouts in the archive to say.
+fn is_kept(name: &[u8]) -> bool {
+    let within = |prefix: &[u8]| name.len() > prefix.len() && name.starts_with(prefix);
+    let known = within(b"user.")
+        || within(b"trusted.")
+        || within(b"security.")
+        || matches!(name, b"system.posix_acl_access" | b"system.posix_acl_default");
+    known && !name.starts_with(b"user.overlay.") && !name.starts_with(b"trusted.overlay.")
 }

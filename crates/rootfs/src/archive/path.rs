@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::Role;
+
 /// Most bytes of a name: what Linux takes.
 const MAX_NAME: usize = 255;
 /// Most bytes of a path.
@@ -18,14 +20,15 @@ pub(crate) type EntryName = Box<[u8]>;
 
 impl EntryPath {
     /// Reads a path as archives have it: `./` and doubled slashes mean nothing. The error is the end of a sentence.
-    pub(crate) fn parse(path: &[u8]) -> Result<Self, &'static str> {
+    pub(crate) fn parse(path: &[u8], role: Role) -> Result<Self, &'static str> {
         if path.is_empty() {
             return Err("is empty");
         }
         if path.len() > MAX_PATH {
             return Err("is longer than 4096 bytes");
         }
-        if path.starts_with(b"/") {
+        let is_root = path.iter().all(|byte| *byte == b'/');
+        if path.starts_with(b"/") && !is_root && role != Role::Layer {
             return Err("is absolute: paths in archives are relative to the root");
         }
         let mut names: Vec<EntryName> = Vec::new();
@@ -58,7 +61,7 @@ impl EntryPath {
             names.pop().ok_or("leads out of the archive")?;
             rest = up;
         }
-        names.extend(Self::parse(rest)?.0);
+        names.extend(Self::parse(rest, Role::File)?.0);
         Ok(Self(names))
     }
 

@@ -1,5 +1,6 @@
 //! Where Debian's archives are: for the guest to know, and for us to fetch from.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use crate::Error;
@@ -30,7 +31,15 @@ impl Mirrors {
     /// # Errors
     /// If one of them is no URL.
     pub fn from_environment() -> Result<Self, Error> {
-        let read = |variable| match std::env::var_os(variable).filter(|value| !value.is_empty()) {
+        Self::from_variables(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    /// The same, of whoever knows what the variables say. Empty is not set.
+    ///
+    /// # Errors
+    /// If one of them is no URL.
+    pub fn from_variables(set: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+        let read = |variable| match set(variable) {
             None => Ok(None),
             Some(value) => {
                 let value = value.to_string_lossy().trim_end_matches('/').to_owned();

@@ -3,12 +3,13 @@
 use std::io::{self, BufReader, Read};
 
 use format::Digest;
+use tar_stream::Stream;
 
 use super::blobs::Location;
 use super::documents::ImageConfig;
 use super::watched::Watched;
 use super::{Image, ImageError};
-use crate::archive::{Archive, ArchiveError};
+use crate::archive::{Archive, ArchiveError, Role};
 use crate::stack::Stack;
 use crate::tree::{Folder, LayerError};
 
@@ -56,7 +57,7 @@ impl LayerSource {
         let named = |source| ImageError::Layer { number, digest: self.content, source };
         let (blob, expected) = image.blobs.open(&self.location)?;
         let mut blob = Watched::new(blob, stack.progress, None);
-        let found = read_tar(&mut blob, stack);
+        let found = read_tar(&mut blob, Role::Layer, stack);
         if let Err(LayerError::Interrupted | LayerError::Read(_)) = found {
             return found.map(|(folder, _)| folder).map_err(named);
         }
@@ -83,18 +84,19 @@ impl LayerSource {
 /// Reads a tar archive, compressed or not, as a tree for the top of `stack`, and gives the digest of the archive as it is unpacked.
 pub(crate) fn read_tar(
     input: &mut Watched<'_, impl Read>,
+    role: Role,
     stack: &mut Stack<'_>,
 ) -> Result<(Folder, Digest), LayerError> {
     let limit = stack.allowance.content();
-    let found = unpack(input).map_err(|error| ArchiveError::Read(error).into()).and_then(|unpacked| {
+    let found = unpack(input).map_err(|error| ArchiveError::read(error).into()).and_then(|unpacked| {
         let mut unpacked = Watched::new(unpacked, stack.progress, Some(limit));
-        let found = read_all(&mut unpacked, stack);
+        let found = read_all(&mut unpacked, role, stack);
         // Headers count as well, else an archive of nothing else would have no end.
         let (all, files) = (unpacked.count(), limit - stack.allowance.content());
         let charged = stack.allowance.take_content(all.saturating_sub(files));
         match unpacked.take_failure(&stack.allowance) {
             // A decoder that fails.
-            Some(LayerError::Read(error)) => Err(ArchiveError::Read(error).into()),
+            Some(LayerError::Read(error)) => Err(ArchiveError::read(error).into()),
             Some(failure) => Err(failure),
             None => charged.and(found).map(|folder| (folder, unpacked.finish())),
         }
@@ -105,12 +107,15 @@ pub(crate) fn read_tar(
     }
 }
 
-fn read_all(unpacked: &mut Watched<'_, impl Read>, stack: &mut Stack<'_>) -> Result<Folder, LayerError> {
+fn read_all(
+    unpacked: &mut Watched<'_, impl Read>,
+    role: Role,
+    stack: &mut Stack<'_>,
+) -> Result<Folder, LayerError> {
     let unpacked: &mut dyn Read = unpacked;
-    let mut archive = Archive::new(BufReader::with_capacity(READ_AT_ONCE, unpacked));
+    let mut archive = Archive::new(Stream(BufReader::with_capacity(READ_AT_ONCE, unpacked)), role);
     let folder = stack.reading().read(&mut archive)?;
-    // Archives are filled up, by zeros or by anything.
-    archive.drain()?;
+    archive.finish()?;
     Ok(folder)
 }
 

@@ -1,13 +1,15 @@
 //! The files of a tar archive that holds images, found without unpacking it.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Seek as _, SeekFrom};
+use std::io::{Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use tar_stream::{FileInput, Part};
 
 use super::ImageError;
 use super::blobs::{missing, open_regular};
 use super::layer::Compression;
-use crate::archive::{Archive, EntryPath, Kind};
+use crate::archive::{Archive, EntryPath, Kind, Role};
 
 /// Most bytes of the names of its files and links, and of what else is kept of each: some 100,000 files.
 const MAX_NAMES: usize = 16 << 20;
@@ -45,13 +47,13 @@ impl Members {
         if let Some(compression) = Compression::of(&magic) {
             return Err(ImageError::Compressed { by: compression.name() });
         }
-        file.rewind().map_err(io)?;
-        let mut archive = Archive::new(BufReader::new(file));
+        let mut archive = Archive::new(FileInput::new(&file).map_err(io)?, Role::File);
         let mut members =
             Self { path: path.to_owned(), files: BTreeMap::new(), links: BTreeMap::new(), kept: 0 };
         while let Some(entry) = archive.next().map_err(wrong)? {
             members.add(&entry.path, entry.kind, archive.position())?;
         }
+        archive.finish().map_err(wrong)?;
         Ok(members)
     }
 
@@ -60,11 +62,15 @@ impl Members {
         let doubled = self.files.contains_key(&name) || self.links.contains_key(&name);
         self.kept += MEMBER + name.len();
         match kind {
-            Kind::File(_) | Kind::Symlink(_) | Kind::HardLink(_) if doubled => {
+            Kind::File { .. } | Kind::Symlink(_) | Kind::HardLink(_) if doubled => {
                 let reason = format!("{path} is there twice");
                 return Err(ImageError::Malformed { what: "archive", reason });
             }
-            Kind::File(size) => {
+            Kind::File { size, parts } if parts != [Part { offset: 0, length: size }] => {
+                let reason = format!("{path} is stored with holes: make the archive without tar --sparse");
+                return Err(ImageError::Malformed { what: "archive", reason });
+            }
+            Kind::File { size, .. } => {
                 self.files.insert(name, (position, size));
             }
             Kind::HardLink(target) => {
@@ -95,7 +101,7 @@ impl Members {
 
     /// The bytes of a file in it.
     pub(super) fn open(&self, name: &str) -> Result<Box<dyn Read>, ImageError> {
-        let mut path = &key(&EntryPath::parse(name.as_bytes()).map_err(|_| missing(name))?);
+        let mut path = &key(&EntryPath::parse(name.as_bytes(), Role::File).map_err(|_| missing(name))?);
         for _ in 0..MAX_LINKS {
             match self.links.get(path) {
                 Some(target) => path = target,

@@ -54,3 +54,9 @@ impl LayerError {
         Self::Entry { path: format::excerpt(&path), reason }
     }
 }
+
+impl From<tar_stream::Error> for LayerError {
+    fn from(error: tar_stream::Error) -> Self {
+        Self::Archive(error.into())
+    }
+}

@@ -6,14 +6,16 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use tar_stream::Input;
+
 use super::{Allowance, Attributes, Content, Folder, LayerError, Node, Other, Spool, allowance, overlay};
 use crate::Progress;
-use crate::archive::{self, Archive, ArchiveError, Entry, EntryPath, Input, Kind};
+use crate::archive::{self, Archive, Entry, EntryName, EntryPath, Kind};
 use crate::erofs::Xattrs;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// What AUFS, whose whiteouts these are, keeps for itself.
+/// What AUFS, whose whiteouts these are, keeps for itself, folders too. It is no part of an image.
 const RESERVED: &[u8] = b".wh..wh.";
 
 /// Where a layer is read to.
@@ -55,11 +57,19 @@ impl Reading<'_> {
             root.describe(attributes);
             return Ok(());
         };
+        if is_reserved(folders) || (name.starts_with(RESERVED) && name != OPAQUE) {
+            return Ok(());
+        }
         if folders.iter().any(|name| name.starts_with(WHITEOUT)) {
             return Err(refused("lies below a whiteout"));
         }
         // Looked up before its own path is made: a link cannot lead to itself.
         let linked = match &kind {
+            Kind::HardLink(target) if is_reserved(target.names()) => {
+                return Err(refused(
+                    "is a hard link into what AUFS keeps for itself, which is no part of an image",
+                ));
+            }
             Kind::HardLink(target) => Some(self.linked(root, target).map_err(refused)?),
             _ => None,
         };
@@ -68,9 +78,6 @@ impl Reading<'_> {
         let folder = root.at(folders).map_err(refused)?;
         if name == OPAQUE {
             folder.is_opaque = true;
-            return Ok(());
-        }
-        if name.starts_with(RESERVED) {
             return Ok(());
         }
         if let Some(hidden) = name.strip_prefix(WHITEOUT) {
@@ -112,13 +119,9 @@ impl Reading<'_> {
                 folder.entries.extend(linked.map(|other| (name.into(), Node::Other(other))));
                 return Ok(());
             }
-            Kind::File(size) => {
+            Kind::File { size, parts } => {
                 self.allowance.take_content(size)?;
-                let position = archive.position();
-                let (place, copied) = self.spool.copy(archive.content(), self.progress)?;
-                if copied != size {
-                    return Err(ArchiveError::Broken { position, reason: "it ends within a file" }.into());
-                }
+                let place = self.spool.add(size, self.progress, |put| archive.copy(&parts, put))?;
                 Content::File { place: Cell::new(place), size }
             }
             Kind::Symlink(target) => Content::Symlink(target.into()),
@@ -145,6 +148,10 @@ impl Reading<'_> {
         }
         Ok(Rc::clone(other))
     }
+}
+
+fn is_reserved(names: &[EntryName]) -> bool {
+    names.iter().any(|name| name.starts_with(RESERVED))
 }
 
 /// Attributes as a tree keeps them.

@@ -9,8 +9,6 @@ use std::path::Path;
 use super::LayerError;
 use crate::Progress;
 
-/// Bytes that are read at once.
-const CHUNK: usize = 1 << 20;
 /// What is zero for so many bytes becomes a hole, here and in images.
 pub(crate) const HOLE: usize = 64 << 10;
 static ZEROS: [u8; HOLE] = [0; HOLE];
@@ -33,14 +31,27 @@ pub(crate) struct Spool {
     stored: u64,
     /// The images that were written of it, in their order.
     images: Vec<File>,
-    buffer: Vec<u8>,
 }
 
 impl Spool {
     /// An empty one, on the filesystem of `folder`.
     pub(crate) fn new(folder: &Path) -> io::Result<Self> {
         let file = tempfile::tempfile_in(folder)?;
-        Ok(Self { file, length: 0, stored: 0, images: Vec::new(), buffer: vec![0; CHUNK] })
+        Ok(Self { file, length: 0, stored: 0, images: Vec::new() })
+    }
+
+    /// Puts a file of `size` bytes behind the rest, and says where. `fill` gives its data to its argument piece by piece, each with
+    /// its place in the file; all else is a hole.
+    pub(crate) fn add(
+        &mut self,
+        size: u64,
+        progress: &dyn Progress,
+        fill: impl FnOnce(&mut dyn FnMut(&[u8], u64) -> Result<(), LayerError>) -> Result<(), LayerError>,
+    ) -> Result<Place, LayerError> {
+        let start = self.length;
+        fill(&mut |bytes, offset| self.put(bytes, start + offset, progress))?;
+        self.end_at(start + size)?;
+        Ok(Place::Spool(start))
     }
 
     /// Puts all that `input` gives behind the rest, and says where and how much that was.
@@ -50,39 +61,40 @@ impl Spool {
         progress: &dyn Progress,
     ) -> Result<(Place, u64), LayerError> {
         let start = self.length;
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let copied = self.copy_by(&mut input, &mut buffer, progress);
-        self.buffer = buffer;
-        copied?;
-        // Its end may be a hole.
-        self.file.set_len(self.length).map_err(LayerError::Write)?;
-        Ok((Place::Spool(start), self.length - start))
-    }
-
-    fn copy_by(
-        &mut self,
-        input: &mut impl Read,
-        buffer: &mut [u8],
-        progress: &dyn Progress,
-    ) -> Result<(), LayerError> {
+        let mut end = start;
+        let mut buffer = vec![0; HOLE];
         loop {
-            let count = match input.read(buffer) {
+            let count = match input.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 count => count.map_err(LayerError::Read)?,
             };
-            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
-            if progress.is_interrupted() {
-                return Err(LayerError::Interrupted);
-            }
-            self.ensure_space(count as u64)?;
-            for piece in bytes.chunks(HOLE) {
-                if !is_zero(piece) {
-                    self.file.write_all_at(piece, self.length).map_err(LayerError::Write)?;
-                    self.stored += piece.len() as u64;
-                }
-                self.length += piece.len() as u64;
+            let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+            self.put(bytes, end, progress)?;
+            end += count as u64;
+        }
+        self.end_at(end)?;
+        Ok((Place::Spool(start), end - start))
+    }
+
+    /// Writes at a position, behind all files that are here. What is zero stays a hole.
+    fn put(&mut self, bytes: &[u8], position: u64, progress: &dyn Progress) -> Result<(), LayerError> {
+        if progress.is_interrupted() {
+            return Err(LayerError::Interrupted);
+        }
+        self.ensure_space(bytes.len() as u64)?;
+        for (piece, position) in bytes.chunks(HOLE).zip((position..).step_by(HOLE)) {
+            if !is_zero(piece) {
+                self.file.write_all_at(piece, position).map_err(LayerError::Write)?;
+                self.stored += piece.len() as u64;
             }
         }
+        Ok(())
+    }
+
+    /// Ends the last file, whose end may be a hole.
+    fn end_at(&mut self, position: u64) -> Result<(), LayerError> {
+        self.length = position;
+        self.file.set_len(position).map_err(LayerError::Write)
     }
 
     /// Checks that `count` more bytes fit, and an image of all that is here.
@@ -115,6 +127,12 @@ impl Spool {
         let number = self.next_image()?;
         self.images.push(image);
         Ok(number)
+    }
+
+    /// Bytes of the disk that it takes.
+    #[cfg(test)]
+    pub(super) fn disk_usage(&self) -> u64 {
+        std::os::unix::fs::MetadataExt::blocks(&self.file.metadata().unwrap()) * 512
     }
 
     /// Forgets what lies here itself: all of it is in images.

@@ -1,8 +1,10 @@
 //! Trees of archives, and of several on top of one another.
 
+use tar_stream::Stream;
+
 use super::*;
 use crate::Silent;
-use crate::archive::{Archive, EntryPath};
+use crate::archive::{Archive, EntryPath, Role};
 
 /// What a tar holds: paths that end with a slash are folders, `a -> b` is a symbolic link, `a = b` a hard link.
 fn tar(lines: &[&str]) -> Vec<u8> {
@@ -44,13 +46,13 @@ fn layer_on(lines: &[&str], below: &Folder, allowance: &mut Allowance) -> Result
     let mut spool = Spool::new(folder.path()).unwrap();
     let bytes = tar(lines);
     let mut layer = Reading { below, spool: &mut spool, allowance, progress: &Silent }
-        .read(&mut Archive::new(&*bytes))?;
+        .read(&mut Archive::new(Stream(&*bytes), Role::File))?;
     settle(&mut layer, below, allowance)?;
     Ok(layer)
 }
 
 fn path(path: &str) -> Vec<EntryName> {
-    EntryPath::parse(path.as_bytes()).unwrap().names().to_vec()
+    EntryPath::parse(path.as_bytes(), Role::File).unwrap().names().to_vec()
 }
 
 fn other<'f>(root: &'f Folder, name: &str) -> Option<&'f Rc<Other>> {
@@ -197,6 +199,75 @@ fn hard_links_lead_to_layers_below() {
     layer_on(&["a = usr/bin/tool"], &below, &mut Allowance::new(size)).unwrap();
     let said = layer_on(&["a = usr/bin/tool"], &below, &mut Allowance::new(size - 1)).unwrap_err();
     assert!(said.to_string().contains("more than is left to unpack"), "{said}");
+}
+
+#[test]
+fn what_aufs_keeps_for_itself_is_no_part_of_an_image() {
+    let lines = [
+        ".wh..wh.aufs",
+        ".wh..wh.plnk/",
+        ".wh..wh.plnk/1234.5678",
+        "var/.wh..wh.orph/",
+        "var/.wh..wh.orph/a/b",
+        "var/log",
+        // A link is not part of it because it leads there.
+        ".wh..wh.plnk/1.2 = var/log",
+    ];
+    assert_eq!(list(&layer(&lines).unwrap()), ["var/ 755", "var/log"]);
+    let said = layer(&[".wh..wh.plnk/1234.5678", "a = .wh..wh.plnk/1234.5678"]).unwrap_err().to_string();
+    assert!(said.contains("/a is a hard link into what AUFS keeps for itself"), "{said}");
+}
+
+#[test]
+fn holes_are_holes_in_the_spool() {
+    const SIZE: u64 = 3 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let mut spool = Spool::new(folder.path()).unwrap();
+    let mut bytes = Vec::new();
+    for (path, parts) in
+        [("a", vec![(1 << 30, 5), (SIZE, 0)]), ("b", vec![(0, 3), (SIZE - 4, 4)]), ("c", vec![(SIZE, 0)])]
+    {
+        let map: String = parts.iter().map(|(offset, length)| format!("{offset}\n{length}\n")).collect();
+        let mut content = format!("{}\n{map}", parts.len()).into_bytes();
+        content.resize(512, 0);
+        content.extend(parts.iter().flat_map(|(_, length)| vec![b'x'; *length]));
+        let mut records = Vec::new();
+        let size = SIZE.to_string();
+        for (key, value) in [("major", "1"), ("minor", "0"), ("name", path), ("realsize", &size)] {
+            tar_stream::pax::push(&mut records, &format!("GNU.sparse.{key}"), value.as_bytes());
+        }
+        for (kind, content) in [(tar::EntryType::XHeader, records), (tar::EntryType::Regular, content)] {
+            let mut header = tar::Header::new_ustar();
+            header.set_path("GNUSparseFile.0/x").unwrap();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            header.set_cksum();
+            bytes.extend(header.as_bytes());
+            bytes.extend(&content);
+            bytes.resize(bytes.len().next_multiple_of(512), 0);
+        }
+    }
+    bytes.extend([0; 1024]);
+    let mut archive = Archive::new(Stream(&*bytes), Role::File);
+    let mut allowance = Allowance::new(3 * SIZE);
+    let below = Folder::new();
+    let root = Reading { below: &below, spool: &mut spool, allowance: &mut allowance, progress: &Silent }
+        .read(&mut archive)
+        .unwrap();
+    assert_eq!(allowance.content(), 0, "holes count as well");
+    let content = |path: &str, at: u64| {
+        let Content::File { place, size } = &other(&root, path).unwrap().content else { panic!() };
+        assert_eq!(*size, SIZE);
+        let mut bytes = [7; 8];
+        spool.read_exact_at(place.get(), at, &mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(content("a", (1 << 30) - 1), *b"\0xxxxx\0\0");
+    assert_eq!(content("b", 0), *b"xxx\0\0\0\0\0");
+    assert_eq!(content("b", SIZE - 8), *b"\0\0\0\0xxxx");
+    assert_eq!(content("c", SIZE - 8), [0; 8]);
+    assert!(spool.disk_usage() < 1 << 20);
 }
 
 #[test]

@@ -8,8 +8,7 @@ use std::path::Path;
 
 use format::Digest;
 use rootfs::{
-    BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, LayerFile, MadeLayers, Mirrors, Package,
-    Progress,
+    BaseImage, BaseSource, ImageDefaults, ImageOrigin, Kernel, LayerFile, MadeLayers, Package, Progress,
 };
 use serde::{Deserialize, Serialize};
 use store::{FlatKey, Lease, Lock, LockKey, Store};
@@ -60,13 +59,8 @@ pub(super) fn layers(bake: &Bake<'_>, lease: &Lease) -> Result<Base, Error> {
     let work = store.work_folder()?;
     let until_interrupted = UntilInterrupted(bake);
     let made = Made { bake, lease };
-    let BaseImage { layers, packages, tools } = source.build(
-        &Mirrors::from_environment()?,
-        options.max_base,
-        &made,
-        work.path(),
-        &until_interrupted,
-    )?;
+    let BaseImage { layers, packages, tools } =
+        source.build(&options.mirrors, options.max_base, &made, work.path(), &until_interrupted)?;
     for layer in layers.iter().filter(|layer| layer.is_new) {
         store.place_layer(lease, &layer.digest, &layer.path)?;
         if let Some(key) = layer.key {
@@ -210,8 +204,7 @@ fn cached_kernel(bake: &Bake<'_>, key: &Digest) -> Result<Kernel, Error> {
     // The work folder is locked by name: one in it moves.
     let made = work.path().join("kernel");
     fs::create_dir(&made).at("create", &made)?;
-    let Kernel { version, package, .. } =
-        rootfs::fetch_kernel(recipe, &Mirrors::from_environment()?, &made, progress)?;
+    let Kernel { version, package, .. } = rootfs::fetch_kernel(recipe, &options.mirrors, &made, progress)?;
     let entry = KernelEntry { version, package };
     let path = made.join(KERNEL_ENTRY);
     fs::write(&path, encode(&entry, KERNEL_ENTRY)?).at("write", &path)?;

@@ -1,36 +1,41 @@
 //! Ports of the host that lead to ports of the guest, over the agent channel: the guest needs no network for it.
 //!
 //! ```text
-//!   TCP client ──▶ listener ──▶ a client of the mux, inside this process ──▶ agent ──▶ 127.0.0.1:PORT in the guest
+//!   TCP caller ──▶ listener ──▶ a session of the mux ──▶ agent ──▶ loopback:PORT in the guest
 //! ```
 //!
-//! Each connection is a session like any other, bounded by credit in both directions.
+//! Each connection is a session like any other, bounded by credit in both directions, which do not wait for each other.
+//! Whoever can reach a port is not the sandbox's owner: there are never so many connections that the owner gets no session, and a
+//! connection whose caller has vanished ends.
 
 use std::cell::Cell;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::rc::Rc;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use agent_protocol::{
-    Credit, Decoder, INITIAL_CREDIT, Incoming, MAX_PAYLOAD, Nonce, Reply, Request, SessionId, Stream,
-    encode_credit, encode_data, encode_end, encode_request, hello, parse_reply,
-};
+use agent_protocol::{INITIAL_CREDIT, Reply, Request};
+use rustix::net::sockopt;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf as FromCaller, OwnedWriteHalf as ToCaller};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream, UnixStream};
-use tokio::sync::Notify;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{Notify, Semaphore};
 
-use super::mux::{Mux, serve_client};
+use super::mux::{FromGuest, Local, MAX_SESSIONS, Mux};
 use crate::Error;
 use crate::error::At;
 
-/// The one session of each connection.
-const SESSION: SessionId = SessionId(1);
 /// Bytes that went to the caller before they are granted again.
 const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
+/// Connections to all ports of one sandbox: the other half of the sessions is its owner's. More wait to be accepted.
+const MAX_CONNECTIONS: usize = MAX_SESSIONS / 2;
+/// How long a caller may be silent before its host is asked whether it is still there, how often, and for how long at a time.
+const KEEPALIVE: (Duration, u32, Duration) = (Duration::from_secs(60), 3, Duration::from_secs(20));
+/// How long nothing may move in a connection one direction of which has ended.
+const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(600);
 
 /// A port of the host that leads to one of the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,30 +47,39 @@ pub struct Forward {
     pub guest: u16,
 }
 
-/// Listens for each of `forwards`, whose ports become those that were found for 0.
-pub(super) fn bind(forwards: &mut [Forward]) -> Result<Vec<(StdListener, u16)>, Error> {
-    let listen = |forward: &mut Forward| -> io::Result<_> {
+/// Listens for one of them, whose port becomes the one that was found for 0; with the guest's.
+pub(super) fn bind(forward: &mut Forward) -> Result<(StdListener, u16), Error> {
+    let listen = || -> io::Result<_> {
         let listener = StdListener::bind(forward.host)?;
         listener.set_nonblocking(true)?;
-        forward.host = listener.local_addr()?;
-        Ok((listener, forward.guest))
+        let address = listener.local_addr()?;
+        Ok((listener, address))
     };
-    let each = |forward: &mut Forward| {
-        let address = forward.host.to_string();
-        listen(forward).at("listen on", address.as_ref())
-    };
-    forwards.iter_mut().map(each).collect()
+    let (listener, address) = listen().at("listen on", forward.host.to_string().as_ref())?;
+    forward.host = address;
+    Ok((listener, forward.guest))
 }
 
-/// Serves one port for good.
-pub(super) async fn serve(listener: StdListener, guest: u16, mux: Rc<Mux>) {
+/// Serves these ports, in tasks that it spawns.
+pub(super) fn serve(ports: Vec<(StdListener, u16)>, mux: &Rc<Mux>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    for (listener, guest) in ports {
+        tokio::task::spawn_local(serve_one(listener, guest, Rc::clone(mux), Arc::clone(&slots)));
+    }
+}
+
+async fn serve_one(listener: StdListener, guest: u16, mux: Rc<Mux>, slots: Arc<Semaphore>) {
     let Ok(listener) = TcpListener::from_std(listener) else { return };
     loop {
+        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((caller, _)) => {
                 let mux = Rc::clone(&mux);
-                // A connection that breaks concerns only its two ends.
-                tokio::task::spawn_local(async move { carry(caller, guest, &mux).await.ok() });
+                tokio::task::spawn_local(async move {
+                    // A connection that breaks concerns only its two ends.
+                    carry(caller, guest, &mux, HALF_CLOSED_SILENCE).await.ok();
+                    drop(slot);
+                });
             }
             // Out of descriptors, most likely: callers that go free some.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -73,106 +87,88 @@ pub(super) async fn serve(listener: StdListener, guest: u16, mux: Rc<Mux>) {
     }
 }
 
-async fn carry(caller: TcpStream, guest: u16, mux: &Rc<Mux>) -> io::Result<()> {
+/// Carries one connection, both directions at once, until both have ended or one breaks.
+async fn carry(caller: TcpStream, guest: u16, mux: &Rc<Mux>, silence: Duration) -> io::Result<()> {
     caller.set_nodelay(true)?;
-    let (ours, theirs) = UnixStream::pair()?;
-    let client = Rc::clone(mux);
-    tokio::task::spawn_local(async move { serve_client(theirs, &client).await });
-    let (from_mux, mut to_mux) = ours.into_split();
+    let (idle, probes, interval) = KEEPALIVE;
+    sockopt::set_tcp_keepidle(&caller, idle)?;
+    sockopt::set_tcp_keepcnt(&caller, probes)?;
+    sockopt::set_tcp_keepintvl(&caller, interval)?;
+    sockopt::set_socket_keepalive(&caller, true)?;
+    let (session, events) = Local::open(mux, &Request::Connect { port: guest }).await?;
     let (from_caller, to_caller) = caller.into_split();
-    // Nobody else is at the other end of this pair.
-    let nonce = Nonce([0; 16]);
-    let mut first = hello(nonce).to_vec();
-    encode_request(&mut first, SESSION, &Request::Connect { port: guest }).map_err(io::Error::other)?;
-    to_mux.write_all(&first).await?;
-    let to_mux = tokio::sync::Mutex::new(to_mux);
-    let window = Window::default();
-    let back = to_the_caller(from_mux, Decoder::host(nonce), to_caller, &to_mux, &window);
+    let flow = Flow { moved: Cell::new(Instant::now()), half_closed: Notify::new() };
     tokio::select! {
         // The session is over, or cannot be.
-        ended = back => ended,
-        error = to_the_guest(from_caller, &to_mux, &window) => error,
+        ended = to_the_caller(events, to_caller, &session, &flow) => ended,
+        error = to_the_guest(&from_caller, &session, &flow) => error,
+        () = silent(&from_caller, &flow, silence) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 
-/// What the guest is ready to take.
-#[derive(Default)]
-struct Window {
-    bytes: Cell<usize>,
-    opened: Notify,
+/// What happens in a connection, for who watches over it.
+struct Flow {
+    /// When something went through, in either direction.
+    moved: Cell<Instant>,
+    /// The guest sends no more.
+    half_closed: Notify,
 }
 
 /// Passes on what the caller sends. Returns only when that fails: at the caller's end, the guest may have more to say.
-async fn to_the_guest(
-    mut caller: FromCaller,
-    mux: &tokio::sync::Mutex<OwnedWriteHalf>,
-    window: &Window,
-) -> io::Result<()> {
-    let mut buffer = vec![0; MAX_PAYLOAD];
+async fn to_the_guest(caller: &OwnedReadHalf, session: &Local, flow: &Flow) -> io::Result<()> {
     loop {
-        while window.bytes.get() == 0 {
-            window.opened.notified().await;
-        }
-        let limit = window.bytes.get().min(buffer.len());
-        let count = caller.read(buffer.get_mut(..limit).unwrap_or_default()).await?;
-        window.bytes.set(window.bytes.get() - count);
-        let mut out = Vec::new();
-        if count == 0 {
-            encode_end(&mut out, SESSION, Stream::Stdin);
-        } else {
-            encode_data(&mut out, SESSION, Stream::Stdin, buffer.get(..count).unwrap_or_default());
-        }
-        mux.lock().await.write_all(&out).await?;
-        if count == 0 {
-            std::future::pending::<()>().await;
+        session.window().is_open().await;
+        caller.readable().await?;
+        match session.send(|buffer| caller.try_read(buffer)).await {
+            Ok(0) => std::future::pending().await,
+            Ok(_) => flow.moved.set(Instant::now()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// Passes on what the guest sends, until the session is over.
+/// Passes on what the guest sends, until the session is over. What waits here meanwhile is bounded by the guest's credit.
 async fn to_the_caller(
-    mut from_mux: OwnedReadHalf,
-    mut decoder: Decoder,
-    mut caller: ToCaller,
-    mux: &tokio::sync::Mutex<OwnedWriteHalf>,
-    window: &Window,
+    mut events: UnboundedReceiver<FromGuest>,
+    mut caller: OwnedWriteHalf,
+    session: &Local,
+    flow: &Flow,
 ) -> io::Result<()> {
-    let mut buffer = vec![0; MAX_PAYLOAD];
     let mut taken = 0_u32;
-    loop {
-        let count = from_mux.read(&mut buffer).await?;
-        let mut input =
-            buffer.get(..count).filter(|bytes| !bytes.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        while let Some(incoming) = decoder.next(&mut input) {
-            match incoming {
-                Incoming::Data(SESSION, _, []) => caller.shutdown().await?,
-                Incoming::Data(SESSION, _, bytes) => {
-                    caller.write_all(bytes).await?;
-                    taken = taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    while let Some(event) = events.recv().await {
+        match event {
+            FromGuest::Data(bytes) => {
+                caller.write_all(&bytes).await?;
+                flow.moved.set(Instant::now());
+                taken = taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+                if taken >= GRANT_BYTES {
+                    session.grant(std::mem::take(&mut taken)).await;
                 }
-                Incoming::Credit(SESSION, credit) => window.open(credit.bytes),
-                Incoming::Control(SESSION, payload) => {
-                    match parse_reply(payload).map_err(io::Error::other)? {
-                        Reply::Connected {} => window.open(INITIAL_CREDIT),
-                        Reply::Exit(_) => return Ok(()),
-                        other => return Err(io::Error::other(format!("{other:?}"))),
-                    }
-                }
-                _ => {}
             }
+            FromGuest::End => {
+                caller.shutdown().await?;
+                flow.half_closed.notify_one();
+            }
+            FromGuest::Reply(Reply::Connected {}) => session.window().open(INITIAL_CREDIT),
+            FromGuest::Reply(Reply::Exit(_)) => return Ok(()),
+            FromGuest::Reply(other) => return Err(io::Error::other(format!("{other:?}"))),
         }
-        if taken >= GRANT_BYTES {
-            let mut out = Vec::new();
-            let bytes = std::mem::take(&mut taken);
-            encode_credit(&mut out, SESSION, Credit { stream: Stream::Stdout, bytes });
-            mux.lock().await.write_all(&out).await?;
-        }
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Returns when nothing has moved for that long in a connection one direction of which has ended.
+async fn silent(caller: &OwnedReadHalf, flow: &Flow, limit: Duration) {
+    tokio::select! {
+        // The end of what the caller sends is there, read or not.
+        _ = caller.ready(Interest::PRIORITY) => {}
+        () = flow.half_closed.notified() => {}
+    }
+    while let Some(left) = limit.checked_sub(flow.moved.get().elapsed()).filter(|left| !left.is_zero()) {
+        tokio::time::sleep(left).await;
     }
 }
 
-impl Window {
-    fn open(&self, bytes: u32) {
-        self.bytes.set(self.bytes.get().saturating_add(bytes as usize));
-        self.opened.notify_one();
-    }
-}
+#[cfg(test)]
+mod tests;

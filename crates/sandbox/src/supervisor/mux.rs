@@ -1,14 +1,23 @@
 //! Carries the sessions of many clients over the one agent channel.
 //!
 //! ```text
-//!   client A: sessions 1, 2 ──┐                       ┌── 7, 9
-//!                             ├──▶ mux ──▶ agent: 7, 8, 9
-//!   client B: session 1 ──────┘                       └── 8
+//!   client A: sessions 1, 2 ──┐                    ┌── 7, 9
+//!   client B: session 1 ──────┼──▶ mux ──▶ agent: 7, 8, 9, 10
+//!   a port's connection ──────┘                    └── 8, 10
 //! ```
 //!
-//! Each client speaks the agent protocol as if it were alone; session numbers are translated. Credit passes from end to
-//! end, so what waits here for a client that does not read is bounded by what that client granted; an agent that
-//! sends more has broken the protocol. When a client goes, its sessions' processes are killed.
+//! Each client speaks the agent protocol as if it were alone; session numbers are translated. Ports of this process have
+//! sessions without that ([`Local`]).
+//!
+//! Invariants:
+//! - Credit passes from end to end, so what waits here for an owner that does not read is bounded by what it granted; an
+//!   agent that sends more has broken the protocol.
+//! - What waits here for an agent that does not read is bounded too ([`ToAgent`]): whoever has something for it waits.
+//! - Nothing that an agent does or leaves undone keeps a session open whose owner has gone.
+
+mod client;
+mod local;
+mod to_agent;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -17,37 +26,39 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use agent_protocol::{
-    Credit, Decoder, Failure, FailureKind, Greeting, INITIAL_CREDIT, Incoming, Reply, Request, SessionId,
-    Stream, encode_credit, encode_data, encode_end, encode_reply, encode_request, hello_reply, parse_reply,
-    parse_request,
+    Credit, Decoder, INITIAL_CREDIT, Incoming, Reply, Request, SessionId, Stream, encode_credit, encode_data,
+    encode_end, encode_reply, encode_request, parse_reply, signal,
 };
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::io::AsyncReadExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
+
+pub(super) use client::serve_client;
+pub(super) use local::{FromGuest, Local, Window};
+use to_agent::ToAgent;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 << 10;
-/// Sessions that one supervisor carries at once.
-const MAX_SESSIONS: usize = 256;
-/// Kills a process group, whatever it does.
-const SIGKILL: i32 = 9;
+/// Sessions that one supervisor carries at once: as many as an agent does.
+pub(super) const MAX_SESSIONS: usize = agent_protocol::MAX_SESSIONS;
 
 /// The sessions that are open, and the way to the agent.
 pub(super) struct Mux {
-    to_agent: tokio::sync::Mutex<OwnedWriteHalf>,
+    to_agent: ToAgent,
     sessions: RefCell<HashMap<SessionId, Session>>,
     next: Cell<u32>,
-    /// When the last session has ended; of no meaning while one is open.
-    last_end: Cell<Instant>,
+    /// Since when there is no session: `None` before that counts, of no meaning while one is open.
+    idle_since: Cell<Option<Instant>>,
+    ended: Notify,
+    /// What is read lies here until it is translated, which nothing waits for: one buffer is enough for all who read.
+    buffer: RefCell<Vec<u8>>,
     /// What the agent speaks: clients are told, so that none asks for what that does not know.
     version: u32,
 }
 
 struct Session {
-    /// What the client calls it.
-    client_id: SessionId,
-    to_client: UnboundedSender<Vec<u8>>,
+    owner: Owner,
     /// Bytes that the agent may still send; nothing after a stream's end.
     stdout: u32,
     stderr: u32,
@@ -58,10 +69,18 @@ struct Session {
     started: bool,
 }
 
+/// Who hears what the agent says of a session.
+enum Owner {
+    /// A client, which calls it `id`.
+    Client { id: SessionId, frames: UnboundedSender<Vec<u8>> },
+    /// This process.
+    Local { events: UnboundedSender<FromGuest>, window: Rc<Window> },
+}
+
 impl Session {
-    fn new(client_id: SessionId, to_client: UnboundedSender<Vec<u8>>) -> Self {
+    fn new(owner: Owner) -> Self {
         let (stdout, stderr) = (INITIAL_CREDIT, INITIAL_CREDIT);
-        Self { client_id, to_client, stdout, stderr, ended: [false; 2], stdin: 0, started: false }
+        Self { owner, stdout, stderr, ended: [false; 2], stdin: 0, started: false }
     }
 
     /// Takes what the agent sends into account: whatever costs it nothing may come once.
@@ -88,68 +107,95 @@ impl Session {
 }
 
 impl Mux {
+    /// Starts to write to the agent. To be called where tasks can be spawned.
     pub(super) fn new(to_agent: OwnedWriteHalf, version: u32) -> Self {
-        let to_agent = tokio::sync::Mutex::new(to_agent);
-        let last_end = Cell::new(Instant::now());
-        Self { to_agent, sessions: RefCell::default(), next: Cell::new(1), last_end, version }
+        Self {
+            to_agent: ToAgent::new(to_agent),
+            sessions: RefCell::default(),
+            next: Cell::new(1),
+            idle_since: Cell::new(None),
+            ended: Notify::new(),
+            buffer: RefCell::new(vec![0; READ_BYTES]),
+            version,
+        }
     }
 
-    /// How long there has been no session.
+    /// From when on it counts that there is no session: `ago`, as far as the host's clock reaches back.
+    pub(super) fn count_idleness(&self, ago: Duration) {
+        let now = Instant::now();
+        self.idle_since.set(Some(now.checked_sub(ago).unwrap_or(now)));
+    }
+
+    /// How long there has been no session, once that counts.
     pub(super) fn idle_for(&self) -> Duration {
-        if self.sessions.borrow().is_empty() { self.last_end.get().elapsed() } else { Duration::ZERO }
+        let since = self.idle_since.get().filter(|_| self.sessions.borrow().is_empty());
+        since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    fn close(&self, id: SessionId) {
-        self.sessions.borrow_mut().remove(&id);
-        self.last_end.set(Instant::now());
+    /// Returns when a session has ended, since the last call or from now on.
+    pub(super) async fn session_ended(&self) {
+        self.ended.notified().await;
     }
 
-    /// Sends whole frames to the agent. When that fails, the reader sees the connection end.
-    async fn send(&self, frames: &[u8]) {
-        self.to_agent.lock().await.write_all(frames).await.ok();
+    fn close(&self, id: SessionId) -> bool {
+        let was_open = self.sessions.borrow_mut().remove(&id).is_some();
+        if was_open {
+            if self.idle_since.get().is_some() {
+                self.idle_since.set(Some(Instant::now()));
+            }
+            self.ended.notify_one();
+        }
+        was_open
     }
 
-    fn open(&self, client_id: SessionId, to_client: &UnboundedSender<Vec<u8>>) -> Option<SessionId> {
+    /// Ends a session whose owner has gone. It is closed before the agent hears of it, which it may never do.
+    fn abandon(&self, id: SessionId) {
+        if !self.close(id) {
+            return;
+        }
+        let mut frames = Vec::new();
+        if encode_request(&mut frames, id, &Request::Signal { number: signal::KILL }).is_ok() {
+            // A killed program's session ends when what it wrote was sent: that nobody reads it must not keep it.
+            for stream in [Stream::Stdout, Stream::Stderr] {
+                encode_credit(&mut frames, id, Credit { stream, bytes: u32::MAX });
+            }
+            self.to_agent.send(frames, None);
+        }
+    }
+
+    /// A new session, if there can be one more. Nothing of it was sent yet.
+    fn open(&self, owner: Owner) -> Option<SessionId> {
         let mut sessions = self.sessions.borrow_mut();
         if sessions.len() >= MAX_SESSIONS {
             return None;
         }
         let id = SessionId(self.next.get());
         self.next.set(self.next.get().checked_add(1)?);
-        sessions.insert(id, Session::new(client_id, to_client.clone()));
+        sessions.insert(id, Session::new(owner));
         Some(id)
     }
 
-    /// Hands what came from the agent to the client that it is for; an error is a broken protocol.
-    fn deliver(&self, incoming: Incoming<'_>) -> Result<(), String> {
-        let mut sessions = self.sessions.borrow_mut();
-        let mut out = Vec::new();
+    /// Hands what came from the agent to the owner that it is for; an error is a broken protocol.
+    fn deliver(&self, incoming: &Incoming<'_>) -> Result<(), String> {
+        let broken = |error: &dyn std::fmt::Display| format!("its agent broke the protocol: {error}");
         let id = match incoming {
-            Incoming::Control(id, _) | Incoming::Data(id, ..) | Incoming::Credit(id, _) => id,
-            Incoming::Lost(error) => return Err(format!("its agent broke the protocol: {error}")),
+            Incoming::Control(id, _) | Incoming::Data(id, ..) | Incoming::Credit(id, _) => *id,
+            Incoming::Lost(error) => return Err(broken(error)),
             Incoming::Hello(_) | Incoming::HelloReply(_) | Incoming::Resume => return Ok(()),
         };
-        // A session whose client has gone, or the agent's own: nobody asks it anything here.
+        let mut sessions = self.sessions.borrow_mut();
+        // A session whose owner has gone, or the agent's own: nobody asks it anything here.
         let Some(session) = sessions.get_mut(&id) else { return Ok(()) };
-        let client_id = session.client_id;
-        let mut last = false;
-        session.account(&incoming)?;
-        match incoming {
-            Incoming::Control(_, payload) => {
-                let reply =
-                    parse_reply(payload).map_err(|error| format!("its agent broke the protocol: {error}"))?;
-                last = matches!(reply, Reply::Exit(_) | Reply::Failed(_));
-                if !last && std::mem::replace(&mut session.started, true) {
-                    return Err("its agent answered one request twice".to_owned());
-                }
-                encode_reply(&mut out, client_id, &reply).map_err(|error| error.to_string())?;
-            }
-            Incoming::Data(_, stream, bytes) => forward(&mut out, client_id, stream, bytes),
-            Incoming::Credit(_, credit) => encode_credit(&mut out, client_id, credit),
-            Incoming::Hello(_) | Incoming::HelloReply(_) | Incoming::Resume | Incoming::Lost(_) => {}
+        session.account(incoming)?;
+        let reply = match incoming {
+            Incoming::Control(_, payload) => Some(parse_reply(payload).map_err(|error| broken(&error))?),
+            _ => None,
+        };
+        let last = matches!(reply, Some(Reply::Exit(_) | Reply::Failed(_)));
+        if reply.is_some() && !last && std::mem::replace(&mut session.started, true) {
+            return Err("its agent answered one request twice".to_owned());
         }
-        // A client that has gone takes its sessions with it.
-        session.to_client.send(out).ok();
+        session.owner.hear(incoming, reply)?;
         if last {
             drop(sessions);
             self.close(id);
@@ -173,9 +219,34 @@ impl Mux {
             session.stdin = session.stdin.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         }
     }
+}
 
-    fn is_open(&self, id: SessionId) -> bool {
-        self.sessions.borrow().contains_key(&id)
+impl Owner {
+    /// An owner that has gone takes its sessions with it.
+    fn hear(&self, incoming: &Incoming<'_>, reply: Option<Reply>) -> Result<(), String> {
+        match self {
+            Self::Client { id, frames } => {
+                let mut out = Vec::new();
+                match (incoming, reply) {
+                    (_, Some(reply)) => {
+                        encode_reply(&mut out, *id, &reply).map_err(|error| error.to_string())?;
+                    }
+                    (Incoming::Data(_, stream, bytes), _) => forward(&mut out, *id, *stream, bytes),
+                    (Incoming::Credit(_, credit), _) => encode_credit(&mut out, *id, *credit),
+                    _ => {}
+                }
+                frames.send(out).ok();
+            }
+            Self::Local { events, window } => match (incoming, reply) {
+                (_, Some(reply)) => drop(events.send(FromGuest::Reply(reply))),
+                (Incoming::Data(_, _, []), _) => drop(events.send(FromGuest::End)),
+                (Incoming::Data(_, _, bytes), _) => drop(events.send(FromGuest::Data(bytes.to_vec()))),
+                // At once: who takes the events may wait for somebody that waits for this.
+                (Incoming::Credit(_, credit), _) => window.open(credit.bytes),
+                _ => {}
+            },
+        }
+        Ok(())
     }
 }
 
@@ -202,130 +273,11 @@ pub(super) async fn read_agent(mut from_agent: OwnedReadHalf, mut decoder: Decod
         };
         let mut input = buffer.get(..length).unwrap_or_default();
         while let Some(incoming) = decoder.next(&mut input) {
-            if let Err(reason) = mux.deliver(incoming) {
+            if let Err(reason) = mux.deliver(&incoming) {
                 return reason;
             }
         }
     }
-}
-
-/// Serves one client until it goes.
-pub(super) async fn serve_client(stream: UnixStream, mux: &Rc<Mux>) {
-    let (from_client, to_client) = stream.into_split();
-    let (queue, queued) = unbounded_channel();
-    let writer = tokio::task::spawn_local(write_client(to_client, queued));
-    let mut client = Client { mux: Rc::clone(mux), sessions: HashMap::new(), queue };
-    client.read(from_client).await;
-    for id in client.sessions.values().filter(|id| mux.is_open(**id)) {
-        let mut kill = Vec::new();
-        if encode_request(&mut kill, *id, &Request::Signal { number: SIGKILL }).is_ok() {
-            mux.send(&kill).await;
-        }
-        mux.close(*id);
-    }
-    drop(client);
-    writer.abort();
-}
-
-async fn write_client(mut to_client: OwnedWriteHalf, mut queued: UnboundedReceiver<Vec<u8>>) {
-    while let Some(frames) = queued.recv().await {
-        if to_client.write_all(&frames).await.is_err() {
-            return;
-        }
-    }
-}
-
-struct Client {
-    mux: Rc<Mux>,
-    /// The client's number of a session to the agent's.
-    sessions: HashMap<SessionId, SessionId>,
-    queue: UnboundedSender<Vec<u8>>,
-}
-
-impl Client {
-    async fn read(&mut self, mut from_client: OwnedReadHalf) {
-        let mut decoder = Decoder::agent();
-        let mut buffer = vec![0; READ_BYTES];
-        while let Ok(length @ 1..) = from_client.read(&mut buffer).await {
-            let mut input = buffer.get(..length).unwrap_or_default();
-            let mut out = Vec::new();
-            while let Some(incoming) = decoder.next(&mut input) {
-                if self.take(&incoming, &mut out).is_none() {
-                    return;
-                }
-            }
-            if !out.is_empty() {
-                self.mux.send(&out).await;
-            }
-        }
-    }
-
-    /// Translates what the client sent into frames for the agent; `None` if it broke the protocol.
-    fn take(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Option<()> {
-        match incoming {
-            Incoming::Hello(greeting) => {
-                let reply = Greeting { version: self.mux.version, nonce: greeting.nonce };
-                self.queue.send(hello_reply(reply).to_vec()).ok()
-            }
-            Incoming::Control(SessionId::CONTROL, payload) => self.own(payload),
-            Incoming::Control(id, payload) => self.control(*id, payload, out),
-            Incoming::Data(id, stream, bytes) => {
-                // A session that has ended meanwhile.
-                let Some(agent_id) = self.sessions.get(id) else { return Some(()) };
-                self.mux.sent(*agent_id, bytes.len());
-                forward(out, *agent_id, *stream, bytes);
-                Some(())
-            }
-            Incoming::Credit(id, credit) => {
-                let Some(agent_id) = self.sessions.get(id) else { return Some(()) };
-                self.mux.grant(*agent_id, *credit);
-                encode_credit(out, *agent_id, *credit);
-                Some(())
-            }
-            Incoming::HelloReply(_) | Incoming::Resume | Incoming::Lost(_) => None,
-        }
-    }
-
-    /// What is asked of the agent itself: only whether it is there. Its identity and its end are the supervisor's.
-    fn own(&self, payload: &[u8]) -> Option<()> {
-        let reply = match parse_request(payload).ok()? {
-            Request::Ping {} => Reply::Pong {},
-            _ => refused(FailureKind::BadRequest, "the supervisor does not pass this on"),
-        };
-        self.reply(SessionId::CONTROL, &reply)
-    }
-
-    fn control(&mut self, id: SessionId, payload: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let request = parse_request(payload).ok()?;
-        use Request::{Archive, Connect, Eval, Exec, Extract, Resize, Signal};
-        if request.since() > self.mux.version {
-            return self
-                .reply(id, &refused(FailureKind::BadRequest, "the guest's agent is too old for this"));
-        }
-        let agent_id = match (&request, self.sessions.get(&id)) {
-            (Exec(_) | Eval { .. } | Archive(_) | Extract(_) | Connect { .. }, None) => {
-                let Some(agent_id) = self.mux.open(id, &self.queue) else {
-                    return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open"));
-                };
-                self.sessions.insert(id, agent_id);
-                agent_id
-            }
-            (Signal { .. } | Resize(_), Some(agent_id)) => *agent_id,
-            (Signal { .. } | Resize(_), None) => return Some(()),
-            _ => return None,
-        };
-        encode_request(out, agent_id, &request).ok()
-    }
-
-    fn reply(&self, id: SessionId, reply: &Reply) -> Option<()> {
-        let mut bytes = Vec::new();
-        encode_reply(&mut bytes, id, reply).ok()?;
-        self.queue.send(bytes).ok()
-    }
-}
-
-fn refused(kind: FailureKind, message: &str) -> Reply {
-    Reply::Failed(Failure { kind, message: message.to_owned() })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a supervisor waits for, all at once, on one thread.
 
 use std::fs::File;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -15,8 +16,11 @@ use super::mux::{Mux, read_agent, serve_client};
 use super::{Error, Listeners, Supervised};
 use super::{forward, logs};
 use crate::error::At;
-use crate::manage::KILL_DEADLINE;
-use crate::{layout, record};
+use crate::manage::{IDLE_LIMIT, KILL_DEADLINE, TIME_LIMIT};
+use crate::{activity, layout, record};
+
+/// How often it is noted at least that a session is open.
+const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Why a supervisor's work ends.
 enum End {
@@ -38,7 +42,8 @@ pub(super) fn until_end(
     listeners: Listeners,
     keep: Option<File>,
 ) -> Result<(), Error> {
-    let Supervised { folder, mut record, config, engine, agent } = supervised;
+    // The data disk is locked until here ends.
+    let Supervised { folder, mut record, config, engine, agent, data: _data } = supervised;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().at("supervise", &folder)?;
     let left = record.ends_at.map(|end| Duration::from_secs(end.saturating_sub(record::now())));
@@ -55,20 +60,17 @@ pub(super) fn until_end(
         let (from_agent, to_agent) = stream.into_split();
         let mux = Rc::new(Mux::new(to_agent, version));
         tokio::task::spawn_local(accept(control, Rc::clone(&mux)));
-        for (listener, guest) in ports {
-            tokio::task::spawn_local(forward::serve(listener, guest, Rc::clone(&mux)));
-        }
+        forward::serve(ports, &mux);
         Ok::<_, Error>(tokio::select! {
             () = sleep(left) => End::TimeLimit,
-            () = idle(record.idle_seconds, &mux) => End::Idle,
+            end = stays(keep, &folder, record.idle_limit(), &mux) => end,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
-            () = abandoned(keep) => End::Abandoned,
             never = logs::keep_bounded(&bounded) => match never {},
         })
     })?;
     let reason = match end {
-        End::TimeLimit => "its time limit has passed".to_owned(),
-        End::Idle => "it was idle for as long as it may be".to_owned(),
+        End::TimeLimit => TIME_LIMIT.to_owned(),
+        End::Idle => IDLE_LIMIT.to_owned(),
         End::Agent(reason) => reason,
         End::Abandoned => {
             kill(engine)?;
@@ -107,21 +109,91 @@ async fn sleep(left: Option<Duration>) {
     }
 }
 
-/// Returns when there was no session for that many seconds.
-async fn idle(seconds: Option<u64>, mux: &Mux) {
-    let Some(limit) = seconds.map(Duration::from_secs) else { return std::future::pending().await };
-    while let Some(left) = limit.checked_sub(mux.idle_for()).filter(|left| !left.is_zero()) {
-        tokio::time::sleep(left).await;
+/// Returns why the sandbox does not stay: the forking command has ended before it wrote a byte for each of the siblings, or,
+/// after that, there was no session for as long as may be.
+async fn stays(keep: Option<File>, folder: &Path, limit: Option<Duration>, mux: &Mux) -> End {
+    if let Some(mut keep) = keep.and_then(|pipe| pipe::Receiver::from_file(pipe).ok()) {
+        // One byte and no more: the others are the siblings'.
+        if !matches!(keep.read(&mut [0]).await, Ok(1)) {
+            return End::Abandoned;
+        }
+    }
+    match limit {
+        Some(limit) => idle(folder, limit, mux).await,
+        None => std::future::pending().await,
+    }
+    End::Idle
+}
+
+/// Returns when there was no session for so long. What an earlier supervisor has seen of that time counts.
+async fn idle(folder: &Path, limit: Duration, mux: &Mux) {
+    mux.count_idleness(activity::age(folder).unwrap_or_default());
+    let interval = (limit / 4).min(ACTIVITY_INTERVAL);
+    loop {
+        let quiet = mux.idle_for();
+        // If that is not noted, a later supervisor begins anew.
+        activity::note(folder, quiet).ok();
+        let Some(left) = limit.checked_sub(quiet).filter(|left| !left.is_zero()) else { return };
+        tokio::select! {
+            () = tokio::time::sleep(left.min(interval)) => {}
+            () = mux.session_ended() => {}
+        }
     }
 }
 
-/// Returns when the forking command has ended before it wrote a byte for each of the siblings.
-async fn abandoned(keep: Option<File>) {
-    let Some(mut keep) = keep.and_then(|pipe| pipe::Receiver::from_file(pipe).ok()) else {
-        return std::future::pending().await;
-    };
-    // One byte and no more: the others are the siblings'.
-    if let Ok(1) = keep.read(&mut [0]).await {
-        std::future::pending::<()>().await;
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::fd::OwnedFd;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(200);
+
+    fn run(test: impl AsyncFnOnce(&Mux)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let (_agent, stream) = UnixStream::pair().unwrap();
+            test(&Mux::new(stream.into_split().1, 1)).await;
+        });
+    }
+
+    fn pipe() -> (File, File) {
+        let (read, write): (OwnedFd, OwnedFd) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        (read.into(), write.into())
+    }
+
+    #[test]
+    fn idleness_counts_from_when_all_siblings_are_ready() {
+        let folder = tempfile::tempdir().unwrap();
+        run(async |mux| {
+            let (kept, mut keep) = pipe();
+            let stays = stays(Some(kept), folder.path(), Some(LIMIT), mux);
+            tokio::pin!(stays);
+            timeout(3 * LIMIT, &mut stays).await.err().expect("its siblings are not ready");
+            keep.write_all(&[1]).unwrap();
+            timeout(LIMIT / 2, &mut stays).await.err().expect("it may be idle for longer");
+            assert!(matches!(timeout(Duration::from_secs(10), stays).await, Ok(End::Idle)));
+        });
+        run(async |mux| {
+            let (kept, keep) = pipe();
+            drop(keep);
+            assert!(matches!(stays(Some(kept), folder.path(), None, mux).await, End::Abandoned));
+        });
+    }
+
+    #[test]
+    fn a_new_supervisor_goes_on_where_the_last_one_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let limit = Duration::from_secs(3600);
+        activity::note(folder.path(), limit - LIMIT).unwrap();
+        run(async |mux| {
+            let stays = stays(None, folder.path(), Some(limit), mux);
+            assert!(matches!(timeout(Duration::from_secs(10), stays).await, Ok(End::Idle)));
+        });
+        assert!(activity::age(folder.path()).unwrap() >= limit);
     }
 }

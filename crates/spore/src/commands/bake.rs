@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use format::{Name, Tag};
-use rootfs::Recipe;
+use rootfs::{Mirrors, Recipe};
 use sandbox::bake::{Bake, BakeOptions};
 
+use crate::environment::variable;
 use crate::error::CliError;
 use crate::options::Options;
 use crate::progress::Stages;
@@ -31,7 +32,7 @@ pub(crate) struct BakeArgs {
     #[arg(long, value_name = "DIR", requires = "kernel")]
     kernel_modules: Option<PathBuf>,
     /// Most bytes that the base may unpack to, as 8GiB [default: 64GiB]
-    #[arg(long, value_name = "SIZE", value_parser = super::hub::serve::size)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::arguments::size)]
     max_size: Option<u64>,
     /// Install packages and fetch the kernel again even if they are cached
     #[arg(long)]
@@ -51,6 +52,7 @@ pub(crate) fn run(options: &Options, args: BakeArgs) -> Result<ExitCode, CliErro
         tag,
         kernel: args.kernel.map(|image| (image, args.kernel_modules)),
         max_base: args.max_size,
+        mirrors: Mirrors::from_variables(variable)?,
         registries: &registries,
         refresh: args.refresh,
         agent: agent::AGENT,

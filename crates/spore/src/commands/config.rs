@@ -7,43 +7,45 @@ use serde_json::json;
 
 use crate::config::{Config, Source};
 use crate::error::CliError;
-use crate::options::{Format, Options};
-use crate::{context, environment, output};
+use crate::options::{FORMAT_VARIABLE, LOG_FORMAT_VARIABLE, Options, QUIET_VARIABLE, ROOT_VARIABLE};
+use crate::{context, environment, log, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore config
   SPORE_CONFIG=/etc/spore.toml spore config --format json
 
-The file is $SPORE_CONFIG, else $XDG_CONFIG_HOME/spore/config.toml, else ~/.config/spore/config.toml:
+The file is $SPORE_CONFIG, else $XDG_CONFIG_HOME/spore/config.toml, else
+~/.config/spore/config.toml. Variables override it, and flags override both.
+Each key but default_hub and hubs stands for the variable beside it:
 
-  default_hub = \"acme\"       an alias, an absolute path, s3://… or oci://…
+  default_hub = \"acme\"         SPORE_DEFAULT_HUB: an alias, a path, a URL
+  root = \"/srv/spore\"          SPORE_ROOT, --root
+  format = \"text\"              SPORE_FORMAT, --format: or json
+  quiet = false                SPORE_QUIET, --quiet
+  log = \"hub=debug\"            SPORE_LOG: what is logged
+  log_format = \"text\"          SPORE_LOG_FORMAT, --log-format: or json
+  ca_file = \"/etc/lan.pem\"     SPORE_CA_FILE: authorities hubs may have, too
+  qemu = \"/opt/qemu/bin/…\"     SPORE_QEMU: the engine
+  qemu_data = [\"/opt/…\"]       SPORE_QEMU_DATA: its data, colons between
+  accel = \"tcg\"                SPORE_ACCEL: or kvm, whatever the host has
+  debian_mirror = \"http://…\"   SPORE_DEBIAN_MIRROR: where bakes fetch from
+  debian_security_mirror = \"http://…\"   SPORE_DEBIAN_SECURITY_MIRROR
 
   [hubs]
   acme = \"/srv/hub\"
-  team = [\"oci://hub.example/team\", \"/mnt/mirror\"]      a hub, then its mirrors
-
-Variables override the file, and flags override both:
-
-  SPORE_CONFIG                  the file
-  SPORE_DEFAULT_HUB             as default_hub
-  SPORE_ROOT, SPORE_FORMAT      as --root, --format
-  SPORE_CA_FILE                 PEM file of authorities that hubs may have, besides the system's
-  SPORE_QEMU, SPORE_QEMU_DATA   the engine, and the folders of its data, with colons between them
-  SPORE_ACCEL                   tcg or kvm, whatever the host has
-  SPORE_DEBIAN_MIRROR, SPORE_DEBIAN_SECURITY_MIRROR      where bakes fetch packages
-  SPORE_LOG                     what is logged, such as hub=debug")]
+  team = [\"oci://hub.example/team\", \"/mnt/mirror\"]   a hub, its mirrors")]
 pub(crate) struct ConfigArgs {}
 
-/// Variables that stand for no flag and no key of the file.
-const VARIABLES: [&str; 7] = [
-    "SPORE_CA_FILE",
-    "SPORE_QEMU",
-    "SPORE_QEMU_DATA",
-    "SPORE_ACCEL",
-    "SPORE_DEBIAN_MIRROR",
-    "SPORE_DEBIAN_SECURITY_MIRROR",
-    "SPORE_LOG",
+/// Settings without a flag: their keys, and their variables.
+const UNFLAGGED: [(&str, &str); 7] = [
+    ("log", log::FILTER_VARIABLE),
+    ("ca_file", "SPORE_CA_FILE"),
+    ("qemu", "SPORE_QEMU"),
+    ("qemu_data", "SPORE_QEMU_DATA"),
+    ("accel", "SPORE_ACCEL"),
+    ("debian_mirror", "SPORE_DEBIAN_MIRROR"),
+    ("debian_security_mirror", "SPORE_DEBIAN_SECURITY_MIRROR"),
 ];
 
 /// A value and where it comes from.
@@ -53,20 +55,31 @@ struct Setting {
     source: Source,
 }
 
+impl Setting {
+    fn new(name: &str, value: Option<String>, source: Source) -> Self {
+        Self { name: name.to_owned(), value: value.map(|value| without_credentials(&value)), source }
+    }
+}
+
 pub(crate) fn run(options: &Options, _: &ConfigArgs) -> Result<ExitCode, CliError> {
     let config = Config::load()?;
-    let mut settings = vec![root(options)?, format_setting(options)];
-    let (hub, source) = match &config.default_hub {
-        Some((hub, source)) => (Some(hub.clone()), source.clone()),
-        None => (None, Source::Default),
-    };
-    settings.push(Setting { name: "default_hub".into(), value: hub, source });
+    let mut settings = of_every_verb(options)?;
+    settings.extend(UNFLAGGED.map(|(name, variable)| {
+        let value = environment::variable(variable).map(|value| value.to_string_lossy().into_owned());
+        Setting::new(name, value, source(None, variable))
+    }));
+    let (hub, from) =
+        config.default_hub.clone().map_or((None, Source::Default), |(hub, from)| (Some(hub), from));
+    settings.push(Setting::new("default_hub", hub, from));
     for (alias, locations) in &config.hubs {
-        let name = format!("hubs.{}", String::from(alias.clone()));
-        let value = locations.all().map(String::as_str).collect::<Vec<_>>().join(", ");
-        settings.push(Setting { name, value: Some(value), source: Source::File });
+        let value =
+            locations.all().map(|location| without_credentials(location)).collect::<Vec<_>>().join(", ");
+        settings.push(Setting::new(
+            &format!("hubs.{}", String::from(alias.clone())),
+            Some(value),
+            Source::File,
+        ));
     }
-    settings.extend(VARIABLES.map(variable));
     let file = config.path.as_ref().map(|path| path.display().to_string());
     let values: Vec<_> = settings
         .iter()
@@ -84,31 +97,63 @@ pub(crate) fn run(options: &Options, _: &ConfigArgs) -> Result<ExitCode, CliErro
     Ok(ExitCode::SUCCESS)
 }
 
-fn root(options: &Options) -> Result<Setting, CliError> {
-    let source = match &options.root {
-        None => Source::Default,
-        Some(root) if std::env::var_os("SPORE_ROOT").is_some_and(|set| set == *root) => {
-            Source::Variable("SPORE_ROOT")
+/// What every verb takes.
+fn of_every_verb(options: &Options) -> Result<Vec<Setting>, CliError> {
+    let flags = &options.flags;
+    let flag = |is_set: bool, name| is_set.then_some(name);
+    let root = context::root(options)?.display().to_string();
+    let choice = |value: Option<clap::builder::PossibleValue>| value.map(|value| value.get_name().to_owned());
+    Ok(vec![
+        Setting::new("root", Some(root), source(flag(flags.root.is_some(), "--root"), ROOT_VARIABLE)),
+        Setting::new(
+            "format",
+            choice(options.format.to_possible_value()),
+            source(flag(flags.format.is_some(), "--format"), FORMAT_VARIABLE),
+        ),
+        Setting::new(
+            "quiet",
+            Some(options.quiet.to_string()),
+            source(flag(flags.quiet, "--quiet"), QUIET_VARIABLE),
+        ),
+        Setting::new(
+            "log_format",
+            choice(options.log_format.to_possible_value()),
+            source(flag(flags.log_format.is_some(), "--log-format"), LOG_FORMAT_VARIABLE),
+        ),
+    ])
+}
+
+fn source(flag: Option<&'static str>, variable: &'static str) -> Source {
+    match (flag, environment::said(variable)) {
+        (Some(flag), _) => Source::Flag(flag),
+        (None, Some((_, said))) => Source::of(said, variable),
+        (None, None) => Source::Default,
+    }
+}
+
+/// A location without the user and password that may be in it: what is shown here is pasted into reports.
+fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}://***@{host}{path}"),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_credentials_are_shown() {
+        for (text, shown) in [
+            ("http://me:pa@ss@deb.example/debian", "http://***@deb.example/debian"),
+            ("https://token@deb.example", "https://***@deb.example"),
+            ("http://deb.example/a@b", "http://deb.example/a@b"),
+            ("/srv/a@b", "/srv/a@b"),
+        ] {
+            assert_eq!(without_credentials(text), shown);
         }
-        Some(_) => Source::Flag("--root"),
-    };
-    Ok(Setting { name: "root".into(), value: Some(context::root(options)?.display().to_string()), source })
-}
-
-fn format_setting(options: &Options) -> Setting {
-    let value = options.format.to_possible_value().map(|value| value.get_name().to_owned());
-    let source = if std::env::var("SPORE_FORMAT").ok() == value {
-        Source::Variable("SPORE_FORMAT")
-    } else if options.format == Format::default() {
-        Source::Default
-    } else {
-        Source::Flag("--format")
-    };
-    Setting { name: "format".into(), value, source }
-}
-
-fn variable(name: &'static str) -> Setting {
-    let value = environment::variable(name);
-    let source = if value.is_some() { Source::Variable(name) } else { Source::Default };
-    Setting { name: name.into(), value: value.map(|value| value.to_string_lossy().into_owned()), source }
+    }
 }

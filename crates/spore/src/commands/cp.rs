@@ -3,6 +3,9 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 use agent_protocol::{Archive, Extract, Request};
 use archive::{Destination, Modes, root_name};
@@ -15,7 +18,7 @@ use serde_json::json;
 use super::exec::{self, FOREVER};
 use crate::error::{CliError, Doing};
 use crate::options::Options;
-use crate::{context, output, progress};
+use crate::{context, interrupt, output, progress};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -26,8 +29,9 @@ use crate::{context, output, progress};
   tar c src | spore cp - ID:/app
 
 Modes, times, symbolic links and holes are kept; owners are not: what comes into a sandbox belongs to --user, what comes out
-of it to you, without set-user-id. A link that is named is followed. Files that are there are replaced; whatever a
-sandbox sends, nothing outside the destination is touched.")]
+of it to you, by your umask and without set-user-id. A link that is named is followed. Files that are there are
+replaced, each when the new one is whole; whatever a sandbox sends, nothing outside the destination is touched.
+What is no file, folder or link is left out and named, and the exit code is 1 then.")]
 pub(crate) struct CpArgs {
     /// What to copy: PATH, SANDBOX:PATH, or - for a tar stream on standard input
     #[arg(value_name = "FROM")]
@@ -35,7 +39,7 @@ pub(crate) struct CpArgs {
     /// Where to: SANDBOX:PATH, PATH, or - for a tar stream on standard output
     #[arg(value_name = "TO")]
     to: String,
-    /// Who reads or writes in the sandbox: a name, or UID[:GID]
+    /// Who reads or writes in the sandbox: USER[:GROUP], each by name or number [default: the snapshot's user, else root]
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
 }
@@ -63,6 +67,10 @@ impl Side {
 }
 
 pub(crate) fn run(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError> {
+    copy(options, args).map_err(|error| if interrupt::has_come() { CliError::HalfCopied } else { error })
+}
+
+fn copy(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError> {
     let user = args.user.clone();
     let bar = progress::moved(options, "copying");
     match (Side::parse(&args.from), Side::parse(&args.to)) {
@@ -83,17 +91,12 @@ pub(crate) fn run(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError
             let session = start(options, &id, &Request::Archive(Archive { path, user }))?;
             receive(session, &destination, &bar)?;
         }
-        (Side::Here(from), Side::Guest { id, path }) => {
-            // Before anything is asked of the guest.
-            std::fs::metadata(&from).doing(format!("read {}", from.display()))?;
-            let name = root_name(&from).to_str().map(str::to_owned);
-            let name = Some(name.ok_or_else(|| {
-                CliError::Usage(format!("{}: the name of what is copied must be UTF-8", from.display()))
-            })?);
-            let session = start(options, &id, &Request::Extract(Extract { path, name, user }))?;
-            send(session, &bar, |mut out| Ok(archive::write(&from, &mut out)?))?;
-        }
+        (Side::Here(from), Side::Guest { id, path }) => send_files(options, from, &id, path, user, &bar)?,
         (Side::Stream, Side::Guest { id, path }) => {
+            if io::stdin().is_terminal() {
+                let reason = "a tar stream is nothing to type: give `-` a pipe or a file";
+                return Err(CliError::Usage(reason.to_owned()));
+            }
             let session = start(options, &id, &Request::Extract(Extract { path, name: None, user }))?;
             send(session, &bar, |out| {
                 io::copy(&mut io::stdin().lock(), out).doing("pass standard input on").map(drop)
@@ -116,6 +119,8 @@ pub(crate) fn run(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError
 
 fn start(options: &Options, id: &str, request: &Request) -> Result<Session, CliError> {
     let channel = exec::open(&context::store(options)?, id)?;
+    // The sandbox may not answer any more: what ends this does not ask it.
+    interrupt::hang_up(channel.sender().doing("connect to the sandbox")?)?;
     Ok(Session::start(channel, request)?)
 }
 
@@ -131,64 +136,90 @@ fn receive(session: Session, destination: &Destination, bar: &ProgressBar) -> Re
     Ok(made?)
 }
 
-/// Sends what `write` writes to a session, and waits until that has made use of it.
-fn send(
-    session: Session,
+/// Sends a file or folder of ours.
+fn send_files(
+    options: &Options,
+    from: PathBuf,
+    id: &str,
+    path: String,
+    user: Option<String>,
     bar: &ProgressBar,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError> + Send,
 ) -> Result<(), CliError> {
-    let input = session.input();
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(move || feed(input, bar, write));
-        let ended = SessionOutput::new(session, Deadline::after(FOREVER)).finish();
-        let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        // One that was not written to its end was ended for that; one that ended by itself is why it was not.
-        match (written, ended) {
-            (Err(Unwritten::Source(error)), _) => Err(error),
-            (_, Err(error)) => Err(error.into()),
-            (Err(Unwritten::Session), Ok(())) | (Ok(()), Ok(())) => Ok(()),
-        }
-    })
-}
-
-/// Why a session was not sent everything.
-enum Unwritten {
-    /// It has ended.
-    Session,
-    /// What was to be sent.
-    Source(CliError),
-}
-
-fn feed(
-    input: SessionInput,
-    bar: &ProgressBar,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError>,
-) -> Result<(), Unwritten> {
-    const SIGKILL: i32 = 9;
-    const BUFFER: usize = 64 << 10;
-    let mut watched = Watched { input, has_ended: false };
-    let mut out = BufWriter::with_capacity(BUFFER, bar.wrap_write(&mut watched));
-    let written = write(&mut out).and_then(|()| out.flush().doing("send to the sandbox"));
-    drop(out);
-    match written {
-        _ if watched.has_ended => Err(Unwritten::Session),
-        // What comes after its end marker is nobody's.
-        Ok(()) => watched.input.close().map_err(|_| Unwritten::Session),
-        Err(error) => {
-            // It has ended meanwhile.
-            watched.input.signal(SIGKILL).ok();
-            Err(Unwritten::Source(error))
+    // Before anything is asked of the guest.
+    std::fs::metadata(&from).doing(format!("read {}", from.display()))?;
+    let name = root_name(&from).to_str().map(str::to_owned);
+    let name = Some(name.ok_or_else(|| {
+        CliError::Usage(format!("{}: the name of what is copied must be UTF-8", from.display()))
+    })?);
+    let session = start(options, id, &Request::Extract(Extract { path, name, user }))?;
+    let flaws = Arc::new(AtomicUsize::new(0));
+    let (counted, shown) = (Arc::clone(&flaws), bar.clone());
+    let flawed = move |flaw: archive::Error| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        shown.suspend(|| output::warning(&flaw.to_string()));
+    };
+    send(session, bar, move |mut out| Ok(archive::write(&from, &mut out, flawed)?))?;
+    // All of them by now: the guest has seen the end of the stream.
+    match flaws.load(Ordering::Relaxed) {
+        0 => Ok(()),
+        count => {
+            Err(CliError::Failed(format!("the rest was copied; {count} of the files were not, as said")))
         }
     }
 }
 
+/// Sends what `write` writes to a session, and waits until that has made use of it. If the session ends before, `write` is
+/// left where it is: it may wait for input that never comes.
+fn send(
+    session: Session,
+    bar: &ProgressBar,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError> + Send + 'static,
+) -> Result<(), CliError> {
+    let (input, bar) = (session.input(), bar.clone());
+    let (failed, failure) = channel();
+    std::thread::spawn(move || feed(input, &bar, write, &failed));
+    let ended = SessionOutput::new(session, Deadline::after(FOREVER)).finish();
+    match failure.try_recv() {
+        // A session that was not sent everything was ended for that.
+        Ok(error) => Err(error),
+        Err(_) => Ok(ended?),
+    }
+}
+
+/// What fails of `write` is told before the session is ended for it.
+fn feed(
+    input: SessionInput,
+    bar: &ProgressBar,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), CliError>,
+    failed: &Sender<CliError>,
+) {
+    const SIGKILL: i32 = 9;
+    const BUFFER: usize = 64 << 10;
+    let mut feed = Feed { input, has_ended: false };
+    let mut out = BufWriter::with_capacity(BUFFER, bar.wrap_write(&mut feed));
+    let written = write(&mut out).and_then(|()| out.flush().doing("send to the sandbox"));
+    drop(out);
+    let told = match written {
+        // It says itself how it has ended.
+        _ if feed.has_ended => return,
+        // What comes after its end marker is nobody's.
+        Ok(()) => feed.input.close(),
+        Err(error) => {
+            failed.send(error).ok();
+            feed.input.signal(SIGKILL)
+        }
+    };
+    // It has ended meanwhile.
+    told.ok();
+}
+
 /// The way into a session, and whether it has ended.
-struct Watched {
+struct Feed {
     input: SessionInput,
     has_ended: bool,
 }
 
-impl Write for Watched {
+impl Write for Feed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.input.write(bytes).inspect_err(|_| self.has_ended = true)?;
         Ok(bytes.len())

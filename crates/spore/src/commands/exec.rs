@@ -5,15 +5,17 @@ use std::io::{ErrorKind, Read, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use agent_protocol::{Exec, Request};
+use agent_protocol::{Exec, Request, signal};
 use clap::Args;
 use host::Deadline;
 use sandbox::{Channel, Session, SessionInput, connect, find};
 use store::Store;
 
+use crate::environment::parse_variable;
 use crate::error::{CliError, Doing, INTERRUPTED};
+use crate::leaving::{Leaving, send_signal};
 use crate::options::Options;
-use crate::terminal::{self, Terminal};
+use crate::terminal::Terminal;
 use crate::{context, interrupt, output};
 
 #[derive(Debug, Args)]
@@ -23,7 +25,8 @@ use crate::{context, interrupt, output};
   echo data | spore exec ID -i -- sort
   spore exec ID -it -- bash                 a shell at this terminal
 
-With a terminal, every key goes to the command, Ctrl-C too; `spore kill` from elsewhere ends what does not answer.
+With a terminal, every key goes to the command, Ctrl-C too. A signal to this process, or the end of its terminal, hangs
+up the one in the sandbox, and a second later this process ends with 128 + N, whatever that does.
 The exit status is the command's; 125 when Spore failed, 126 when it cannot be executed, 127 when it is not found,
 128 + N when signal N ended it.")]
 pub(crate) struct ExecArgs {
@@ -42,13 +45,13 @@ pub(crate) struct CommandArgs {
     /// Give it a terminal of the size of this one
     #[arg(short, long)]
     tty: bool,
-    /// A variable for the command
-    #[arg(short, long, value_name = "KEY=VALUE", value_parser = parse_variable)]
+    /// A variable for the command: KEY=VALUE, or KEY with the value that it has here
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = parse_variable)]
     env: Vec<(String, String)>,
     /// Where it runs
     #[arg(short = 'w', long, value_name = "DIR")]
     cwd: Option<String>,
-    /// Who runs it: USER[:GROUP], each by name or number
+    /// Who runs it: USER[:GROUP], each by name or number [default: the snapshot's user, else root]
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
     /// The command and its arguments
@@ -77,13 +80,6 @@ impl CommandArgs {
     }
 }
 
-fn parse_variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("{text:?}: expected KEY=VALUE")),
-    }
-}
-
 pub(crate) fn run(options: &Options, args: &ExecArgs) -> Result<ExitCode, CliError> {
     let (request, terminal) = args.command.request()?;
     let channel = open(&context::store(options)?, &args.id)?;
@@ -100,9 +96,6 @@ pub(crate) fn open(store: &Store, id: &str) -> Result<Channel, CliError> {
 /// Longer than any host stays up.
 pub(crate) const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// What a terminal sends that goes away.
-const SIGHUP: i32 = 1;
-
 /// What a shell shows for a program whose output nobody reads any more: 128 + SIGPIPE.
 const NOBODY_READS: u8 = 141;
 
@@ -116,18 +109,30 @@ pub(crate) fn follow(
     give_up: impl FnMut() + Send + 'static,
 ) -> Result<ExitCode, CliError> {
     let mut session = Session::start(channel, request)?;
+    let leaving = Leaving::new(session.input(), give_up);
     let is_raw = terminal == Some(Terminal::Input);
-    forward_signals(session.input(), is_raw, give_up)?;
-    let lent = terminal.map(|terminal| terminal.lend(session.input())).transpose()?;
-    if matches!(request, Request::Exec(Exec { stdin: true, .. })) {
-        let input = session.input();
-        // It may wait for a terminal for ever: the process ends without it.
-        std::thread::spawn(move || pump(&input, is_raw));
+    if is_raw {
+        // Whatever comes as a signal is the lent terminal's.
+        interrupt::on_interrupt(|| ())?;
+    } else {
+        forward_signals(session.input(), leaving.clone())?;
     }
-    let mut stdout = Watched { inner: std::io::stdout(), is_closed: false };
-    let mut stderr = Watched { inner: std::io::stderr(), is_closed: false };
+    let leave = leaving.clone();
+    let lend = |terminal: Terminal| terminal.lend(session.input(), move |number| leave.by(number));
+    let lent = terminal.map(lend).transpose()?;
+    if matches!(request, Request::Exec(Exec { stdin: true, .. })) {
+        let (input, leaving) = (session.input(), is_raw.then(|| leaving.clone()));
+        // It may wait for a terminal for ever: the process ends without it.
+        std::thread::spawn(move || pump(&input, leaving));
+    }
+    let mut stdout = Outlet { inner: std::io::stdout(), is_closed: false };
+    let mut stderr = Outlet { inner: std::io::stderr(), is_closed: false };
     let ended = session.finish(Deadline::after(FOREVER), &mut stdout, &mut stderr);
+    let left = leaving.end();
     drop(lent);
+    if let Some(status) = left {
+        return Ok(ExitCode::from(status));
+    }
     if stdout.is_closed || stderr.is_closed {
         return Ok(ExitCode::from(NOBODY_READS));
     }
@@ -143,19 +148,19 @@ pub(crate) fn follow(
 }
 
 /// A stream of ours, and whether its reader has gone.
-struct Watched<W> {
+struct Outlet<W> {
     inner: W,
     is_closed: bool,
 }
 
-impl<W: Write> Watched<W> {
+impl<W: Write> Outlet<W> {
     fn watch<T>(&mut self, written: std::io::Result<T>) -> std::io::Result<T> {
         self.is_closed |= written.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
         written
     }
 }
 
-impl<W: Write> Write for Watched<W> {
+impl<W: Write> Write for Outlet<W> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let written = self.inner.write(bytes);
         self.watch(written)
@@ -167,8 +172,9 @@ impl<W: Write> Write for Watched<W> {
     }
 }
 
-/// Passes our input on. The end of a raw terminal's is that it has gone.
-fn pump(input: &SessionInput, is_raw: bool) {
+/// Passes our input on. The end of a raw terminal's is that it has gone, and that we are to leave.
+fn pump(input: &SessionInput, leaving: Option<Leaving>) {
+    const SIGHUP: u8 = 1;
     let mut buffer = vec![0; 64 << 10];
     let mut stdin = std::io::stdin().lock();
     while let Ok(length @ 1..) = stdin.read(&mut buffer) {
@@ -176,36 +182,19 @@ fn pump(input: &SessionInput, is_raw: bool) {
             return;
         }
     }
-    // Nobody is there to hear of a session that has ended meanwhile.
-    if is_raw {
-        input.signal(SIGHUP).ok();
+    match leaving {
+        Some(leaving) => leaving.by(SIGHUP),
+        // Nobody is there to hear of a session that has ended meanwhile.
+        None => drop(input.close()),
     }
-    input.close().ok();
 }
 
-/// Ctrl-C goes to the guest's process, as it would to a local one; the third one ends us. At a raw terminal, where Ctrl-C is a key
-/// like any other, what comes as a signal means that we are to go, and the guest's terminal with us.
-fn forward_signals(
-    input: SessionInput,
-    is_raw: bool,
-    mut give_up: impl FnMut() + Send + 'static,
-) -> Result<(), CliError> {
-    const SIGINT: i32 = 2;
-    const SIGKILL: i32 = 9;
-    let first = if is_raw { SIGHUP } else { SIGINT };
+/// Ctrl-C goes to the guest's process, as it would to a local one; the third one ends us.
+fn forward_signals(input: SessionInput, leaving: Leaving) -> Result<(), CliError> {
     let count = std::sync::atomic::AtomicU8::new(0);
-    // Sent from threads of their own: a guest that does not read must not keep the third one from coming through.
-    let send = move |number| {
-        let input = input.clone();
-        std::thread::spawn(move || input.signal(number).ok());
-    };
     interrupt::on_interrupt(move || match count.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-        0 => send(first),
-        1 => send(SIGKILL),
-        _ => {
-            give_up();
-            terminal::restore();
-            std::process::exit(INTERRUPTED.into())
-        }
+        0 => send_signal(&input, signal::INT),
+        1 => send_signal(&input, signal::KILL),
+        _ => leaving.now(INTERRUPTED),
     })
 }

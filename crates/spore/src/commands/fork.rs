@@ -9,9 +9,10 @@ use std::time::Duration;
 use agent_protocol::{GIVEN_MAX, Given};
 use clap::Args;
 use engine::NetworkMode;
-use sandbox::{Context, ForkOptions, Forked, Forward, fork};
+use sandbox::{Context, DataDisk, ForkOptions, Forked, Forward, fork};
 use serde_json::json;
 
+use crate::environment::parse_variable;
 use crate::error::{CliError, Doing};
 use crate::options::Options;
 use crate::{context, interrupt, output, progress};
@@ -21,6 +22,9 @@ use crate::{context, interrupt, output, progress};
   spore fork python-numpy
   spore fork python-numpy -n 100 --ttl 10m --format json
   spore fork jupyter-kernel -p 8888:8888 --idle 30m     http://127.0.0.1:8888 leads into it
+  spore fork nodejs -p 0:3000           standard error says which port was free
+  spore fork python-numpy -n 10 --data ./dataset        its files in /data of each, read-only
+  spore fork postgres --data disk.img:rw                a disk image, which this one alone writes to
   spore fork coding-agent -e LANG --secret api-key=key.txt     a variable, and a file /run/secrets/api-key in memory
   spore fork hub.example/team/numpy:1.2@sha256:…     the digest decides")]
 pub(crate) struct ForkArgs {
@@ -39,10 +43,13 @@ pub(crate) struct ForkArgs {
     #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
     ports: Vec<Forward>,
     /// A variable for what runs in them: KEY=VALUE, or KEY with the value that it has here
-    #[arg(short, long, value_name = "KEY[=VALUE]")]
-    env: Vec<String>,
+    #[arg(short, long, value_name = "KEY[=VALUE]", value_parser = parse_variable)]
+    env: Vec<(String, String)>,
     #[command(flatten)]
     secrets: Secrets,
+    /// A disk in /data: an image file as it is, written to only with :rw, or what is in a folder, as it is
+    #[arg(long, value_name = "FILE[:rw]|DIR", value_parser = parse_data)]
+    data: Option<DataDisk>,
     /// Connect them to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
@@ -61,16 +68,7 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     /// These and the variables, as they are given to a guest.
-    pub(crate) fn given(&self, env: &[String]) -> Result<Given, CliError> {
-        let variable = |text: &String| match text.split_once('=') {
-            Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-            None => match std::env::var(text) {
-                Ok(value) => Ok((text.clone(), value)),
-                Err(_) => {
-                    Err(CliError::Usage(format!("--env {text}: there is no such variable here, in UTF-8")))
-                }
-            },
-        };
+    pub(crate) fn given(&self, env: &[(String, String)]) -> Result<Given, CliError> {
         let secret = |text: &String| {
             let (name, path) = text.split_once('=').ok_or_else(|| {
                 CliError::Usage(format!(
@@ -85,7 +83,7 @@ impl Secrets {
                 .doing(format!("read the secret {path}"))?;
             Ok((name.to_owned(), value))
         };
-        let env = env.iter().map(variable).collect::<Result<_, CliError>>()?;
+        let env = env.iter().cloned().collect();
         let secrets = self.secrets.iter().map(secret).collect::<Result<_, CliError>>()?;
         Given::new(env, secrets).map_err(|error| CliError::Usage(error.to_string()))
     }
@@ -120,6 +118,19 @@ pub(crate) fn parse_forward(text: &str) -> Result<Forward, String> {
     Ok(Forward { host, guest })
 }
 
+/// `PATH`, or with `:rw` or `:ro` behind it.
+pub(crate) fn parse_data(text: &str) -> Result<DataDisk, String> {
+    let (path, writable) = match text.rsplit_once(':') {
+        Some((path, "rw")) => (path, true),
+        Some((path, "ro")) => (path, false),
+        _ => (text, false),
+    };
+    if path.is_empty() {
+        return Err(format!("{text:?}: expected FILE, FILE:rw or DIR"));
+    }
+    Ok(DataDisk { path: path.into(), writable })
+}
+
 /// A port that more than one sandbox would need to have.
 fn check_ports(count: u32, ports: &[Forward]) -> Result<(), CliError> {
     match ports.iter().find(|forward| forward.host.port() != 0) {
@@ -149,6 +160,7 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
         idle: args.idle,
         ports: args.ports.clone(),
         given,
+        data: args.data.clone(),
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,
@@ -158,13 +170,19 @@ pub(crate) fn run(options: &Options, args: &ForkArgs) -> Result<ExitCode, CliErr
     let forked = forked?;
     let document = json!({ "sandboxes": forked.iter().map(describe).collect::<Vec<_>>() });
     output::result(options.format, &document, || {
-        let line = |one: &Forked| {
-            let ports = one.record.ports.iter().map(|port| format!("  {} -> {}", port.host, port.guest));
-            format!("{}{}\n", one.id, ports.collect::<String>())
-        };
-        forked.iter().map(line).collect::<String>()
+        // Scripts take what is on standard output for ids.
+        forked.iter().for_each(|one| say_ports(options, &args.ports, one));
+        forked.iter().map(|one| format!("{}\n", one.id)).collect::<String>()
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says on standard error which ports were found where any was asked for.
+pub(crate) fn say_ports(options: &Options, asked: &[Forward], forked: &Forked) {
+    let found = asked.iter().zip(&forked.record.ports).filter(|(asked, _)| asked.host.port() == 0);
+    for (_, Forward { host, guest }) in found.filter(|_| !options.quiet) {
+        output::say(output::Level::Info, &format!("{}: {host} -> {guest}", forked.id));
+    }
 }
 
 fn describe(forked: &Forked) -> serde_json::Value {
@@ -174,6 +192,7 @@ fn describe(forked: &Forked) -> serde_json::Value {
         "name": forked.record.name,
         "ends_at": forked.record.ends_at,
         "ports": forked.record.ports,
+        "data": forked.record.data,
     })
 }
 
@@ -197,6 +216,16 @@ mod tests {
         let (fixed, any) = (parse_forward("8080:80").unwrap(), parse_forward("0:80").unwrap());
         assert!(check_ports(1, &[fixed]).is_ok() && check_ports(9, &[any]).is_ok());
         assert!(check_ports(2, &[any, fixed]).is_err());
+    }
+
+    #[test]
+    fn data_disks() {
+        let disk = |path: &str, writable| Ok(DataDisk { path: path.into(), writable });
+        assert_eq!(parse_data("a"), disk("a", false));
+        assert_eq!(parse_data("a:rw"), disk("a", true));
+        assert_eq!(parse_data("a:rw:ro"), disk("a:rw", false));
+        assert_eq!(parse_data("a:b"), disk("a:b", false));
+        assert!(parse_data(":rw").is_err() && parse_data("").is_err());
     }
 
     #[test]

@@ -39,6 +39,13 @@ enum HubVerb {
     Token(token::TokenArgs),
 }
 
+impl HubArgs {
+    /// What is logged where `SPORE_LOG` does not say, if anything.
+    pub(crate) fn logs(&self) -> Option<&'static str> {
+        matches!(self.verb, HubVerb::Serve(_)).then_some(serve::LOG)
+    }
+}
+
 pub(crate) fn run(options: &Options, args: &HubArgs) -> Result<ExitCode, CliError> {
     match &args.verb {
         HubVerb::Copy(args) => copy::run(options, args),

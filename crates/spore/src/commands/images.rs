@@ -24,8 +24,7 @@ mod remote;
   spore images --hub                                  what the default hub offers
   spore images team/numpy --hub                       under this name
 
-SIZE is what a snapshot's blobs take; OWN the part that removing it would free, SHARED the part that other snapshots
-have too. FLAT is what the files take that were laid out for engines: a cache, of which `prune --all` removes what no
+SIZE is what a snapshot's blobs take; OWN the part that removing it would free: other snapshots have the rest, too. FLAT is what the files take that were laid out for engines: a cache, of which `prune --all` removes what no
 sandbox uses.")]
 pub(crate) struct ImagesArgs {
     /// List what a hub offers instead: a folder, a URL (oci://HOST) or an alias; without HUB the default hub
@@ -56,7 +55,7 @@ fn local(options: &Options) -> Result<ExitCode, CliError> {
     });
     output::result(options.format, &document, || {
         let rows: Vec<_> = images.iter().map(Image::row).collect();
-        let header = ["NAME", "TAG", "DIGEST", "CREATED", "SIZE", "OWN", "SHARED", "FLAT"];
+        let header = ["NAME", "TAG", "DIGEST", "CREATED", "SIZE", "OWN", "FLAT"];
         output::table(&header, &rows) + &problems::text(&problems)
     });
     problems::verdict(&problems)
@@ -100,7 +99,6 @@ impl<'a> Image<'a> {
             created.replace('T', " "),
             size(|usage| usage.total),
             size(|usage| usage.own),
-            size(|usage| usage.shared),
             flat,
         ]
     }

@@ -121,7 +121,7 @@ fn show_snapshot(options: &Options, store: &Store, resolved: &Resolved) -> Resul
                     word(serde_json::to_value(engine.accelerator)),
                 ),
             ),
-            ("cpu", format!("{} {}", engine.cpu.model, engine.cpu.features.join(","))),
+            ("cpu", format!("{} {}", engine.cpu.model, engine.cpu.features.join(", "))),
             ("kernel", config.provenance.kernel_version.clone()),
             ("config", manifest.config.digest.to_string()),
         ];
@@ -190,11 +190,17 @@ fn show_sandbox(options: &Options, store: &Store, sandbox: &Sandbox) -> Result<E
             process.map_or_else(|| "-".into(), |process| process.pid.to_string())
         };
         let unknown = || "?".to_owned();
+        let data = |disk: &sandbox::AttachedData| {
+            format!("{}, {}", disk.path.display(), if disk.writable { "writable" } else { "read-only" })
+        };
         let lines = [
             ("sandbox", sandbox.id.to_string()),
             ("status", sandbox.status.to_string()),
             ("snapshot", snapshot.map_or_else(unknown, |digest| digest.to_string())),
             ("name", record.and_then(|record| record.name.clone()).unwrap_or_else(|| "-".into())),
+            ("ends in", record.map_or_else(unknown, ps::limits)),
+            ("ports", record.map(ps::ports).filter(|ports| !ports.is_empty()).unwrap_or_else(|| "-".into())),
+            ("data disk", record.and_then(|record| record.data.as_ref()).map_or_else(|| "-".into(), data)),
             ("engine pid", pid(engine)),
             ("supervisor pid", pid(record.and_then(sandbox::Record::supervisor))),
             ("own memory", usage.map_or_else(|| "-".into(), |usage| output::size(usage.anonymous))),

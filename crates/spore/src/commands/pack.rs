@@ -5,16 +5,17 @@ use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Args;
-use indicatif::ProgressBar;
-use pack::{Contents, PackError, PackFile, PackPlan, Part, plan_pack};
+use format::PlannedBlob;
+use pack::{Contents, PackError, PackFile, PackPlan, plan_pack};
 use serde_json::json;
 
+use crate::config::Config;
 use crate::error::{CliError, Doing};
 use crate::options::Options;
-use crate::{context, interrupt, output, progress};
+use crate::progress::{self, PackBar};
+use crate::{arguments, context, interrupt, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -39,23 +40,33 @@ pub(crate) struct PackArgs {
     /// Leave out all that this snapshot has, which is then to be where it is unpacked, or in a hub
     #[arg(long, value_name = "SNAPSHOT")]
     since: Option<String>,
+    /// The name that the pack proposes to whoever unpacks it: NAME[:TAG] [default: the one that it has here]
+    #[arg(long, value_name = "NAME:TAG")]
+    name: Option<String>,
     /// Replace the file if it is there
     #[arg(long)]
     force: bool,
-    /// Only show what the pack would have
+    /// Only show what the pack would have; fetch and write nothing
     #[arg(long)]
     dry_run: bool,
 }
 
 pub(crate) fn run(options: &Options, args: &PackArgs) -> Result<ExitCode, CliError> {
     let file = file(args)?;
+    let config = Config::load()?;
+    let given = args.name.as_deref().map(|name| arguments::local_name(&config, name)).transpose()?;
     let store = context::store(options)?;
     let resolved = context::resolve(&store, &args.reference)?;
     let since = args.since.as_deref().map(|since| context::resolve(&store, since)).transpose()?;
     let lease = store.lease()?;
-    let snapshot = context::snapshot(options, &store, &lease, &resolved.digest)?;
+    // A plan fetches nothing.
+    let snapshot = if args.dry_run {
+        store.load_leased(&lease, &resolved.digest)?
+    } else {
+        context::snapshot(options, &store, &lease, &resolved.digest)?
+    };
     let contents = Contents {
-        name: resolved.name.map(|name| format!("{}:{}", name.name, name.tag)),
+        name: given.or(resolved.name).map(|name| format!("{}:{}", name.name, name.tag)),
         without_layers: args.without_layers,
         since: since.map(|since| since.digest),
     };
@@ -66,14 +77,7 @@ pub(crate) fn run(options: &Options, args: &PackArgs) -> Result<ExitCode, CliErr
     }
     progress::note(options, &head(&plan));
     let Some(path) = file else {
-        // Nothing is to be tidied up: an interruption ends the process, as it ends every tool in a pipe.
-        let told = Told { bar: progress::bytes(options, "packing"), interrupted: None };
-        told.bar.set_length(plan.bytes);
-        // Not by way of the buffer that looks for lines.
-        let stdout = io::stdout().as_fd().try_clone_to_owned().doing("write to standard output")?;
-        let written = plan.write(&mut File::from(stdout), &told);
-        told.bar.finish_and_clear();
-        written?;
+        write_stdout(options, &plan)?;
         return Ok(ExitCode::SUCCESS);
     };
     write_file(options, &plan, path, args.force)?;
@@ -90,22 +94,38 @@ pub(crate) fn run(options: &Options, args: &PackArgs) -> Result<ExitCode, CliErr
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file to write to; `None` is standard output.
+/// The file to write to; `None` is standard output. What stands in its way is said before a snapshot is fetched.
 fn file(args: &PackArgs) -> Result<Option<&Path>, CliError> {
     let path = args.output.as_deref().filter(|path| *path != Path::new("-"));
-    if path.is_none() && !args.dry_run && io::stdout().is_terminal() {
-        return Err(CliError::Usage("a pack is nothing for a terminal: give -o FILE, or a pipe".to_owned()));
+    match path {
+        None if !args.dry_run && io::stdout().is_terminal() => {
+            Err(CliError::Usage("a pack is nothing for a terminal: give -o FILE, or a pipe".to_owned()))
+        }
+        Some(path) if !args.dry_run => {
+            PackFile::check(path, args.force).map_err(explain)?;
+            Ok(Some(path))
+        }
+        path => Ok(path),
     }
-    Ok(path)
+}
+
+/// Nothing is to be tidied up, and a reader that does not read must not keep anybody from ending it.
+fn write_stdout(options: &Options, plan: &PackPlan) -> Result<(), CliError> {
+    let interrupted = interrupt::flag()?;
+    interrupt::ends_process()?;
+    let bar = PackBar::new(options, "packing", plan.bytes, interrupted);
+    // Not by way of the buffer that looks for lines.
+    let stdout = io::stdout().as_fd().try_clone_to_owned().doing("write to standard output")?;
+    let written = plan.write(&mut File::from(stdout), &bar);
+    bar.finish();
+    Ok(written?)
 }
 
 fn write_file(options: &Options, plan: &PackPlan, path: &Path, may_replace: bool) -> Result<(), CliError> {
-    let interrupted = interrupt::flag()?;
-    let told = Told { bar: progress::bytes(options, "packing"), interrupted: Some(interrupted) };
-    told.bar.set_length(plan.bytes);
-    let mut file = PackFile::create(path, may_replace).map_err(explain)?;
-    let written = plan.write(&mut file, &told);
-    told.bar.finish_and_clear();
+    let bar = PackBar::new(options, "packing", plan.bytes, interrupt::flag()?);
+    let mut file = PackFile::create(path, may_replace, plan.bytes).map_err(explain)?;
+    let written = plan.write(&mut file, &bar);
+    bar.finish();
     written.map_err(|error| match error {
         PackError::Output(source) => PackError::Write { path: path.to_owned(), source },
         error => error,
@@ -131,31 +151,11 @@ fn head(plan: &PackPlan) -> String {
 }
 
 fn dry_run(plan: &PackPlan) -> String {
-    let row = |part: &Part, how: &str| {
+    let row = |part: &PlannedBlob, how: &str| {
         vec![output::size(part.size), part.digest.to_string(), format!("{}{how}", part.role)]
     };
     let packed = plan.packed.iter().map(|part| row(part, ""));
     let left_out = plan.left_out.iter().map(|part| row(part, ", left out"));
     let rows: Vec<_> = packed.chain(left_out).collect();
     format!("{}\n{}", head(plan), output::table(&["SIZE", "DIGEST", "PART"], &rows))
-}
-
-/// The bar, and Ctrl-C.
-pub(crate) struct Told {
-    pub(crate) bar: ProgressBar,
-    pub(crate) interrupted: Option<&'static AtomicBool>,
-}
-
-impl pack::Progress for Told {
-    fn moved(&self, bytes: u64) {
-        self.bar.inc(bytes);
-    }
-
-    fn laying_out(&self) {
-        self.bar.set_message("laying out");
-    }
-
-    fn is_interrupted(&self) -> bool {
-        self.interrupted.is_some_and(|flag| flag.load(Ordering::SeqCst))
-    }
 }

@@ -30,10 +30,15 @@ use crate::{context, hubs, interrupt, output};
   spore push python-numpy --hub s3://snapshots        into a bucket, with AWS's credentials
   spore push python-numpy --dry-run                   to the default hub: what would be sent
 
-From a machine that shall have no credentials, into a bucket:
-  spore inspect python-numpy --manifest > manifest.json                                            there
-  spore push --presign manifest.json team/numpy:1 --hub s3://snapshots --expires 1h > ticket.json  with credentials
-  spore push python-numpy --ticket ticket.json                                                     there")]
+From a machine that shall have no credentials, into a bucket: there,
+  spore inspect python-numpy --manifest > manifest.json
+
+with credentials,
+  spore push --presign manifest.json team/numpy:1 --hub s3://snapshots \\
+    --expires 1h > ticket.json
+
+and there:
+  spore push python-numpy --ticket ticket.json")]
 pub(crate) struct PushArgs {
     /// A local snapshot: [HUB/]NAME[:TAG][@DIGEST]; with --presign, DEST
     reference: String,

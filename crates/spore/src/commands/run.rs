@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use agent_protocol::Given;
 use clap::Args;
 use engine::NetworkMode;
 use format::Reference;
-use sandbox::{Context, ForkOptions, Forked, Forward, find, fork, kill};
+use sandbox::{Context, DataDisk, ForkOptions, Forked, Forward, find, fork, kill};
 use store::{Lease, ResolveError, Resolved, SandboxId, Store};
 
 use super::exec::{self, CommandArgs};
-use super::fork::{Secrets, parse_duration, parse_forward};
+use super::fork::{Secrets, parse_data, parse_duration, parse_forward, say_ports};
 use super::pull;
 use crate::config::Config;
 use crate::error::CliError;
@@ -35,11 +36,18 @@ pub(crate) struct RunArgs {
     /// End it after this long: 30s, 10m, 2h, 1d
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     ttl: Option<Duration>,
-    /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT [address: 127.0.0.1]
+    /// End it after this long without its command or a connection to a port
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    idle: Option<Duration>,
+    /// Listen here and lead to a port of the guest: [ADDRESS:]PORT:GUESTPORT; PORT 0 is any that is free, and standard error
+    /// says which [address: 127.0.0.1]
     #[arg(short, long = "publish", value_name = "PORTS", value_parser = parse_forward)]
     ports: Vec<Forward>,
     #[command(flatten)]
     secrets: Secrets,
+    /// A disk in /data: an image file as it is, written to only with :rw, or what is in a folder, as it is
+    #[arg(long, value_name = "FILE[:rw]|DIR", value_parser = parse_data)]
+    data: Option<DataDisk>,
     /// Connect it to the host's network. What listens on the host's loopback is then reachable from the guest
     #[arg(long)]
     network: bool,
@@ -51,11 +59,14 @@ pub(crate) struct RunArgs {
 }
 
 pub(crate) fn run(options: &Options, args: &RunArgs) -> Result<ExitCode, CliError> {
+    // What is wrong with the arguments is said before anything is fetched.
     let (request, terminal) = args.command.request()?;
+    let given = args.secrets.given(&[])?;
     let store = context::store(options)?;
     let lease = store.lease()?;
     let resolved = here_or_pulled(options, &store, &lease, args)?;
-    let forked = fork_one(options, &store, &lease, resolved, args)?;
+    let forked = fork_one(options, &store, &lease, resolved, args, given)?;
+    say_ports(options, &args.ports, &forked);
     let followed = exec::open(&store, forked.id.as_str()).and_then(|channel| {
         let (store, id) = (store.clone(), forked.id.clone());
         exec::follow(options, channel, &request, terminal, move || drop(remove(&store, &id)))
@@ -103,6 +114,7 @@ fn fork_one(
     lease: &Lease,
     resolved: Resolved,
     args: &RunArgs,
+    given: Given,
 ) -> Result<Forked, CliError> {
     let snapshot = context::snapshot(options, store, lease, &resolved.digest)?;
     let engine = context::engine_for(store, &snapshot.config)?;
@@ -111,9 +123,10 @@ fn fork_one(
     let fork_options = ForkOptions {
         count: 1,
         ttl: args.ttl,
-        idle: None,
+        idle: args.idle,
         ports: args.ports.clone(),
-        given: args.secrets.given(&[])?,
+        given,
+        data: args.data.clone(),
         network: if args.network { NetworkMode::User } else { NetworkMode::None },
         name: resolved.name,
         deadline: args.deadline,

@@ -3,14 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use format::{FullName, HubName};
 use serde_json::json;
 use store::RefError;
 
 use crate::config::Config;
 use crate::error::CliError;
 use crate::options::Options;
-use crate::{context, output};
+use crate::{arguments, context, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -30,7 +29,7 @@ pub(crate) struct TagArgs {
 pub(crate) fn run(options: &Options, args: &TagArgs) -> Result<ExitCode, CliError> {
     let config = Config::load()?;
     let source = config.reference(&args.source)?;
-    let name = local_name(&config, &args.dest)?;
+    let name = arguments::local_name(&config, &args.dest)?;
     let store = context::store(options)?;
     let resolved = store.resolve(&source)?;
     // An origin is where the snapshot has the tag's own name.
@@ -49,17 +48,6 @@ pub(crate) fn run(options: &Options, args: &TagArgs) -> Result<ExitCode, CliErro
         format!("{name}  {}{before}", resolved.digest)
     });
     Ok(ExitCode::SUCCESS)
-}
-
-pub(crate) fn local_name(config: &Config, text: &str) -> Result<FullName, CliError> {
-    let dest = config.reference(text)?;
-    if dest.hub.as_ref().is_some_and(|hub| !hub.is_local()) || dest.digest.is_some() {
-        return Err(CliError::Usage(format!(
-            "{text}: expected NAME[:TAG]: tags that are made here are local/, and `spore push` gives them a hub"
-        )));
-    }
-    let tag = dest.tag_or_default();
-    Ok(FullName { hub: HubName::local(), name: dest.name, tag })
 }
 
 fn explain(error: RefError) -> CliError {

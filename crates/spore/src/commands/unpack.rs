@@ -10,19 +10,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use format::{FullName, HubName, Name, Reference};
-use hub::fetch_missing;
-use pack::{Arrived, Counts, Input, TagAs, UnpackError, UnpackOptions, UnpackPlan, plan_unpack};
+use format::{FullName, HubName, Name};
+use hub::{RawManifest, plan_parts};
+use pack::{
+    Arrived, Counts, Input, ProposedName, ReadError, UnpackError, UnpackOptions, UnpackPlan, Unpacked,
+    plan_unpack,
+};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::json;
-use store::{RefError, Store};
+use store::{RefError, Store, TagAs};
 
-use super::pack::Told;
-use crate::config::{Config, Hub};
+use crate::config::Config;
 use crate::error::{CliError, Doing};
+use crate::hubs::Repository;
 use crate::options::Options;
-use crate::progress::{self, Transfer};
-use crate::{context, hubs, interrupt, output};
+use crate::progress::{self, PackBar, Transfer};
+use crate::{arguments, context, hubs, interrupt, output};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -30,12 +33,18 @@ use crate::{context, hubs, interrupt, output};
   ssh other-host spore pack python-numpy | spore unpack -
   spore unpack numpy.spore --name numpy:tried
   spore unpack small.spore --hub /srv/hub                what it lacks and this host too comes from there
-  spore unpack numpy.spore --dry-run                     checks every byte, keeps nothing
-  skopeo copy docker://hub.example/team/numpy:1 oci-archive:numpy.tar && spore unpack numpy.tar --name numpy
+  spore unpack small.spore --hub hub.example/team/numpy  from a repository of a registry
+  spore unpack numpy.spore --dry-run                     checks the digest of all in it, keeps nothing
+  skopeo copy docker://hub.example/team/numpy:1 oci-archive:numpy.tar &&
+    spore unpack numpy.tar --name numpy
 
 Every blob is verified before it counts, and the tag is set last: an unpack that fails leaves nothing. What is missing
 is named, all of it at once. A pack that other tools have written is to be a file: from a pipe it comes in an order that
-would have to be kept in memory. It ends with flat files laid out, as the first fork needs them.")]
+would have to be kept in memory. It ends with flat files laid out, as the first fork needs them.
+
+--dry-run reads all of the pack, also what this host has: names, sizes, digests, and whether manifest, config and maps belong
+together. What it does not look at is what only laying out shows: whether frames decode to what they say, and whether
+layers are what their snapshot declares.")]
 pub(crate) struct UnpackArgs {
     /// The pack; - is standard input
     file: PathBuf,
@@ -45,12 +54,12 @@ pub(crate) struct UnpackArgs {
     /// Move the tag if it leads elsewhere
     #[arg(long)]
     force: bool,
-    /// Where to fetch by digest what neither the pack nor this host has, under the name that is given or proposed: a
-    /// folder, s3://…, oci://… or an alias
+    /// Where to fetch by digest what neither the pack nor this host has: a folder, s3://…, https://… or an alias; of a registry a
+    /// repository, as oci://HOST/NAME, HOST/NAME or ALIAS/NAME, which need not be the pack's own name
     #[arg(long, value_name = "HUB")]
     hub: Option<String>,
     /// Most bytes that the snapshot may have, packed or laid out, as 64GiB [default: what the disk holds]
-    #[arg(long, value_name = "SIZE", value_parser = super::hub::serve::size)]
+    #[arg(long, value_name = "SIZE", value_parser = arguments::size)]
     max_size: Option<u64>,
     /// Leave the laying out of flat files to the first fork
     #[arg(long)]
@@ -62,42 +71,45 @@ pub(crate) struct UnpackArgs {
 
 pub(crate) fn run(options: &Options, args: &UnpackArgs) -> Result<ExitCode, CliError> {
     let interrupted = interrupt::flag()?;
-    unpack(options, args, interrupted).map_err(|error| {
-        // Whatever could not be read then: it was the user who ended it.
-        if interrupted.load(Ordering::SeqCst) { CliError::Undone } else { error }
-    })
-}
-
-fn unpack(
-    options: &Options,
-    args: &UnpackArgs,
-    interrupted: &'static AtomicBool,
-) -> Result<ExitCode, CliError> {
+    let explain = |error| explain(error, interrupted);
     let config = Config::load()?;
-    let hub = args.hub.as_deref().map(|hub| config.hub(hub)).transpose()?;
-    let given = args.name.as_deref().map(|name| super::tag::local_name(&config, name)).transpose()?;
+    let given = args.name.as_deref().map(|name| arguments::local_name(&config, name)).transpose()?;
     let store = context::store(options)?;
+    let hub = args.hub.as_deref().map(|hub| hubs::repository(&config, &store, hub)).transpose()?;
     let input = input(&args.file, interrupted)?;
     let how = UnpackOptions { max_bytes: args.max_size, lay_out: !args.no_layout, may_lack: hub.is_some() };
-    let plan = plan_unpack(&store, input, how)?;
+    let plan = plan_unpack(&store, input, how).map_err(explain)?;
     progress::note(options, &head(&plan));
-    let told = Told { bar: progress::bytes(options, "unpacking"), interrupted: Some(interrupted) };
-    told.bar.set_length(plan.blob_bytes);
     if args.dry_run {
-        return verify(options, plan, &told, hub.is_some());
+        return verify(options, plan, hub.is_some(), interrupted);
     }
-    let name = given.map_or_else(|| proposed(plan.name.as_deref()), Ok)?;
+    let name = given.map_or_else(|| proposed(plan.name.as_ref()), Ok)?;
     let tag = TagAs { name, may_move: args.force };
-    let arrived = plan.execute(&tag, &told);
-    told.bar.finish_and_clear();
-    let mut arrived = arrived.map_err(explain)?;
-    let (counts, fetched) =
-        (arrived.counts.clone(), fetch(options, &store, hub, &tag.name.name, &mut arrived)?);
-    let unpacked = arrived.finish(&tag, &told).map_err(explain)?;
+    let bar = PackBar::new(options, "unpacking", plan.blob_bytes, interrupted);
+    let arrived = plan.execute(&tag, &bar);
+    bar.finish();
+    let arrived = arrived.map_err(explain)?;
+    let counts = arrived.counts.clone();
+    let fetched = match hub.filter(|_| !counts.missing.is_empty()) {
+        Some(hub) => match fetch(options, &store, &hub, &tag.name.name, &arrived) {
+            Ok(bytes) => bytes,
+            Err(cause) => return Err(given_up(cause, arrived)),
+        },
+        None => 0,
+    };
+    let bar = PackBar::of_the_rest(options, interrupted);
+    let unpacked = arrived.finish(&tag, &bar);
+    bar.finish();
+    report(options, &tag.name, &unpacked.map_err(explain)?, &counts, fetched);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn report(options: &Options, name: &FullName, unpacked: &Unpacked, counts: &Counts, fetched: u64) {
+    let Unpacked { snapshot, moved_from } = unpacked;
     let document = json!({
-        "name": tag.name.to_string(),
-        "digest": unpacked.snapshot,
-        "moved_from": unpacked.moved_from,
+        "name": name.to_string(),
+        "digest": snapshot,
+        "moved_from": moved_from,
         "unpacked_bytes": counts.new_bytes,
         "fetched_bytes": fetched,
         "present_bytes": counts.present_bytes,
@@ -106,55 +118,79 @@ fn unpack(
         let (new, present) = (output::size(counts.new_bytes), output::size(counts.present_bytes));
         let fetched =
             if fetched == 0 { String::new() } else { format!("fetched {}, ", output::size(fetched)) };
-        let before = unpacked.moved_from.map(|before| format!("\nit was {before}")).unwrap_or_default();
-        format!("{}  {}  unpacked {new}, {fetched}{present} were here{before}", tag.name, unpacked.snapshot)
+        let before = moved_from.map(|before| format!("\nit was {before}")).unwrap_or_default();
+        format!("{name}  {snapshot}  unpacked {new}, {fetched}{present} were here{before}")
     });
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Fetches what is missing, by the digests that the manifest declares. Gives its bytes.
 fn fetch(
     options: &Options,
     store: &Store,
-    hub: Option<Hub>,
-    name: &Name,
-    arrived: &mut Arrived,
+    repository: &Repository,
+    local: &Name,
+    arrived: &Arrived,
 ) -> Result<u64, CliError> {
-    let Some(hub) = hub.filter(|_| !arrived.counts.missing.is_empty()) else { return Ok(0) };
-    arrived.store_manifest()?;
-    let (source, mirrors) = hubs::sources(&hub, name)?;
+    // Where it decides nothing, what the snapshot is going to be called here does for messages.
+    let (source, mirrors) = hubs::sources(&repository.hub, repository.name.as_ref().unwrap_or(local))?;
+    let manifest = RawManifest::new(arrived.manifest().to_vec())
+        .ok_or_else(|| CliError::Verification("the manifest is too large for a hub".to_owned()))?;
     let progress = Arc::new(Transfer::new(options, "fetching"));
     let told = Arc::clone(&progress) as Arc<dyn hub::Progress>;
-    let fetched = interrupt::block_on(fetch_missing(store, source, mirrors, &arrived.snapshot, told));
+    let fetched = interrupt::block_on(async {
+        let plan = plan_parts(store, source, mirrors, manifest, Arc::clone(&told)).await?;
+        let plan = if arrived.may_be_laid_out() { plan.with_layout().await? } else { plan };
+        plan.fetch_parts(told).await
+    });
     progress.finish();
-    // What was fetched stays until the tag is there: the pack's lease has all that the manifest declares.
-    fetched.map(|_| progress.moved())
+    fetched.map(|()| progress.moved())
 }
 
-fn verify(options: &Options, plan: UnpackPlan, told: &Told, may_lack: bool) -> Result<ExitCode, CliError> {
+/// Takes back what was stored, and says why nothing came of it.
+fn given_up(cause: CliError, arrived: Arrived) -> CliError {
+    match (cause, arrived.take_back()) {
+        (CliError::Interrupted, Ok(())) => CliError::Undone,
+        (cause, Ok(())) => cause,
+        (cause, Err(left)) => {
+            let cause = if let CliError::Interrupted = cause { stopped() } else { cause };
+            CliError::Left { cause: Box::new(cause), left: Box::new(left) }
+        }
+    }
+}
+
+/// An interruption of which more is to be said.
+fn stopped() -> CliError {
+    CliError::Unpack(Box::new(UnpackError::Interrupted))
+}
+
+fn verify(
+    options: &Options,
+    plan: UnpackPlan,
+    may_lack: bool,
+    interrupted: &'static AtomicBool,
+) -> Result<ExitCode, CliError> {
     let (snapshot, name, head) = (plan.snapshot, plan.name.clone(), head(&plan));
-    let counts = plan.verify(told);
-    told.bar.finish_and_clear();
-    let counts = counts?;
+    let bar = PackBar::new(options, "checking", plan.blob_bytes, interrupted);
+    let counts = plan.verify(&bar);
+    bar.finish();
+    let counts = counts.map_err(|error| explain(error, interrupted))?;
     let document = json!({ "digest": snapshot, "name": name, "pack": counts });
+    let is_enough = counts.missing.is_empty() || may_lack;
     output::result(options.format, &document, || {
         let Counts { new_bytes, present_bytes, missing } = &counts;
         let (new, present) = (output::size(*new_bytes), output::size(*present_bytes));
-        let rows: Vec<_> = missing
-            .iter()
-            .map(|part| vec![output::size(part.size), part.digest.to_string(), part.role.clone()])
-            .collect();
-        let missing = if rows.is_empty() {
-            String::new()
+        // Else the error says what is missing.
+        let missing = if is_enough && !missing.is_empty() {
+            format!("\nthe hub is to have:{missing}")
         } else {
-            output::table(&["MISSING", "DIGEST", "PART"], &rows)
+            String::new()
         };
-        format!("{head}\nwould unpack {new}, {present} are here\n{missing}")
+        format!("{head}\nwould unpack {new}, {present} are here{missing}")
     });
-    if counts.missing.is_empty() || may_lack {
+    if is_enough {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(explain(UnpackError::Missing { snapshot, parts: counts.missing }))
+    Err(explain(UnpackError::Missing { snapshot, parts: counts.missing }, interrupted))
 }
 
 fn head(plan: &UnpackPlan) -> String {
@@ -168,29 +204,29 @@ fn head(plan: &UnpackPlan) -> String {
 }
 
 /// The tag that a pack proposes. It chooses a name among those that are made here, and nothing else.
-fn proposed(name: Option<&str>) -> Result<FullName, CliError> {
-    let usage = |why: String| CliError::Usage(format!("{why}: give --name NAME[:TAG]"));
-    let Some(text) = name else { return Err(usage("the pack proposes no name".to_owned())) };
-    match text.parse() {
-        Ok(Reference { hub: None, name, tag, digest: None }) => {
-            Ok(FullName { hub: HubName::local(), name, tag: tag.unwrap_or_default() })
+fn proposed(name: Option<&ProposedName>) -> Result<FullName, CliError> {
+    let why = match name {
+        Some(ProposedName::Name(name, tag)) => {
+            return Ok(FullName { hub: HubName::local(), name: name.clone(), tag: tag.clone() });
         }
-        _ => Err(usage(format!(
-            "the pack proposes the name {:?}, which is not NAME[:TAG]",
-            format::excerpt(text)
-        ))),
-    }
+        Some(other) => format!("the pack proposes the name {other}, which is not NAME[:TAG]"),
+        None => "the pack proposes no name".to_owned(),
+    };
+    Err(CliError::Usage(format!("{why}: give --name NAME[:TAG]")))
 }
 
 /// Adds what this verb offers.
-fn explain(error: UnpackError) -> CliError {
+fn explain(error: UnpackError, interrupted: &AtomicBool) -> CliError {
     match error {
         UnpackError::Ref(RefError::Exists { .. }) => {
             CliError::Failed(format!("{error}: --force moves it, --name gives another name"))
         }
-        UnpackError::Missing { .. } => CliError::NotFound(format!(
-            "{error}; unpack or pull what has it first, or name a hub that has it by --hub"
-        )),
+        UnpackError::Missing { ref parts, .. } => CliError::Incomplete {
+            message: format!("{error}\nunpack or pull what has it first, or name a hub that has it by --hub"),
+            parts: parts.clone(),
+        },
+        // Whoever waits for a pipe hears of Ctrl-C by an error.
+        UnpackError::Read(ReadError::Io(_)) if interrupted.load(Ordering::SeqCst) => CliError::Undone,
         error => error.into(),
     }
 }
@@ -237,23 +273,5 @@ impl Read for Pipe {
                 Err(error) => return Err(error.into()),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pack_proposes_a_name_of_what_is_made_here() {
-        let name = |text| proposed(Some(text)).map(|name| name.to_string());
-        assert_eq!(name("numpy").unwrap(), "local/numpy:latest");
-        assert_eq!(name("team/numpy:1.2").unwrap(), "local/team/numpy:1.2");
-        for wrong in ["", "../x", "/etc/passwd", "hub.example/numpy", "local/numpy:1", "numpy@sha256:0", "N"]
-        {
-            let error = name(wrong).unwrap_err().to_string();
-            assert!(error.contains("--name"), "{error}");
-        }
-        assert!(proposed(None).is_err());
     }
 }

@@ -3,13 +3,16 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
 
 use format::Digest;
+use rustix::process::Signal;
 
 use crate::guest::{Guest, TINY};
 use crate::harness::files;
-use crate::harness::run::{Outcome, Run};
+use crate::harness::run::{DEADLINE, Outcome, Run};
+use crate::talk::Talk;
 
 impl Guest {
     /// `spore cp FROM TO`, with `ID:` for this guest's side.
@@ -131,9 +134,9 @@ fn what_cannot_be_copied_is_named() {
     let folder = files::scratch("copies");
     let here = folder.path().join("here");
     fs::write(&here, "content").expect("a file");
-    guest.cp("ID:/no/such", folder.path()).exits_with(1).says(&["in the guest", "/no/such", "No such file"]);
+    guest.cp("ID:/no/such", folder.path()).exits_with(3).says(&["in the guest", "/no/such", "No such file"]);
     guest.cp(folder.path().join("missing"), "ID:/tmp").exits_with(1).says(&["missing", "No such file"]);
-    guest.cp(&here, "ID:/no/such/folder").exits_with(1).says(&["in the guest", "/no/such"]);
+    guest.cp(&here, "ID:/no/such/folder").exits_with(3).says(&["in the guest", "/no/such"]);
     guest.cp(&here, "ID:/new/").exits_with(1).says(&["/new is no folder"]);
     guest.cp("ID:/etc/passwd", here.join("below")).exits_with(1).says(&["no folder"]);
     guest.cp("ID:/dev/null", folder.path()).exits_with(1).says(&["/dev/null", "a device"]);
@@ -158,4 +161,73 @@ fn what_cannot_be_copied_is_named() {
     assert_eq!(fs::read_link(folder.path().join("t/link")).ok(), Some("/etc/passwd".into()));
     assert_eq!(fs::metadata(folder.path().join("t/su")).expect("it is there").mode() & 0o7777, 0o755);
     guest.cp("ID:/tmp/t", folder.path()).succeeds();
+}
+
+#[test]
+fn what_is_no_file_is_neither_copied_nor_replaced() {
+    let Some(guest) = Guest::of(TINY, "what_is_no_file_is_neither_copied_nor_replaced") else { return };
+    let folder = files::scratch("copies");
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().expect("coreutils").success());
+    // The rest of a tree is copied, both ways.
+    guest.sh("mkdir /tmp/t; mkfifo /tmp/t/a-pipe; echo content >/tmp/t/file");
+    guest.cp("ID:/tmp/t", folder.path()).exits_with(1).says(&["in the guest", "a-pipe is a named pipe"]);
+    assert_eq!(fs::read_to_string(folder.path().join("t/file")).expect("it was copied"), "content\n");
+    pipe(&folder.path().join("t/another"));
+    guest
+        .cp(folder.path().join("t/."), "ID:/tmp")
+        .exits_with(1)
+        .says(&["another is a named pipe", "1 of the files"]);
+    assert_eq!(guest.sh("cat /tmp/file; ls /tmp/another 2>/dev/null || echo none"), "content\nnone");
+    // A destination that is none is left as it is.
+    let here = folder.path().join("pipe");
+    pipe(&here);
+    guest.cp("ID:/tmp/file", &here).exits_with(1).says(&["is a named pipe", "`-`"]);
+    guest.cp(folder.path().join("t/file"), "ID:/dev/null").exits_with(1).says(&["/dev/null is a device"]);
+    guest.sh("mkdir /tmp/d; mkfifo /tmp/d/file");
+    guest.cp(folder.path().join("t/file"), "ID:/tmp/d").exits_with(1).says(&["/tmp/d/file is a named pipe"]);
+    assert_eq!(guest.sh("test -c /dev/null && test -p /tmp/d/file && echo there"), "there");
+}
+
+#[test]
+fn a_stream_whose_reader_has_ended_is_not_waited_for() {
+    let Some(guest) = Guest::of(TINY, "a_stream_whose_reader_has_ended_is_not_waited_for") else { return };
+    let talk = Talk::start(guest.cp_of("-", "ID:/no/such/folder"));
+    let error = talk.ends_by_itself_with(1);
+    assert!(error.contains("in the guest") && error.contains("/no/such/folder"), "{error}");
+}
+
+#[test]
+fn an_interrupted_copy_leaves_what_was_there() {
+    let Some(guest) = Guest::of(TINY, "an_interrupted_copy_leaves_what_was_there") else { return };
+    let folder = files::scratch("copies");
+    let old = folder.path().join("old");
+    fs::write(&old, "old").expect("a file");
+    guest.sh("echo new >/tmp/new");
+    // Even of a sandbox that does not answer.
+    guest.signal_engine(Signal::STOP);
+    for signal in [Signal::INT, Signal::TERM] {
+        let talk = Talk::start(guest.cp_of("ID:/tmp/new", &old));
+        let begun = Instant::now();
+        while !talk.handles(signal) {
+            assert!(begun.elapsed() < DEADLINE, "it never waits for signals");
+        }
+        talk.signal(signal);
+        let error = talk.ends_by_itself_with(130);
+        assert!(error.contains("interrupted"), "{error}");
+    }
+    guest.signal_engine(Signal::CONT);
+    assert_eq!(fs::read_to_string(&old).expect("it is there"), "old");
+    assert_eq!(files::entries(folder.path()), std::slice::from_ref(&old));
+    guest.cp("ID:/tmp/new", &old).succeeds();
+    assert_eq!(fs::read_to_string(&old).expect("it is there"), "new\n");
+
+    // In the guest as well, of half a file.
+    let large = folder.path().join("large");
+    fs::write(&large, vec![1; 4 << 20]).expect("a file");
+    guest.sh("mkdir /tmp/in; echo old >/tmp/in/large");
+    let tar = Run::new("tar").args(["c", "-C", folder.path().to_str().expect("UTF-8"), "large"]);
+    let stream = tar.finish().succeeds().stdout;
+    let half = stream[..stream.len() / 2].to_vec();
+    guest.cp_of("-", "ID:/tmp/in").stdin(half).finish().exits_with(1).says(&["ends in the middle"]);
+    assert_eq!(guest.sh("ls -A /tmp/in; cat /tmp/in/large"), "large\nold");
 }

@@ -4,8 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::guest::TINY;
+use agent_protocol::{Reply, Request};
+use sandbox::Channel;
+
+use crate::guest::{TINY, kill_supervisor};
 use crate::harness::needs::{Need, skipped};
+use crate::harness::run::DEADLINE;
 use crate::harness::shared::Shared;
 use crate::harness::{Spore, files, processes, recipes};
 
@@ -49,13 +53,45 @@ fn what_a_fork_is_given_is_in_the_guest_alone() {
     for process in processes::in_folder(spore.root()) {
         assert!(!process.arguments.contains(SECRET) && !process.arguments.contains(VALUE), "{process:?}");
     }
+    let record =
+        fs::read_to_string(spore.root().join("sandboxes").join(&id).join("record.json")).expect("a record");
+    assert!(record.contains("\"given\": true"), "{record}");
     let other = spore.fork(&snapshot, 1).remove(0);
     assert_eq!(spore.sh(&other, "echo -$GIVEN-; ls /run/secrets 2>/dev/null || echo none"), "--\nnone");
 
     spore.run(["fork", &snapshot, "--secret", "key"]).exits_with(2).says(&["NAME=FILE"]);
     spore.run(["fork", &snapshot, "--secret", "../x=/etc/hostname"]).exits_with(2).says(&["../x"]);
-    spore.run(["fork", &snapshot, "--secret", "x=/dev/zero"]).exits_with(2).says(&["24576"]);
+    spore.run(["fork", &snapshot, "--secret", "x=/dev/zero"]).exits_with(2).says(&["49152"]);
     spore.run(["fork", &snapshot, "-e", "NOT_SET_HERE"]).exits_with(2).says(&["NOT_SET_HERE"]);
+}
+
+/// What a capture asks first. The test takes the place of a supervisor that was killed.
+#[test]
+fn what_was_given_can_be_taken_back() {
+    if skipped("exec_and_eval::what_was_given_can_be_taken_back", &[Need::Bake]) {
+        return;
+    }
+    let spore = Spore::new();
+    let (snapshot, _) = Shared::of(&recipes::shipped(TINY)).pull_into(&spore);
+    let folder = files::scratch("given");
+    let key = folder.path().join("key");
+    fs::write(&key, SECRET).expect("a file");
+    let secret = format!("key={}", key.display());
+    // The second variable is one that every command has otherwise.
+    let forked =
+        spore.json(["fork", &snapshot, "-e", "GIVEN=1", "-e", "PATH=/bin:/given", "--secret", &secret]);
+    let id = forked["sandboxes"][0]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(spore.sh(&id, "echo $GIVEN $PATH; ls /run/secrets"), "1 /bin:/given\nkey");
+
+    kill_supervisor(&spore);
+    let stream =
+        host::socket::connect_in(&spore.root().join("sandboxes").join(&id), "agent").expect("a guest");
+    let mut agent = Channel::new(stream).expect("a channel");
+    let deadline = || host::Deadline::after(DEADLINE);
+    agent.greet_until_answered(deadline()).expect("an agent");
+    assert_eq!(agent.ask(&Request::Withdraw {}, deadline()).expect("an answer"), Reply::Withdrawn {});
+    drop(agent);
+    assert_eq!(spore.sh(&id, "echo -$GIVEN-; ls /run/secrets; echo $PATH | grep -c given || true"), "--\n0");
 }
 
 fn contains(path: &Path, word: &str) -> bool {

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::harness::needs::{Need, skipped};
 use crate::harness::run::{DEADLINE, Run};
 use crate::harness::shared::Shared;
@@ -51,6 +53,14 @@ impl Guest {
         self.spore.command(["eval", &self.id, code])
     }
 
+    /// Sends a signal to its engine.
+    #[track_caller]
+    pub fn signal_engine(&self, signal: Signal) {
+        let pid = self.spore.json(["ps"])["sandboxes"][0]["engine_pid"].as_i64();
+        let pid = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        kill_process(pid.expect("a process"), signal).expect("it runs");
+    }
+
     /// Asks with a shell script until it prints `expected`.
     #[track_caller]
     pub fn wait_until(&self, script: &str, expected: &str) {
@@ -62,5 +72,18 @@ impl Guest {
             }
             assert!(begun.elapsed() < DEADLINE, "{script:?} gives {found:?}: expected {expected:?}");
         }
+    }
+}
+
+/// Kills the supervisor of the only sandbox, and waits until that is seen.
+#[track_caller]
+pub fn kill_supervisor(spore: &Spore) {
+    let sandbox = || spore.json(["ps"])["sandboxes"][0].clone();
+    let pid =
+        sandbox()["supervisor_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::KILL).expect("it runs");
+    let begun = Instant::now();
+    while sandbox()["status"] != "unsupervised" {
+        assert!(begun.elapsed() < DEADLINE, "{}", sandbox());
     }
 }

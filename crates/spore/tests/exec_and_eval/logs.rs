@@ -1,5 +1,6 @@
 //! `spore logs`: what console, engine and supervisor wrote, also of a sandbox that has ended.
 
+use std::fs;
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -54,8 +55,30 @@ fn logs_are_followed_to_the_end() {
     followed.hears("one word");
     said.say("another");
     followed.hears("another");
+    let lines = Talk::start(guest.spore.command([
+        "logs",
+        &guest.id,
+        "-f",
+        "--console",
+        "-n",
+        "1",
+        "--format",
+        "json",
+    ]));
+    lines.hears(r#"{"line":"another\r","log":"console"}"#);
+    said.say("one more");
+    followed.hears("one more");
+    lines.hears(r#"{"line":"one more\r","log":"console"}"#);
+
+    // A log that nobody has written yet.
+    let log = guest.spore.root().join("sandboxes").join(&guest.id).join("supervisor.log");
+    fs::remove_file(&log).ok();
+    let later = Talk::start(guest.spore.command(["logs", &guest.id, "-f", "--supervisor"]));
+    fs::write(&log, "a late word\n").expect("a log");
+    later.hears("a late word");
     said.ends_with(0);
     guest.spore.run(["kill", &guest.id]).succeeds();
-    followed.ends_with(0);
-    guest.spore.run(["logs", "any", "-f", "--format", "json"]).exits_with(2).says(&["--follow"]);
+    for following in [followed, lines, later] {
+        following.ends_with(0);
+    }
 }

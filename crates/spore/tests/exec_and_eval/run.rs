@@ -41,6 +41,22 @@ fn run_leaves_nothing_but_its_status() {
     run(&[], &["sh", "-c", "kill -9 $$"]).finish().exits_with(137);
     spore.assert_no_sandboxes();
 
+    let variables = run(&["-e", "HERE", "-e", "B=2"], &["sh", "-c", "echo $HERE $B"]);
+    assert_eq!(variables.env("HERE", "value").finish().succeeds().text(), "value 2");
+    // Found out before anything is fetched.
+    spore
+        .run(["run", "--hub", hub, "not-there", "--secret", "key=/no/such", "--", "true"])
+        .exits_with(125)
+        .says(&["secret /no/such"]);
+    let served = run(&["-p", "0:7"], &["true"]).finish().succeeds();
+    assert!(served.text().is_empty() && served.error().contains(" -> 7\n"), "{served}");
+    let idle = Talk::start(run(&["--idle", "1h"], &["sh", "-c", "echo ready; sleep 1000"]));
+    idle.hears("ready");
+    assert_eq!(spore.json(["ps"])["sandboxes"][0]["idle_seconds"], 3600);
+    assert!(spore.run(["ps"]).succeeds().text().contains("idle 1h"));
+    drop(idle);
+    spore.run(["kill", "--all"]).succeeds();
+
     let talk = Talk::start(run(&[], &["sh", "-c", "echo ready; sleep 1000"]));
     talk.hears("ready");
     talk.interrupt();

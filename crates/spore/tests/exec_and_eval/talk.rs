@@ -1,5 +1,6 @@
 //! A command that is talked with while it runs.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -53,13 +54,31 @@ impl Talk {
 
     /// Ctrl-C.
     pub fn interrupt(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
+        self.signal(Signal::INT);
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Whether it would handle this signal, and not just end by it.
+    pub fn handles(&self, signal: Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("it says so");
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
+        caught & (1 << (signal.as_raw() - 1)) != 0
     }
 
     /// Closes its input and asserts on its exit code; gives what it wrote to standard error.
     #[track_caller]
     pub fn ends_with(mut self, code: i32) -> String {
         drop(self.stdin.take());
+        self.ends_by_itself_with(code)
+    }
+
+    /// The same, with its input open.
+    #[track_caller]
+    pub fn ends_by_itself_with(mut self, code: i32) -> String {
         let error = self.errors.recv_timeout(DEADLINE).expect("it ends");
         let status = self.child.wait().expect("its status can be had");
         assert_eq!(status.code(), Some(code), "{status}: {error}");

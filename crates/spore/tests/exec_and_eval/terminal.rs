@@ -161,15 +161,24 @@ fn a_terminal_is_given_back() {
         screen
     };
     // The guest's terminal hangs up with ours.
-    for signal in [Signal::TERM, Signal::HUP, Signal::INT] {
+    for (signal, status) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130), (Signal::QUIT, 131)]
+    {
         let screen = start();
         screen.signal(signal);
-        screen.ends_with(129);
+        screen.ends_with(status);
     }
-    let screen = start();
-    screen.signal(Signal::QUIT);
-    screen.ends_with(131);
     guest.wait_until("pidof sleep >/dev/null && echo runs || true", "");
+
+    // Whatever the guest makes of that, even if it makes nothing of it.
+    let screen = Screen::start(guest.script(&["-it"], "trap '' HUP; echo rea''dy; sleep 1000"), 24, 80);
+    screen.shows("ready\r\n");
+    screen.signal(Signal::TERM);
+    screen.ends_with(143);
+    let screen = start();
+    guest.signal_engine(Signal::STOP);
+    screen.signal(Signal::HUP);
+    screen.ends_with(129);
+    guest.signal_engine(Signal::CONT);
 
     // When the sandbox goes, and when there is no such program.
     let screen = Screen::start(guest.exec(&["-it"], &["/no/such/program"]), 24, 80);

@@ -9,6 +9,7 @@
 //! image      container images, and how they come into a registry
 //! needs      what a test cannot run without; a test that lacks it says `skipped: NAME: why`
 //! served     `spore hub serve`
+//! terminal   a command at a terminal
 //! processes  which processes of the host belong to a root
 //! words      finds random words in blobs, compressed or not
 //! files      scratch folders, copies, digests
@@ -35,6 +36,7 @@ pub mod run;
 pub mod served;
 pub mod shared;
 pub mod spore;
+pub mod terminal;
 pub mod words;
 
 pub use spore::Spore;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
 /// A process of the host.
 #[derive(Debug, Clone)]
@@ -41,4 +42,13 @@ pub fn kill(processes: &[Process]) {
             kill_process(pid, Signal::KILL).ok();
         }
     }
+}
+
+/// Memory of a process that no file stands behind, in KiB; its number as JSON has it.
+#[track_caller]
+pub fn anonymous_kib(pid: &Value) -> u64 {
+    let pid = pid.as_u64().unwrap_or_else(|| panic!("no process: {pid}"));
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
 }

@@ -6,6 +6,10 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use format::Digest;
+
+use crate::archive::Archive;
+use crate::case::{Carrier, Case, Stage, Verdict};
 use crate::forge::{Draft, Original};
 use crate::harness::run::{Outcome, Run};
 use crate::harness::shared::Shared;
@@ -17,45 +21,6 @@ pub const FORGED: &str = "forged";
 /// Files and folders, and what tells whether one was changed.
 type Listing = BTreeMap<PathBuf, String>;
 
-/// A forgery, and how it is to be found out.
-pub struct Case {
-    what: &'static str,
-    stage: Stage,
-    code: i32,
-    says: &'static [&'static str],
-    forge: fn(&mut Draft),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    Pull,
-    Layout,
-    Fork,
-}
-
-/// What a pull refuses because it is not what it says.
-pub fn pull(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
-    Case { what, stage: Stage::Pull, code: 5, says, forge }
-}
-
-impl Case {
-    /// With another exit code than that of a failed verification.
-    pub fn exits_with(self, code: i32) -> Self {
-        Self { code, ..self }
-    }
-}
-
-/// What laying out refuses, be it by a pull or, of what was pulled without, by a fork: what cannot be known before all bytes
-/// are read.
-pub fn layout(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
-    Case { what, stage: Stage::Layout, code: 5, says, forge }
-}
-
-/// What a fork refuses, with this exit code: what concerns this host.
-pub fn fork(what: &'static str, code: i32, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
-    Case { what, stage: Stage::Fork, code, says, forge }
-}
-
 /// A user's host: a store two folders deep, a hub that is not to be trusted, and a home.
 ///
 /// ```text
@@ -66,12 +31,13 @@ pub struct Arena {
     pub hub: PathBuf,
     folder: PathBuf,
     original: Original,
+    carrier: Carrier,
 }
 
 impl Arena {
     /// The hub holds the tiny snapshot, the store nothing.
     #[track_caller]
-    pub fn new() -> Self {
+    pub fn new(carrier: Carrier) -> Self {
         let shared = Shared::of(&recipes::shipped("tiny"));
         let scratch = files::scratch("hostile");
         let folder = scratch.path().to_owned();
@@ -84,11 +50,33 @@ impl Arena {
         // Makes the root, and the folders on the way to it.
         spore.run(["ps"]).succeeds();
         let original = Original::read(&hub, &shared.name);
-        Self { spore, hub, folder, original }
+        Self { spore, hub, folder, original, carrier }
     }
 
     pub fn draft(&self) -> Draft {
         self.original.draft()
+    }
+
+    /// Puts a forged snapshot where it can be brought from, and gives its digest.
+    pub fn forge(&self, draft: Draft) -> Digest {
+        let digest = draft.publish(FORGED);
+        if self.carrier == Carrier::Pack {
+            let pack = Archive::of(&self.hub, digest, FORGED).encode();
+            fs::write(self.pack(), pack).expect("a pack can be written");
+        }
+        digest
+    }
+
+    fn pack(&self) -> PathBuf {
+        self.folder.join("forged.spore")
+    }
+
+    /// Brings what was forged.
+    pub fn bring(&self, options: &[&str]) -> Run {
+        match self.carrier {
+            Carrier::Hub => self.pull(FORGED).args(options),
+            Carrier::Pack => self.command(["unpack", self.pack().to_str().expect("UTF-8")]).args(options),
+        }
     }
 
     pub fn command<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Run {
@@ -134,18 +122,19 @@ impl Arena {
     fn refuses_one(&self, case: &Case) {
         let mut draft = self.draft();
         (case.forge)(&mut draft);
-        draft.publish(FORGED);
-        let refused = |run: Run| assert_plain(&run.finish().exits_with(case.code).says(case.says));
+        self.forge(draft);
+        let Verdict { code, says } = case.verdict(self.carrier);
+        let refused = |run: Run| assert_plain(&run.finish().exits_with(code).says(says));
         if case.stage == Stage::Layout {
             // So that all else is here, and nothing of it is under way when this is found out.
             self.pull_only("tiny").finish().succeeds();
         }
         if case.stage != Stage::Fork {
-            self.leaves_nothing(|| refused(self.pull(FORGED)));
+            self.leaves_nothing(|| refused(self.bring(&[])));
         }
-        if case.stage != Stage::Pull {
+        if case.stage != Stage::Arrival {
             self.leaves_nothing(|| {
-                self.pull_only(FORGED).finish().succeeds();
+                self.bring(&["--no-layout"]).finish().succeeds();
                 refused(self.fork(FORGED));
                 self.command(["rm", FORGED]).finish().succeeds();
             });

@@ -2,29 +2,31 @@
 
 use serde_json::{Value, json};
 
-use crate::arena::{Case, pull};
+use crate::case::{Case, arrival};
 use crate::forge::Draft;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![
-        pull("a config that is not JSON", &["config is not valid"], |draft| draft.config_text("{")),
-        pull("a config of more than 1 MiB", &["1048576"], |draft| {
+        arrival("a config that is not JSON", &["config is not valid"], |draft| draft.config_text("{")),
+        arrival("a config of more than 1 MiB", &["1048576"], |draft| {
             draft.config["provenance"]["kernel_version"] = json!("x".repeat(1 << 20));
         }),
-        pull("a config nested without end", &["config is not valid"], |draft| {
+        arrival("a config nested without end", &["config is not valid"], |draft| {
             draft.config_text("[".repeat(500_000));
         }),
-        pull("an unknown field", &["unknown field", "root_disk"], |draft| {
+        arrival("an unknown field", &["unknown field", "root_disk"], |draft| {
             draft.config["machine"]["root_disk"] = json!("/etc/shadow");
         }),
-        pull("a field twice", &["duplicate field", "version"], |draft| {
+        arrival("a field twice", &["duplicate field", "version"], |draft| {
             let text = serde_json::to_string(&draft.config).expect("it is JSON");
             draft.config_text(text.replacen('{', "{\"version\":0,", 1));
         }),
-        pull("a later version", &["version", "1 is not known"], |draft| draft.config["version"] = json!(1)),
-        pull("another architecture", &["arm64"], |draft| draft.config["architecture"] = json!("arm64")),
-        pull("another profile", &["q35-v2"], |draft| draft.config["machine"]["profile"] = json!("q35-v2")),
-        pull("a text without end", &["provenance.created_at"], |draft| {
+        arrival("a later version", &["version", "1 is not known"], |draft| {
+            draft.config["version"] = json!(1);
+        }),
+        arrival("another architecture", &["arm64"], |draft| draft.config["architecture"] = json!("arm64")),
+        arrival("another profile", &["q35-v2"], |draft| draft.config["machine"]["profile"] = json!("q35-v2")),
+        arrival("a text without end", &["provenance.created_at"], |draft| {
             draft.config["provenance"]["created_at"] = json!("9".repeat(5000));
         }),
     ];
@@ -37,60 +39,60 @@ pub fn cases() -> Vec<Case> {
 
 fn machines() -> Vec<Case> {
     vec![
-        pull("no CPUs", &["machine.vcpus"], |draft| draft.config["machine"]["vcpus"] = json!(0)),
-        pull("65 CPUs", &["machine.vcpus", "65"], |draft| draft.config["machine"]["vcpus"] = json!(65)),
-        pull("2^32 CPUs", &["config is not valid"], |draft| {
+        arrival("no CPUs", &["machine.vcpus"], |draft| draft.config["machine"]["vcpus"] = json!(0)),
+        arrival("65 CPUs", &["machine.vcpus", "65"], |draft| draft.config["machine"]["vcpus"] = json!(65)),
+        arrival("2^32 CPUs", &["config is not valid"], |draft| {
             draft.config["machine"]["vcpus"] = json!(1_u64 << 32);
         }),
-        pull("no memory", &["machine.memory"], |draft| draft.config["machine"]["memory"] = json!([])),
-        pull("2^63 bytes of memory", &["machine.memory", "9223372036854775808"], |draft| {
+        arrival("no memory", &["machine.memory"], |draft| draft.config["machine"]["memory"] = json!([])),
+        arrival("2^63 bytes of memory", &["machine.memory", "9223372036854775808"], |draft| {
             memory(draft)["size"] = json!(1_u64 << 63);
         }),
-        pull("memory that is not whole pages", &["machine.memory"], |draft| {
+        arrival("memory that is not whole pages", &["machine.memory"], |draft| {
             memory(draft)["size"] = json!((128 << 20) + 1);
         }),
-        pull("memory elsewhere", &["machine.memory"], |draft| {
+        arrival("memory elsewhere", &["machine.memory"], |draft| {
             memory(draft)["guest_address"] = json!(0xFEC0_0000_u64);
         }),
-        pull("regions that overlap", &["machine.memory"], |draft| {
+        arrival("regions that overlap", &["machine.memory"], |draft| {
             let region = memory(draft).clone();
             draft.config["machine"]["memory"] = json!([region, region]);
         }),
-        pull("memory that its map does not have", &["memory map", "pages"], |draft| {
+        arrival("memory that its map does not have", &["memory map", "pages"], |draft| {
             memory(draft)["size"] = json!(256 << 20);
         }),
-        pull("a device too many", &["machine.devices"], |draft| {
+        arrival("a device too many", &["machine.devices"], |draft| {
             let device = json!({ "id": "pmem0", "kind": "spare-disk", "slot": 7 });
             draft.config["machine"]["devices"].as_array_mut().expect("a list").push(device);
         }),
-        pull("a device's id with options", &["machine.devices"], |draft| {
+        arrival("a device's id with options", &["machine.devices"], |draft| {
             draft.config["machine"]["devices"][0]["id"] = json!("agent,chardev=host");
         }),
-        pull("two devices in one slot", &["machine.devices"], |draft| {
+        arrival("two devices in one slot", &["machine.devices"], |draft| {
             draft.config["machine"]["devices"][1]["slot"] = json!(2);
         }),
-        pull("a prefix of 33 bits", &["machine.network.prefix"], |draft| {
+        arrival("a prefix of 33 bits", &["machine.network.prefix"], |draft| {
             draft.config["machine"]["network"]["prefix"] = json!(33);
         }),
-        pull("an address with options", &["config is not valid"], |draft| {
+        arrival("an address with options", &["config is not valid"], |draft| {
             draft.config["machine"]["network"]["dns"] = json!("10.0.2.3,hostfwd=tcp::22-:22");
         }),
-        pull("a hardware address with options", &["config is not valid"], |draft| {
+        arrival("a hardware address with options", &["config is not valid"], |draft| {
             draft.config["machine"]["network"]["mac"] = json!("52:54:00:53:50:01,id=x");
         }),
-        pull("a command line of two lines", &["machine.kernel.command_line"], |draft| {
+        arrival("a command line of two lines", &["machine.kernel.command_line"], |draft| {
             kernel(draft)["command_line"] = json!("quiet\ninit=/bin/sh");
         }),
-        pull("a command line with a NUL", &["machine.kernel.command_line"], |draft| {
+        arrival("a command line with a NUL", &["machine.kernel.command_line"], |draft| {
             kernel(draft)["command_line"] = json!("quiet\0-drive file=/etc/shadow");
         }),
-        pull("a command line with an escape", &["machine.kernel.command_line"], |draft| {
+        arrival("a command line with an escape", &["machine.kernel.command_line"], |draft| {
             kernel(draft)["command_line"] = json!("quiet \u{1b}[2J");
         }),
-        pull("a command line that is not ASCII", &["machine.kernel.command_line"], |draft| {
+        arrival("a command line that is not ASCII", &["machine.kernel.command_line"], |draft| {
             kernel(draft)["command_line"] = json!("quiet \u{202e}");
         }),
-        pull("a command line of 2049 bytes", &["machine.kernel.command_line", "2048"], |draft| {
+        arrival("a command line of 2049 bytes", &["machine.kernel.command_line", "2048"], |draft| {
             kernel(draft)["command_line"] = json!("x".repeat(2049));
         }),
     ]
@@ -98,36 +100,36 @@ fn machines() -> Vec<Case> {
 
 fn engines() -> Vec<Case> {
     vec![
-        pull("another engine", &["bhyve"], |draft| engine(draft)["kind"] = json!("bhyve")),
-        pull("another accelerator", &["whpx"], |draft| engine(draft)["accelerator"] = json!("whpx")),
-        pull("another form of state", &["qemu-devices-v2"], |draft| {
+        arrival("another engine", &["bhyve"], |draft| engine(draft)["kind"] = json!("bhyve")),
+        arrival("another accelerator", &["whpx"], |draft| engine(draft)["accelerator"] = json!("whpx")),
+        arrival("another form of state", &["qemu-devices-v2"], |draft| {
             engine(draft)["state_format"] = json!("qemu-devices-v2");
         }),
-        pull("a machine type with options", &["engine.machine_type"], |draft| {
+        arrival("a machine type with options", &["engine.machine_type"], |draft| {
             engine(draft)["machine_type"] = json!("pc-q35-7.2,kernel=/etc/shadow");
         }),
-        pull("an empty machine type", &["engine.machine_type"], |draft| {
+        arrival("an empty machine type", &["engine.machine_type"], |draft| {
             engine(draft)["machine_type"] = json!("");
         }),
-        pull("a CPU model with features", &["engine.cpu.model"], |draft| {
+        arrival("a CPU model with features", &["engine.cpu.model"], |draft| {
             engine(draft)["cpu"]["model"] = json!("Haswell-noTSX,+vmx");
         }),
-        pull("the host's CPU", &["engine.cpu.model", "another CPU on every host"], |draft| {
+        arrival("the host's CPU", &["engine.cpu.model", "another CPU on every host"], |draft| {
             engine(draft)["cpu"]["model"] = json!("host");
         }),
-        pull("the VMM's best CPU", &["engine.cpu.model", "another CPU on every host"], |draft| {
+        arrival("the VMM's best CPU", &["engine.cpu.model", "another CPU on every host"], |draft| {
             engine(draft)["cpu"]["model"] = json!("max");
         }),
-        pull("a CPU feature without a sign", &["engine.cpu.features"], |draft| {
+        arrival("a CPU feature without a sign", &["engine.cpu.features"], |draft| {
             engine(draft)["cpu"]["features"] = json!(["migratable=off"]);
         }),
-        pull("two CPU features in one", &["engine.cpu.features"], |draft| {
+        arrival("two CPU features in one", &["engine.cpu.features"], |draft| {
             engine(draft)["cpu"]["features"] = json!(["+avx,host-phys-bits=on"]);
         }),
-        pull("CPU features in any order", &["engine.cpu.features", "sorted"], |draft| {
+        arrival("CPU features in any order", &["engine.cpu.features", "sorted"], |draft| {
             engine(draft)["cpu"]["features"] = json!(["-x2apic", "-cx16"]);
         }),
-        pull("a version with options", &["engine.version"], |draft| {
+        arrival("a version with options", &["engine.version"], |draft| {
             engine(draft)["version"] = json!("10.0.2 -daemonize");
         }),
     ]
@@ -135,34 +137,34 @@ fn engines() -> Vec<Case> {
 
 fn disks() -> Vec<Case> {
     vec![
-        pull("no disks", &["disks"], |draft| draft.config["disks"] = json!([])),
-        pull("no writable disk", &["disks"], |draft| drop(disk_list(draft).pop())),
-        pull("no layers", &["disks"], |draft| drop(disk_list(draft).drain(..2))),
-        pull("13 layers", &["disks", "12"], |draft| {
+        arrival("no disks", &["disks"], |draft| draft.config["disks"] = json!([])),
+        arrival("no writable disk", &["disks"], |draft| drop(disk_list(draft).pop())),
+        arrival("no layers", &["disks"], |draft| drop(disk_list(draft).drain(..2))),
+        arrival("13 layers", &["disks", "12"], |draft| {
             let layer = draft.config["disks"][0].clone();
             disk_list(draft).splice(0..0, vec![layer; 11]);
         }),
-        pull("layers in another order", &["disks[0].id"], |draft| disk_list(draft).swap(0, 1)),
-        pull("a layer that can be written", &["disks[1].role"], |draft| {
+        arrival("layers in another order", &["disks[0].id"], |draft| disk_list(draft).swap(0, 1)),
+        arrival("a layer that can be written", &["disks[1].role"], |draft| {
             disk_list(draft)[1]["role"] = json!("writable");
         }),
-        pull("a disk's id that is a path", &["disks[0].id"], |draft| {
+        arrival("a disk's id that is a path", &["disks[0].id"], |draft| {
             disk_list(draft)[0]["id"] = json!("../../../../escaped");
         }),
-        pull("a layer without its content", &["disks[0].content"], |draft| {
+        arrival("a layer without its content", &["disks[0].content"], |draft| {
             drop(disk_list(draft)[0].as_object_mut().expect("a disk").remove("content"));
         }),
-        pull("a writable disk with a content", &["disks[2].content"], |draft| {
+        arrival("a writable disk with a content", &["disks[2].content"], |draft| {
             let content = disk_list(draft)[0]["content"].clone();
             disk_list(draft)[2]["content"] = content;
         }),
-        pull("a disk of 2^63 bytes", &["disks[2].size", "9223372036854775808"], |draft| {
+        arrival("a disk of 2^63 bytes", &["disks[2].size", "9223372036854775808"], |draft| {
             disk_list(draft)[2]["size"] = json!(1_u64 << 63);
         }),
-        pull("a disk that is not whole pages", &["disks[2].size"], |draft| {
+        arrival("a disk that is not whole pages", &["disks[2].size"], |draft| {
             disk_list(draft)[2]["size"] = json!((64 << 20) - 512);
         }),
-        pull("a disk that its map does not have", &["writable", "bytes"], |draft| {
+        arrival("a disk that its map does not have", &["writable", "bytes"], |draft| {
             disk_list(draft)[2]["size"] = json!(128 << 20);
         }),
     ]
@@ -170,10 +172,10 @@ fn disks() -> Vec<Case> {
 
 fn attachments() -> Vec<Case> {
     vec![
-        pull("an unknown critical attachment", &["application/x-seal", "critical"], |draft| {
+        arrival("an unknown critical attachment", &["application/x-seal", "critical"], |draft| {
             draft.attach("application/x-seal", b"sealed", true);
         }),
-        pull(
+        arrival(
             "an attachment that the manifest does not declare",
             &["attachment", "is not declared"],
             |draft| {
@@ -181,19 +183,19 @@ fn attachments() -> Vec<Case> {
                 drop(draft.manifest["layers"].as_array_mut().expect("a list").pop());
             },
         ),
-        pull("an attachment that the config does not declare", &["nothing needs it"], |draft| {
+        arrival("an attachment that the config does not declare", &["nothing needs it"], |draft| {
             draft.attach("application/x-note", b"note", false);
             draft.config["attachments"] = json!([]);
         }),
-        pull("an attachment of another size", &["attachment", "bytes"], |draft| {
+        arrival("an attachment of another size", &["attachment", "bytes"], |draft| {
             draft.attach("application/x-note", b"note", false);
             draft.config["attachments"][0]["size"] = json!(3);
         }),
-        pull("an attachment of another type", &["attachment", "is declared as"], |draft| {
+        arrival("an attachment of another type", &["attachment", "is declared as"], |draft| {
             draft.attach("application/x-note", b"note", false);
             draft.config["attachments"][0]["mediaType"] = json!("application/x-other");
         }),
-        pull("65 attachments", &["attachments", "64"], |draft| {
+        arrival("65 attachments", &["attachments", "64"], |draft| {
             (0..65_u8).for_each(|n| {
                 draft.attach("application/x-note", &[n], false);
             });

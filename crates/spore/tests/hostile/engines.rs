@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::arena::{Case, fork};
+use crate::case::{Case, fork};
 use crate::forge::{Draft, digest};
 
 pub fn cases() -> Vec<Case> {

@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::arena::{Arena, FORGED};
+use crate::case::Carrier;
 use crate::forge::Draft;
 use crate::harness::needs::{Need, skipped};
 use crate::harness::run::Run;
@@ -23,7 +24,7 @@ fn blobs_that_are_not_what_they_are_called_are_not_stored() {
     if skipped("hostile_snapshots::blobs_that_are_not_what_they_are_called_are_not_stored", &[Need::Bake]) {
         return;
     }
-    let arena = Arena::new();
+    let arena = Arena::new(Carrier::Hub);
     let (draft, state) = with_its_own_state(&arena);
     let path = draft.blob_path(state);
     draft.publish(FORGED);
@@ -69,7 +70,7 @@ fn a_digest_is_never_another_snapshot() {
     if skipped("hostile_snapshots::a_digest_is_never_another_snapshot", &[Need::Bake]) {
         return;
     }
-    let arena = Arena::new();
+    let arena = Arena::new(Carrier::Hub);
     let manifests = arena.hub.join("v2").join(FORGED).join("manifests");
     let asked_for = arena.draft().publish(FORGED);
     let mut other = arena.draft();
@@ -90,7 +91,7 @@ fn an_index_chooses_nothing() {
     if skipped("hostile_snapshots::an_index_chooses_nothing", &[Need::Bake]) {
         return;
     }
-    let arena = Arena::new();
+    let arena = Arena::new(Carrier::Hub);
     let one = arena.draft().publish(FORGED);
     let mut draft = arena.draft();
     draft.manifest["annotations"] = json!({});
@@ -121,4 +122,20 @@ fn an_index_chooses_nothing() {
         drop(arena.pull(FORGED).finish().exits_with(5).says(&["not that of a Spore snapshot"]));
     });
     arena.assert_clean();
+}
+
+#[test]
+fn names_that_are_paths_are_wrong_usage() {
+    if skipped("hostile_snapshots::names_that_are_paths_are_wrong_usage", &[Need::Bake]) {
+        return;
+    }
+    let arena = Arena::new(Carrier::Hub);
+    arena.leaves_nothing(|| {
+        for name in
+            ["../hub", "tiny:../latest", "/etc/passwd", "tiny/../../x", "tiny@sha256:../../x", "./tiny"]
+        {
+            arena.pull(name).finish().exits_with(2);
+            arena.fork(name).finish().exits_with(2);
+        }
+    });
 }

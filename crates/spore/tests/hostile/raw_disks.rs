@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::arena::{Arena, FORGED};
+use crate::case::Carrier;
 use crate::harness::files::random_word;
 use crate::harness::needs::{Need, find_program, say_skipped, skipped};
 use crate::harness::run::Run;
@@ -18,7 +19,7 @@ fn a_disk_that_looks_like_an_image_is_attached_raw() {
     if skipped(TEST, &[Need::Bake]) {
         return;
     }
-    let arena = Arena::new();
+    let arena = Arena::new(Carrier::Hub);
     let secret = random_word(32);
     let host_file = arena.hub.parent().unwrap().join("secret");
     fs::write(&host_file, secret.repeat((1 << 20) / secret.len())).unwrap();

@@ -3,16 +3,13 @@
 use serde_json::{Value, json};
 
 use crate::arena::{Arena, FORGED, assert_plain};
+use crate::case::Carrier;
 use crate::forge::digest;
 use crate::harness::files::random_word;
-use crate::harness::needs::{Need, skipped};
 
-#[test]
-fn texts_are_neither_paths_nor_terminal_commands() {
-    if skipped("hostile_snapshots::texts_are_neither_paths_nor_terminal_commands", &[Need::Bake]) {
-        return;
-    }
-    let arena = Arena::new();
+/// However they come, texts are neither paths nor commands of a terminal.
+pub fn lead_nowhere(carrier: Carrier) {
+    let arena = Arena::new(carrier);
     // Searched for by its name, wherever it should land.
     let word = random_word(16);
     let above = format!("../../../../{word}");
@@ -40,10 +37,10 @@ fn texts_are_neither_paths_nor_terminal_commands() {
     draft.config["provenance"]["kernel_version"] = json!(escape);
     draft.config["provenance"]["created_at"] = json!(absolute);
     let note = draft.attach(&above, b"an optional attachment of an unknown kind", false);
-    let snapshot = draft.publish(FORGED);
+    let snapshot = arena.forge(draft);
 
     arena.leaves_nothing(|| {
-        arena.pull(FORGED).finish().succeeds();
+        arena.bring(&[]).finish().succeeds();
         let id = arena.fork(FORGED).finish().succeeds().text().to_owned();
         for verb in [
             &["images"][..],
@@ -72,20 +69,4 @@ fn texts_are_neither_paths_nor_terminal_commands() {
         assert!(!path.exists(), "{} was made", path.display());
     }
     arena.assert_clean();
-}
-
-#[test]
-fn names_that_are_paths_are_wrong_usage() {
-    if skipped("hostile_snapshots::names_that_are_paths_are_wrong_usage", &[Need::Bake]) {
-        return;
-    }
-    let arena = Arena::new();
-    arena.leaves_nothing(|| {
-        for name in
-            ["../hub", "tiny:../latest", "/etc/passwd", "tiny/../../x", "tiny@sha256:../../x", "./tiny"]
-        {
-            arena.pull(name).finish().exits_with(2);
-            arena.fork(name).finish().exits_with(2);
-        }
-    });
 }

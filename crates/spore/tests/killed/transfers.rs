@@ -98,6 +98,86 @@ fn a_killed_pull() {
     }
 }
 
+/// A user with `name:latest`, its pack, and the same without layers; and the hub that has these.
+fn packed(test: &'static str, folder: &Path) -> (Scene, [PathBuf; 3]) {
+    let scene = Scene::new(test);
+    let store = Store::open(scene.root()).unwrap();
+    let spec = SampleSpec { layer_pages: 2000, memory_pages: 3000, ..SampleSpec::default() };
+    let sample = put_sample(&store, &spec).unwrap();
+    store.set_ref(&"local/sample:latest".parse().unwrap(), &sample.digest, None).unwrap();
+    let [whole, small, hub] = ["whole.spore", "small.spore", "hub"].map(|name| folder.join(name));
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    scene.spore.run(["push", "sample", "--hub", &text(&hub)]).succeeds();
+    scene.spore.run(["pack", "sample", "-o", &text(&whole)]).succeeds();
+    scene.spore.run(["pack", "sample", "-o", &text(&small), "--without-layers"]).succeeds();
+    (scene, [whole, small, hub])
+}
+
+/// Nothing of it needs an engine. The folder has a whole pack or what was there before, and nothing else.
+#[test]
+fn a_killed_pack() {
+    const TEST: &str = "killed_anywhere::transfers::a_killed_pack";
+    let folder = files::scratch("packs");
+    let (mut scene, [whole, ..]) = packed(TEST, folder.path());
+    let (right, out) = (files::digest(&whole), folder.path().join("out"));
+    fs::create_dir(&out).unwrap();
+    let file = out.join("packed.spore");
+    let pack = |spore: &Spore| {
+        spore.command([
+            "pack".as_ref(),
+            "sample".as_ref(),
+            "--force".as_ref(),
+            "-o".as_ref(),
+            file.as_os_str(),
+        ])
+    };
+    let took = scene.measure_twice(pack, |_| ());
+    for number in 0..moments() {
+        if number % 2 == 0 {
+            fs::remove_file(&file).unwrap();
+        }
+        let command = pack(&scene.spore);
+        let was_there = file.exists();
+        let killed = scene.kill(command, took, &[Whom::Command]);
+        assert!(file.exists() || !was_there && !killed.was_done);
+        let left = files::entries(&out);
+        assert!(left.iter().all(|left| *left == file && files::digest(left) == right), "{left:?}");
+        pack(&scene.spore).finish().succeeds();
+        assert_eq!(files::digest(&file), right);
+    }
+}
+
+/// From a file, and with the hub that has what is left out.
+#[test]
+fn a_killed_unpack() {
+    const TEST: &str = "killed_anywhere::transfers::a_killed_unpack";
+    let folder = files::scratch("packs");
+    let (mut scene, [whole, small, hub]) = packed(TEST, folder.path());
+    let unpacks = [vec![whole], vec![small, "--hub".into(), hub]];
+    let forget = |spore: &Spore| {
+        spore.run(["rm", "sample"]).succeeds();
+        spore.run(["prune", "--all"]).succeeds();
+    };
+    let unpack = |spore: &Spore, args: &[PathBuf]| spore.command(["unpack"]).args(args);
+    let took = unpacks.each_ref().map(|args| {
+        forget(&scene.spore);
+        scene.measure_twice(|spore| unpack(spore, args), forget)
+    });
+    for number in 0..moments() {
+        let turn = number as usize % unpacks.len();
+        forget(&scene.spore);
+        let command = unpack(&scene.spore, &unpacks[turn]);
+        let killed = scene.kill(command, took[turn], &[Whom::Command]);
+        // The tag is there only if all that it leads to is.
+        assert!(!killed.was_done || aftermath::tags(&scene.spore).len() == 1);
+        unpack(&scene.spore, &unpacks[turn]).finish().succeeds();
+        aftermath::assert_no_leftovers(scene.root());
+        scene.spore.fsck();
+        let left = scene.spore.json(["prune", "--dry-run"]);
+        assert_eq!(left["plan"]["items"], serde_json::json!([]), "what was stored is there twice");
+    }
+}
+
 /// Nothing of it needs an engine.
 #[test]
 fn a_killed_prune_of_a_hub() {

@@ -1,5 +1,5 @@
-//! Where a forged pack is unpacked, and what must not come of it. Cases of forged snapshots are those of `hostile/`, which go the
-//! same way through a pack as they go through a hub.
+//! Where forged archives are unpacked, from files and pipes, in little memory, and what must not come of it. The snapshot in them
+//! is one that no engine can run: what is found out by a fork is tried where hubs are (`hostile/arena.rs`).
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,28 +9,11 @@ use hub::testing::{SampleSpec, put_sample};
 use store::Store;
 
 use crate::archive::Archive;
+use crate::arena::assert_plain;
+use crate::case::{Carrier, Case, Verdict};
 use crate::forge::{Draft, Original};
-use crate::harness::run::Outcome;
+use crate::harness::run::{Outcome, Run};
 use crate::harness::{Spore, files};
-
-/// A forged snapshot, and how it is to be found out.
-pub struct Case {
-    pub what: &'static str,
-    says: &'static [&'static str],
-    forge: fn(&mut Draft),
-}
-
-/// What is refused because it is not what it says.
-pub fn pull(what: &'static str, says: &'static [&'static str], forge: fn(&mut Draft)) -> Case {
-    Case { what, says, forge }
-}
-
-impl Case {
-    /// A hub has another exit code for it.
-    pub fn exits_with(self, _: i32) -> Self {
-        self
-    }
-}
 
 /// How a pack is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,32 +48,33 @@ impl Forgery {
 }
 
 /// A user with an empty store, little memory, and a folder that is watched.
-pub struct Arena {
+pub struct PackArena {
     pub spore: Spore,
-    hub: PathBuf,
+    pub hub: PathBuf,
     folder: PathBuf,
     original: Original,
 }
-
-/// What is found out about a pack by something else than about a hub, or about this snapshot by something else than about
-/// one that was baked.
-const FOUND_OTHERWISE: &[(&str, &[&str])] = &[
-    ("a config that is longer than declared", &["the manifest declares 100"]),
-    ("an engine state that is shorter than declared", &["the manifest declares 62914560"]),
-    ("a map that is longer than declared", &["the manifest declares 1"]),
-    ("one map for two disks", &["nothing needs it"]),
-    ("an extent that wraps around", &["beyond its source"]),
-    ("a blob that is listed twice", &["order of their first use"]),
-];
 
 /// The name that forged packs propose.
 const NAME: &str = "forged:1";
 /// Bytes of address space that `spore` may have, its own code and stacks included.
 const MEMORY: u64 = 512 << 20;
+/// The same where it speaks to a hub: by many threads, each of which reserves more than it takes.
+const MEMORY_WITH_A_HUB: u64 = 4 << 30;
 
-impl Arena {
+impl PackArena {
     #[track_caller]
     pub fn new() -> Self {
+        Self::within(MEMORY)
+    }
+
+    #[track_caller]
+    pub fn with_a_hub() -> Self {
+        Self::within(MEMORY_WITH_A_HUB)
+    }
+
+    #[track_caller]
+    fn within(memory: u64) -> Self {
         let scratch = files::scratch("hostile-packs");
         let folder = scratch.path().to_owned();
         let hub = folder.join("hub");
@@ -101,7 +85,7 @@ impl Arena {
         store.set_ref(&"local/sample:1".parse().expect("a name"), &sample.digest, None).expect("it is there");
         let to = hub.to_str().expect("UTF-8");
         baker.run(["push", "sample:1", "sample:latest", "--hub", to]).succeeds();
-        let limit = format!("--as={MEMORY}");
+        let limit = format!("--as={memory}");
         let spore = Spore::in_folder(scratch, Path::new("store/of/user")).within(["prlimit", &limit]);
         spore.run(["images"]).succeeds();
         for name in ["work", "tmp"] {
@@ -123,7 +107,7 @@ impl Arena {
 
     /// `spore unpack` of these bytes, from a file or a pipe.
     pub fn unpack(&self, bytes: &[u8], way: Way, options: &[&str]) -> Outcome {
-        let path = self.folder.join("forged.spore");
+        let path = self.file();
         let given = if way == Way::File { path.to_str().expect("UTF-8") } else { "-" };
         let mut run = self.spore.command(["unpack", given]).args(options);
         run.command().current_dir(self.folder.join("work"));
@@ -136,6 +120,22 @@ impl Arena {
         outcome
     }
 
+    /// Where a pack is written to be unpacked as a file.
+    fn file(&self) -> PathBuf {
+        self.folder.join("forged.spore")
+    }
+
+    /// `spore unpack` of these bytes on a terminal, and all that is shown there.
+    pub fn unpack_on_terminal(&self, bytes: &[u8], options: &str) -> String {
+        fs::write(self.file(), bytes).expect("a pack can be written");
+        let (program, root) = (files::program(), self.spore.root());
+        let unpack = format!("{} --root {} unpack", program.display(), root.display());
+        let line = format!("{unpack} {} {options}", self.file().display());
+        let shown = Run::new("script").args(["-qec", &line, "/dev/null"]).finish().stdout;
+        fs::remove_file(self.file()).expect("it is still there");
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     /// Tries all cases, and then names those that failed.
     #[track_caller]
     pub fn refuses(&self, cases: impl IntoIterator<Item = Case>) {
@@ -144,9 +144,8 @@ impl Arena {
                 let mut draft = self.draft();
                 (case.forge)(&mut draft);
                 let bytes = self.archive(draft).encode();
-                let otherwise = FOUND_OTHERWISE.iter().find(|(what, _)| *what == case.what);
-                let says = otherwise.map_or(case.says, |(_, says)| says);
-                self.refuses_bytes(&bytes, Way::Both, 5, says, &[]);
+                let Verdict { code, says } = case.verdict(Carrier::Pack);
+                self.refuses_bytes(&bytes, Way::Both, code, says, &[]);
             };
             (case.what, act)
         }));
@@ -205,12 +204,4 @@ impl Arena {
         });
         files
     }
-}
-
-/// Asserts that a terminal shows the output, and obeys none of it.
-#[track_caller]
-fn assert_plain(outcome: &Outcome) {
-    let is_plain = |byte: &u8| *byte == b'\n' || !byte.is_ascii_control();
-    let all = outcome.stdout.iter().chain(&outcome.stderr);
-    assert!(all.into_iter().all(is_plain), "a terminal would obey this: {outcome}");
 }

@@ -14,7 +14,7 @@ use format::PAGE_SIZE;
 use format::frame::{FrameError, Index, Reader};
 use format::map::{Extent, MapBlob};
 
-use super::{LayoutError, bytes, read_index};
+use super::{LayoutError, Stop, bytes, read_index};
 
 /// Pages that are written at a time, 16 MiB of them: each piece has one at least. Tests have small maps, and are to see
 /// more than one batch.
@@ -38,6 +38,7 @@ pub(super) fn write_blob<'a>(
     blob: &MapBlob,
     extents: impl Iterator<Item = &'a Extent>,
     out: &File,
+    stop: Stop<'_>,
     on_written: &mut dyn FnMut(u64),
 ) -> Result<(), LayoutError> {
     let index = read_index(file, blob)?;
@@ -53,7 +54,7 @@ pub(super) fn write_blob<'a>(
         }
         let Some(last) = batch.last().copied() else { break };
         batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
-        write_batch(blob, file, &index, &batch, out)?;
+        write_batch(blob, file, &index, &batch, out, stop)?;
         on_written(u64::from(last.start) + u64::from(last.pages));
     }
     // What is laid out is not read again: its memory is of more use to what is being written. That it is not taken back is no
@@ -69,6 +70,7 @@ fn write_batch(
     index: &Index,
     pieces: &[Piece],
     out: &File,
+    stop: Stop<'_>,
 ) -> Result<(), LayoutError> {
     let groups = group(pieces);
     let next = AtomicUsize::new(0);
@@ -77,6 +79,9 @@ fn write_batch(
     let work = || -> Result<(), LayoutError> {
         let (mut reader, mut compressed, mut plain) = (Reader::new()?, Vec::new(), Vec::new());
         while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stop() {
+                return Err(LayoutError::Stopped);
+            }
             let pieces = pieces.get(group.clone()).unwrap_or_default();
             let Some(frame) = pieces.first().map(|piece| piece.frame as usize) else { continue };
             let Some(entry) = index.frames().get(frame) else { continue };

@@ -11,6 +11,7 @@
 //! processes which fetch blobs for each other never wait in a circle.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io;
 
@@ -18,7 +19,7 @@ use format::map::MapBlob;
 use format::{Config, Digest, Map, Maps, PAGE_SIZE};
 
 use super::work::Work;
-use super::{LayerFile, LayoutError};
+use super::{LayerFile, LayoutError, NEVER, Stop};
 use crate::{FlatKey, Lease, Lock, LockKey, Snapshot, Store};
 
 /// Where a snapshot's address spaces lie as flat files.
@@ -31,7 +32,6 @@ pub struct Flats {
 }
 
 /// The maps of one snapshot on their way to flat files. Dropped before its end, it leaves those that are whole.
-#[derive(Debug)]
 pub struct Layout<'a> {
     store: Store,
     lease: Lease,
@@ -39,6 +39,13 @@ pub struct Layout<'a> {
     items: Vec<Item<'a>>,
     /// The items that a blob belongs to, and its number there.
     uses: HashMap<Digest, Vec<(usize, u32)>>,
+    stop: Stop<'a>,
+}
+
+impl fmt::Debug for Layout<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Layout").field("items", &self.items).finish_non_exhaustive()
+    }
 }
 
 /// One map.
@@ -84,7 +91,7 @@ impl Store {
                 uses.entry(*digest).or_default().push((number, blob));
             }
         }
-        Ok(Layout { store: self.clone(), lease: lease.clone(), items, uses })
+        Ok(Layout { store: self.clone(), lease: lease.clone(), items, uses, stop: NEVER })
     }
 
     /// Lays out every map of a snapshot that is not laid out yet. `lease` protects the files.
@@ -102,6 +109,14 @@ impl Store {
         let layout = self.layout(lease, &snapshot.config, &snapshot.maps)?;
         self.ensure_space(layout.bytes())?;
         layout.finish(on_wait)
+    }
+}
+
+impl<'a> Layout<'a> {
+    /// Has it end with [`LayoutError::Stopped`] once `stop` says so, before the next frame.
+    #[must_use]
+    pub fn until(self, stop: Stop<'a>) -> Self {
+        Self { stop, ..self }
     }
 }
 
@@ -123,7 +138,7 @@ impl Layout<'_> {
         for (number, blob) in uses {
             let Some(item) = self.items.get_mut(number) else { continue };
             item.begin(&self.store, &self.lease)?;
-            item.write(blob, &file)?;
+            item.write(blob, &file, self.stop)?;
         }
         self.settle()
     }
@@ -132,7 +147,7 @@ impl Layout<'_> {
     fn settle(&mut self) -> Result<(), LayoutError> {
         let mut layers = Vec::new();
         for item in &mut self.items {
-            item.settle(&layers)?;
+            item.settle(&layers, self.stop)?;
             if let (FlatKey::Layer(content), State::Done(file)) = (item.key, &item.state) {
                 layers.push(LayerFile { content, file: file.try_clone()? });
             }
@@ -147,14 +162,17 @@ impl Layout<'_> {
     /// # Errors
     /// If a blob is missing or damaged, or a layer's content is not what the config declares.
     pub fn finish(mut self, on_wait: &mut dyn FnMut()) -> Result<Flats, LayoutError> {
-        let Self { store, lease, items, .. } = &mut self;
+        let Self { store, lease, items, stop, .. } = &mut self;
         for item in items.iter_mut() {
             item.begin(store, lease)?;
-            item.write_rest(store)?;
+            item.write_rest(store, *stop)?;
         }
         let (mut layers, mut keys) = (Vec::new(), Vec::new());
         for item in items {
-            let file = item.finish(store, lease, &layers, on_wait)?;
+            if let State::Elsewhere = item.state {
+                item.wait(store, lease, *stop, on_wait)?;
+            }
+            let file = item.finish(&layers, *stop)?;
             if let FlatKey::Layer(content) = item.key {
                 layers.push(LayerFile { content, file });
             }
@@ -191,25 +209,25 @@ impl Item<'_> {
         Ok(State::AtWork(Work::begin(self.map, writer, lock, content)?))
     }
 
-    fn write(&mut self, number: u32, file: &File) -> Result<(), LayoutError> {
+    fn write(&mut self, number: u32, file: &File, stop: Stop<'_>) -> Result<(), LayoutError> {
         match &mut self.state {
-            State::AtWork(work) => work.write(self.map, number, file),
+            State::AtWork(work) => work.write(self.map, number, file, stop),
             _ => Ok(()),
         }
     }
 
     /// Writes what was not written as it came.
-    fn write_rest(&mut self, store: &Store) -> Result<(), LayoutError> {
+    fn write_rest(&mut self, store: &Store, stop: Stop<'_>) -> Result<(), LayoutError> {
         match &mut self.state {
-            State::AtWork(work) => work.write_rest(self.map, store),
+            State::AtWork(work) => work.write_rest(self.map, store, stop),
             _ => Ok(()),
         }
     }
 
-    fn settle(&mut self, layers: &[LayerFile]) -> Result<(), LayoutError> {
+    fn settle(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<(), LayoutError> {
         let State::AtWork(work) = &mut self.state else { return Ok(()) };
         if work.can_close(self.map, layers) {
-            work.close(self.map, layers)?;
+            work.close(self.map, layers, stop)?;
         }
         if work.is_closed()
             && let State::AtWork(work) = std::mem::replace(&mut self.state, State::ToDo)
@@ -219,22 +237,24 @@ impl Item<'_> {
         Ok(())
     }
 
-    fn finish(
+    /// Waits for the process that lays it out, and does what that has not done.
+    fn wait(
         &mut self,
         store: &Store,
         lease: &Lease,
-        layers: &[LayerFile],
+        stop: Stop<'_>,
         on_wait: &mut dyn FnMut(),
-    ) -> Result<File, LayoutError> {
-        if matches!(self.state, State::Elsewhere) {
-            let lock = store.lock(LockKey::Flat(self.key), on_wait)?;
-            self.state = self.locked(store, lease, lock)?;
-            self.write_rest(store)?;
-        }
+    ) -> Result<(), LayoutError> {
+        let lock = store.lock(LockKey::Flat(self.key), on_wait)?;
+        self.state = self.locked(store, lease, lock)?;
+        self.write_rest(store, stop)
+    }
+
+    fn finish(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<File, LayoutError> {
         match std::mem::replace(&mut self.state, State::ToDo) {
             State::Done(file) => Ok(file),
             State::AtWork(mut work) => {
-                work.close(self.map, layers)?;
+                work.close(self.map, layers, stop)?;
                 work.wait()
             }
             State::ToDo | State::Elsewhere => Err(io::Error::other("a map was not begun").into()),

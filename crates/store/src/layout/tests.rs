@@ -225,3 +225,23 @@ fn what_another_command_lays_out_is_waited_for() {
     let flats = layout.finish(&mut || drop(held.borrow_mut().take())).unwrap();
     assert!(held.borrow().is_none() && home.store.open_flat(flats.memory).unwrap().is_some());
 }
+
+/// Nothing is left of what was begun.
+#[test]
+fn a_layout_stops_when_it_is_told_to() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    let snapshot = store.load_snapshot(&digest).unwrap();
+    let stopped = store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap().until(&|| true);
+    assert!(matches!(stopped.finish(&mut || ()), Err(LayoutError::Stopped)));
+    assert!(store.flat_files().unwrap().is_empty());
+    let (feed, arrivals) = layout_feed();
+    let follow = store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap().until(&|| true);
+    assert!(snapshot.manifest.blobs().all(|blob| feed.there(blob.digest)));
+    assert!(matches!(follow.follow(&arrivals, || ()), Err(LayoutError::Stopped)));
+    assert!(store.flat_files().unwrap().is_empty());
+    store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
+    assert_eq!(store.flat_files().unwrap().len(), 3);
+}

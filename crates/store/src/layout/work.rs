@@ -8,13 +8,15 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
 use format::map::Source;
 use format::{Digest, Hasher, Map, PAGE_SIZE};
 
-use super::{BySource, LayerFile, LayoutError, copy_layers, write_blob};
+use super::{BySource, LayerFile, LayoutError, Stop, copy_layers, write_blob};
 use crate::{FlatWriter, Lock, Store};
 
 /// A map that this process lays out.
@@ -28,6 +30,8 @@ pub(super) struct Work {
     is_layer: bool,
     /// Told of what is written; nobody once all is.
     progress: Option<Sender<Progress>>,
+    /// Whether nobody needs the file any more.
+    given_up: Arc<AtomicBool>,
     /// Makes the file visible in the end; `None` once that was waited for.
     closer: Option<JoinHandle<Result<(), LayoutError>>>,
 }
@@ -53,23 +57,32 @@ impl Work {
         let out = writer.file().try_clone()?;
         let (progress, written) = channel();
         let (bytes, is_layer) = (map.bytes(), content.is_some());
+        let given_up = Arc::new(AtomicBool::new(false));
+        let is_given_up = Arc::clone(&given_up);
         let close = move || {
             let _held = lock;
-            close(writer, bytes, content, &written)
+            close(writer, bytes, content, &written, &is_given_up)
         };
         let closer = Some(thread::Builder::new().name("layout".to_owned()).spawn(close)?);
         let (order, written, progress) = (BySource::new(map), BTreeSet::new(), Some(progress));
-        Ok(Self { out, order, written, is_layer, progress, closer })
+        Ok(Self { out, order, written, is_layer, progress, given_up, closer })
     }
 
-    pub(super) fn write(&mut self, map: &Map, number: u32, file: &File) -> Result<(), LayoutError> {
+    pub(super) fn write(
+        &mut self,
+        map: &Map,
+        number: u32,
+        file: &File,
+        stop: Stop<'_>,
+    ) -> Result<(), LayoutError> {
         let Some(blob) = map.blobs().get(number as usize).filter(|_| !self.written.contains(&number)) else {
             return Ok(());
         };
         // What is written follows on what was, if the blobs before it are there.
         let is_next = self.is_layer && (0..number).all(|before| self.written.contains(&before));
         let told = |page| self.tell(if is_next { Progress::Pages(page) } else { Progress::Some });
-        write_blob(file, blob, self.order.of(map, Source::Blob(number)), &self.out, &mut |page| told(page))?;
+        let extents = self.order.of(map, Source::Blob(number));
+        write_blob(file, blob, extents, &self.out, stop, &mut |page| told(page))?;
         self.written.insert(number);
         if self.is_layer {
             let without_gap = (0..).zip(map.blobs()).take_while(|(number, _)| self.written.contains(number));
@@ -79,10 +92,10 @@ impl Work {
     }
 
     /// Writes what was not written as it came.
-    pub(super) fn write_rest(&mut self, map: &Map, store: &Store) -> Result<(), LayoutError> {
+    pub(super) fn write_rest(&mut self, map: &Map, store: &Store, stop: Stop<'_>) -> Result<(), LayoutError> {
         for (number, blob) in (0..).zip(map.blobs()) {
             if !self.written.contains(&number) {
-                self.write(map, number, &store.open_blob(&blob.digest)?)?;
+                self.write(map, number, &store.open_blob(&blob.digest)?, stop)?;
             }
         }
         Ok(())
@@ -104,9 +117,14 @@ impl Work {
     }
 
     /// All blobs are written: the pages of layers, then the file can become visible.
-    pub(super) fn close(&mut self, map: &Map, layers: &[LayerFile]) -> Result<(), LayoutError> {
+    pub(super) fn close(
+        &mut self,
+        map: &Map,
+        layers: &[LayerFile],
+        stop: Stop<'_>,
+    ) -> Result<(), LayoutError> {
         if self.progress.is_some() {
-            copy_layers(map, &self.order, layers, &self.out)?;
+            copy_layers(map, &self.order, layers, &self.out, stop)?;
             self.order = BySource::default();
             self.tell(Progress::All);
             self.progress = None;
@@ -130,6 +148,7 @@ impl Work {
 impl Drop for Work {
     /// Nothing of it is left when this returns.
     fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
         self.progress = None;
         if let Some(closer) = self.closer.take() {
             closer.join().ok();
@@ -143,6 +162,7 @@ fn close(
     bytes: u64,
     content: Option<Digest>,
     written: &Receiver<Progress>,
+    is_given_up: &AtomicBool,
 ) -> Result<(), LayoutError> {
     let (mut hasher, mut hashed) = (Hasher::new(), 0);
     let mut buffer = vec![0; 256 << 10];
@@ -155,6 +175,9 @@ fn close(
             Progress::All => bytes,
         };
         while content.is_some() && hashed < end {
+            if is_given_up.load(Ordering::Relaxed) {
+                return Ok(());
+            }
             let length = buffer.len().min(usize::try_from(end - hashed).unwrap_or(usize::MAX));
             let chunk = buffer.get_mut(..length).unwrap_or_default();
             writer.file().read_exact_at(chunk, hashed)?;

@@ -106,3 +106,64 @@ fn two_first_commands_make_one_store() {
         });
     }
 }
+
+/// All that is in a folder: names, and what files hold.
+fn contents(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for name in names(folder).unwrap() {
+        let path = folder.join(name);
+        if path.is_dir() {
+            all.push((path.clone(), Vec::new()));
+            all.extend(contents(&path));
+        } else {
+            all.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_store_says_its_version_and_one_without_gets_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let version = folder.path().join("version");
+    Store::open(folder.path()).unwrap();
+    assert_eq!(fs::read_to_string(&version).unwrap(), "1\n");
+    fs::remove_file(&version).unwrap();
+    let kept = folder.path().join("blobs/sha256/kept");
+    fs::write(&kept, b"x").unwrap();
+    Store::open(folder.path()).unwrap();
+    assert_eq!(fs::read_to_string(&version).unwrap(), "1\n");
+    assert_eq!(fs::read(kept).unwrap(), b"x");
+}
+
+#[test]
+fn a_newer_store_is_refused_before_anything_is_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    Store::open(root).unwrap();
+    fs::write(root.join("version"), "2\n").unwrap();
+    // What an opening would sweep, make again and write.
+    fs::write(root.join("tmp/leftover"), b"x").unwrap();
+    fs::remove_dir(root.join("origins")).unwrap();
+    fs::remove_file(root.join("index.json")).unwrap();
+    // What a newer version may have.
+    fs::create_dir(root.join("epochs")).unwrap();
+    let before = contents(root);
+    let error = Store::open(root).unwrap_err();
+    assert!(matches!(error, OpenError::Newer { version: 2, .. }), "{error}");
+    assert!(error.to_string().contains("install the Spore that made it"), "{error}");
+    assert_eq!(contents(root), before);
+}
+
+#[test]
+fn what_is_no_version_is_refused_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    Store::open(folder.path()).unwrap();
+    for text in ["", "\n", "0\n", "one\n", "-1\n", "1.5\n", "99999999999\n", " 1\n", "1\n\n"] {
+        fs::write(folder.path().join("version"), text).unwrap();
+        let error = Store::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no version") && error.contains("/version"), "{text:?}: {error}");
+        assert_eq!(fs::read_to_string(folder.path().join("version")).unwrap(), text);
+    }
+}

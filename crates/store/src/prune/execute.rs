@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use format::Digest;
+use format::{Digest, Manifest};
 
 use crate::file::{At, FileError, found, names, remove_file, remove_tree, rename_new, sync_folder};
 use crate::prune::{Candidate, Item, PruneError, PrunePlan};
@@ -190,12 +190,16 @@ impl Store {
         Ok(matches!(item, Item::Flat(_)) && metadata.is_some_and(|metadata| metadata.nlink() > 1))
     }
 
-    /// Whether a blob is a snapshot's manifest. One that is damaged is not: it protects nothing.
+    /// Whether a blob is a snapshot's manifest.
     pub(super) fn is_manifest(&self, digest: &Digest) -> Result<bool, FileError> {
+        self.manifest_if_whole(digest).map(|manifest| manifest.is_some())
+    }
+
+    /// A blob as a snapshot's manifest, if it is one. One that is damaged is not: it protects nothing.
+    pub(super) fn manifest_if_whole(&self, digest: &Digest) -> Result<Option<Manifest>, FileError> {
         match self.manifest_among_blobs(digest) {
-            Ok(manifest) => Ok(manifest.is_some()),
             Err(PruneError::File(error)) => Err(error),
-            Err(_) => Ok(false),
+            manifest => Ok(manifest.unwrap_or_default()),
         }
     }
 

@@ -44,20 +44,65 @@ fn what_was_brought_in_vain_goes_unless_somebody_needs_it() {
     let needed = store.put_blob(&lease, b"needed by another").unwrap();
     assert!(store.claim_blob(&other, &needed).unwrap());
     let not_brought = store.put_blob(&lease, b"not brought").unwrap();
-    let items: Vec<_> = closure(store, brought).into_iter().chain([needed]).map(Item::Blob).collect();
-    store.remove_unused(items.clone()).unwrap();
+    let items = closure(store, brought).into_iter().chain([needed]).map(Item::Blob).collect();
+    assert!(store.remove_unused(&items).unwrap());
     assert!(store.load_snapshot(&brought).is_ok(), "the lease protects it");
 
     // Whoever else holds it.
     let _clone = lease.clone();
     lease.release().unwrap();
-    store.remove_unused(items).unwrap();
+    // Nobody waits for another collector.
+    let lock = store.try_lock(LockKey::Collector).unwrap().unwrap();
+    assert!(!store.remove_unused(&items).unwrap());
+    drop(lock);
+    store.load_snapshot(&brought).unwrap();
+    assert!(store.remove_unused(&items).unwrap());
     let expected: BTreeSet<_> = closure(store, tagged).into_iter().chain([needed, not_brought]).collect();
     assert_eq!(all_blobs(store), expected);
     // It can be used again.
     lease.protect(&not_brought).unwrap();
-    store.remove_unused(vec![Item::Blob(not_brought)]).unwrap();
+    assert!(store.remove_unused(&[Item::Blob(not_brought)].into()).unwrap());
     assert!(store.has_blob(&not_brought).unwrap());
+}
+
+/// A snapshot that another command has brought, and that nothing leads to, keeps its parts: whoever knows its digest can use it.
+#[test]
+fn what_was_brought_in_vain_takes_nothing_from_a_snapshot_without_a_tag() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let other = put_snapshot(store, &lease, &["shared"], "other");
+    let brought = put_snapshot(store, &lease, &["shared", "own"], "brought");
+    let items = closure(store, brought).into_iter().map(Item::Blob).collect();
+    drop(lease);
+    assert!(store.remove_unused(&items).unwrap());
+    assert_eq!(all_blobs(store), closure(store, other));
+    store.load_snapshot(&other).unwrap();
+}
+
+/// Wherever it is killed, no manifest is there without its parts.
+#[test]
+fn what_was_brought_in_vain_goes_manifests_first() {
+    for fatal in 0.. {
+        let home = home();
+        let store = &home.store;
+        let brought = put_snapshot(store, &store.lease().unwrap(), &["own"], "brought");
+        // In the order in which an unpack brings it.
+        let items = closure(store, brought).into_iter().map(Item::Blob).collect();
+        let plan = store.plan_removal(&items).unwrap();
+        let lock = store.try_lock(LockKey::Collector).unwrap().unwrap();
+        let mut step = 0;
+        let removed = store.prune_stepwise(&lock, &plan, &mut || {
+            no_half_snapshot(store);
+            step += 1;
+            if step > fatal { Err(PruneError::Killed) } else { Ok(()) }
+        });
+        no_half_snapshot(store);
+        if removed.is_ok() {
+            assert_eq!(all_blobs(store), BTreeSet::new());
+            return;
+        }
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use format::snapshot::{Roles, closure};
 use format::{Digest, ManifestError};
 use futures_util::stream::{self, TryStreamExt};
 use jiff::Timestamp;
@@ -13,7 +14,6 @@ use super::{SignedPut, Ticket, TicketError};
 use crate::blocking::blocking;
 use crate::bucket::transport::ErrorBody;
 use crate::http::{Failure, Http, Tries};
-use crate::plan::Roles;
 use crate::push;
 use crate::source::StoredBlob;
 use crate::{
@@ -54,7 +54,7 @@ impl TicketPush {
         let manifest = RawManifest::new(bytes).ok_or_else(too_large)?;
         ticket.check_fits(&snapshot.manifest, &manifest)?;
         let http = Http::new(&ticket.hub, access)?;
-        let roles = Roles::new(&snapshot.manifest, Some((&snapshot.config, &snapshot.maps)));
+        let roles = Roles::new(&snapshot.manifest, closure(&snapshot.config, &snapshot.maps));
         Ok(Self { ticket, store: store.clone(), http, manifest, roles, _lease: lease })
     }
 

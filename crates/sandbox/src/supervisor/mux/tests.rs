@@ -1,6 +1,8 @@
 //! Clients and an agent at the two ends of a mux: the test plays the agent, frame by frame.
 
-use agent_protocol::{Exec, ExitStatus, Extract, Nonce, VERSION, WindowSize, hello};
+use agent_protocol::{Exec, ExitStatus, Extract, Greeting, Nonce, VERSION, WindowSize, hello, hello_reply};
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::timeout;
 
@@ -85,7 +87,7 @@ impl Bench {
         let (from_agent, to_agent) = ours.into_split();
         let mux = Rc::new(Mux::new(to_agent, version));
         let mut agent = Peer::new(theirs, Decoder::agent());
-        mux.send(&hello(nonce)).await;
+        mux.to_agent.send(hello(nonce).to_vec(), None);
         agent.send(|out| out.extend(hello_reply(Greeting { version, nonce }))).await;
         let reader = Rc::clone(&mux);
         let ended = spawn_local(async move { read_agent(from_agent, Decoder::host(nonce), &reader).await });
@@ -100,6 +102,10 @@ impl Bench {
         let mut client = Peer::new(theirs, Decoder::host(nonce));
         client.send(|out| out.extend(hello(nonce))).await;
         client
+    }
+
+    fn open(&self) -> usize {
+        self.mux.sessions.borrow().len()
     }
 
     /// Starts an exec as session 1 of a client; the number that the agent sees.
@@ -176,8 +182,127 @@ fn a_client_that_goes_takes_its_processes_along() {
         let id = bench.exec(&mut client).await;
         drop(client);
         assert_eq!(bench.agent.expect().await, Got::Control(id, r#"{"signal":{"number":9}}"#.into()));
-        assert!(!bench.mux.is_open(id));
+        assert_eq!(bench.open(), 0);
+        // What they wrote and nobody read must not keep the agent's session.
+        assert_eq!(bench.agent.expect().await, Got::Credit(id, u32::MAX));
+        assert_eq!(bench.agent.expect().await, Got::Credit(id, u32::MAX));
+        let all = vec![7; 3 * INITIAL_CREDIT as usize];
+        bench.agent.send(|out| encode_data(out, id, Stream::Stdout, &all)).await;
+        let mut client = bench.client().await;
+        bench.exec(&mut client).await;
     });
+}
+
+#[test]
+fn an_agent_that_reads_nothing_keeps_no_session() {
+    run(async {
+        let mut bench = Bench::new().await;
+        bench.mux.count_idleness(Duration::ZERO);
+        let mut clients = Vec::new();
+        for _ in 0..3 {
+            let mut client = bench.client().await;
+            bench.exec(&mut client).await;
+            clients.push(client);
+        }
+        assert_eq!(bench.mux.idle_for(), Duration::ZERO);
+        // More than the way to the agent holds: from here on the clients' frames stay where they are.
+        for client in &mut clients {
+            let input = vec![1; INITIAL_CREDIT as usize];
+            let mut bytes = Vec::new();
+            encode_data(&mut bytes, SessionId(1), Stream::Stdin, &input);
+            timeout(Duration::from_millis(200), client.stream.write_all(&bytes)).await.ok();
+        }
+        let waiting = bench.mux.to_agent.waiting();
+        assert!(waiting > 0 && waiting <= 2 * INITIAL_CREDIT as usize, "{waiting} bytes wait");
+        clients.clear();
+        timeout(Duration::from_secs(10), async {
+            while bench.mux.idle_for().is_zero() {
+                bench.mux.session_ended().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(bench.open(), 0);
+    });
+}
+
+#[test]
+fn idleness_counts_when_it_is_said_to() {
+    run(async {
+        let mut bench = Bench::new().await;
+        assert_eq!(bench.mux.idle_for(), Duration::ZERO);
+        drop(bench.client().await);
+        assert_eq!(bench.mux.idle_for(), Duration::ZERO, "nobody has said that it counts");
+        bench.mux.count_idleness(Duration::from_secs(5));
+        assert!(bench.mux.idle_for() >= Duration::from_secs(5));
+        let mut client = bench.client().await;
+        let id = bench.exec(&mut client).await;
+        assert_eq!(bench.mux.idle_for(), Duration::ZERO);
+        bench.agent.send(|out| encode_reply(out, id, &Reply::Exit(ExitStatus::Code(0))).unwrap()).await;
+        client.expect().await;
+        assert!(bench.mux.idle_for() < Duration::from_secs(5), "it begins anew with the last session's end");
+    });
+}
+
+/// What is not a session's, or not a running one's, reaches nobody and takes no memory.
+#[test]
+fn an_agent_that_makes_sessions_up_is_not_heard() {
+    run(async {
+        let mut bench = Bench::new().await;
+        let mut client = bench.client().await;
+        let id = bench.exec(&mut client).await;
+        let data = vec![7; 60_000];
+        for stranger in [SessionId::CONTROL, SessionId(id.0 + 1), SessionId(u32::MAX)] {
+            for _ in 0..100 {
+                bench.agent.send(|out| encode_data(out, stranger, Stream::Stdout, &data)).await;
+            }
+            bench.agent.send(|out| encode_reply(out, stranger, &Reply::Started { pid: 1 }).unwrap()).await;
+            let credit = Credit { stream: Stream::Stdin, bytes: 1 };
+            bench.agent.send(|out| encode_credit(out, stranger, credit)).await;
+        }
+        bench.agent.send(|out| encode_data(out, id, Stream::Stdout, b"mine")).await;
+        assert_eq!(client.expect().await, Got::Data(SessionId(1), Stream::Stdout, 4));
+        assert!(!bench.ended.is_finished());
+    });
+}
+
+#[test]
+fn an_agent_that_lies_ends_the_sandbox() {
+    type Lie = fn(&mut Vec<u8>, SessionId);
+    let lies: [(&str, Lie); 6] = [
+        ("credit for input that was never sent", |out, id| {
+            encode_credit(out, id, Credit { stream: Stream::Stdin, bytes: 1 });
+        }),
+        ("credit for its own stream", |out, id| {
+            encode_credit(out, id, Credit { stream: Stream::Stdout, bytes: 1 });
+        }),
+        ("two answers", |out, id| {
+            for pid in [1, 2] {
+                encode_reply(out, id, &Reply::Started { pid }).unwrap();
+            }
+        }),
+        ("two ends", |out, id| {
+            encode_end(out, id, Stream::Stdout);
+            encode_end(out, id, Stream::Stdout);
+        }),
+        ("a length of 4 GiB", |out, _| out.extend([0xFF; 4])),
+        ("no JSON", |out, id| {
+            encode_reply(out, id, &Reply::Started { pid: 1 }).unwrap();
+            *out.last_mut().unwrap() = b'!';
+        }),
+    ];
+    for (what, lie) in lies {
+        run(async {
+            let mut bench = Bench::new().await;
+            let mut client = bench.client().await;
+            let id = bench.exec(&mut client).await;
+            bench.agent.send(|out| lie(out, id)).await;
+            bench.agent.send(|out| out.extend([0; 12])).await;
+            let ended = timeout(Duration::from_secs(10), bench.ended).await;
+            let reason = ended.unwrap_or_else(|_| panic!("{what} is believed")).unwrap();
+            assert!(reason.starts_with("its agent"), "{what}: {reason}");
+        });
+    }
 }
 
 #[test]

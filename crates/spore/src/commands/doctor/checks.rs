@@ -9,8 +9,9 @@ use engine::qemu::{Options as QemuOptions, Qemu};
 use format::config::Accelerator;
 use rootfs::{ToolStatus, UserNamespaces, tools};
 use store::Store;
+use store::mend::{WrongMode, wrong_modes};
 
-use super::{Check, State};
+use super::{Check, Remedy, State};
 use crate::environment::variable;
 use crate::error::CliError;
 use crate::options::Options;
@@ -22,24 +23,40 @@ const USER_BAKES: &str = "bakes without root";
 /// Less free space than this is soon gone: a snapshot's flat files take about as much as its memory.
 const LITTLE_SPACE: u64 = 2 << 30;
 
-/// All requirements, those of forks first.
-pub(super) fn all(options: &Options) -> Vec<Check> {
+/// What was found.
+pub(super) struct Report {
+    /// All requirements, those of forks first.
+    pub(super) checks: Vec<Check>,
+    /// The Debian packages of all that is missing.
+    pub(super) packages: Vec<&'static str>,
+}
+
+pub(super) fn report(options: &Options) -> Report {
     let store = context::store(options);
+    let modes = context::root(options).ok().and_then(|root| wrong_modes(&root).ok()).unwrap_or_default();
+    let tools = tools();
     let mut checks = engine(store.as_ref().ok());
+    let dead = store.as_ref().ok().map(dead);
     checks.extend(root(store));
-    checks.extend(tools().iter().map(|tool| judge_tool(tool, is_root())));
+    checks.push(judge_modes(&modes));
+    checks.extend(dead.map(judge_dead));
+    checks.extend(tools.iter().map(|tool| judge_tool(tool, is_root())));
     if !is_root() {
         let user = UserNamespaces::of_this_user();
         checks.push(judge_subordinate_ids(&user));
         checks.push(judge_namespaces(&user));
     }
-    checks
+    Report { checks, packages: packages(&tools) }
 }
 
 /// The Debian packages of all that is missing.
-pub(super) fn packages() -> Vec<&'static str> {
+pub(super) fn missing_packages() -> Vec<&'static str> {
+    packages(&tools())
+}
+
+fn packages(tools: &[ToolStatus]) -> Vec<&'static str> {
     let mut packages: Vec<_> =
-        tools().iter().filter(|tool| !is_fine(tool, is_root())).map(|tool| tool.package).collect();
+        tools.iter().filter(|tool| !is_fine(tool, is_root())).map(|tool| tool.package).collect();
     if Qemu::discover(QemuOptions::default()).is_err() {
         packages.push("qemu-system-x86");
     }
@@ -49,19 +66,55 @@ pub(super) fn packages() -> Vec<&'static str> {
 }
 
 /// The command that installs packages on Debian 12.
-pub(super) fn apt(packages: &[&str]) -> String {
+pub(super) fn apt(packages: &[&str]) -> Remedy {
     let sudo = if is_root() { "" } else { "sudo " };
-    format!("{sudo}apt-get install -y --no-install-recommends {}", packages.join(" "))
+    Remedy::Command(format!("{sudo}apt-get install -y --no-install-recommends {}", packages.join(" ")))
 }
 
-fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+/// How many sandboxes are dead.
+fn dead(store: &Store) -> Result<usize, sandbox::Error> {
+    let is_dead = |sandbox: &sandbox::Sandbox| matches!(sandbox.status, sandbox::Status::Dead { .. });
+    Ok(sandbox::list(store)?.iter().filter(|sandbox| is_dead(sandbox)).count())
+}
+
+fn judge_dead(dead: Result<usize, sandbox::Error>) -> Check {
+    let (state, found, remedy) = match dead {
+        Ok(0) => (State::Ok, "none".to_owned(), None),
+        Ok(count) => (
+            State::Warning,
+            format!("{count}, kept for their logs (`spore ps --all`)"),
+            Some(Remedy::Command("spore doctor --fix".to_owned())),
+        ),
+        Err(error) => (
+            State::Warning,
+            error.to_string(),
+            Some(Remedy::Advice("`spore fsck` says what is wrong with the store".to_owned())),
+        ),
+    };
+    Check { name: "dead sandboxes".into(), state, for_forks: true, purpose: FORKS, found, remedy }
+}
+
+fn judge_modes(wrong: &[WrongMode]) -> Check {
+    let (state, found) = match wrong {
+        [] => (State::Ok, "for this user alone".to_owned()),
+        [first, rest @ ..] => {
+            let WrongMode { path, mode } = first;
+            let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
+            (State::Warning, format!("{} has {mode:04o}{more}: expected 0700", path.display()))
+        }
+    };
+    let remedy = (state != State::Ok).then(|| Remedy::Command("spore doctor --fix".to_owned()));
+    Check { name: "folder modes".into(), state, for_forks: true, purpose: FORKS, found, remedy }
 }
 
 fn engine(store: Option<&Store>) -> Vec<Check> {
     let qemu = match store {
         Some(store) => context::engine(store),
-        None => QemuOptions::from_environment().and_then(Qemu::discover).map_err(CliError::from),
+        None => QemuOptions::from_variables(variable).and_then(Qemu::discover).map_err(CliError::from),
     };
     let check = |state, found, remedy| Check {
         name: "QEMU".into(),
@@ -86,7 +139,7 @@ fn engine(store: Option<&Store>) -> Vec<Check> {
 }
 
 fn qemu_path() -> String {
-    let chosen = QemuOptions::from_environment().ok().and_then(|options| options.program);
+    let chosen = QemuOptions::from_variables(variable).ok().and_then(|options| options.program);
     let on_path = || {
         let path = std::env::var_os("PATH")?;
         std::env::split_paths(&path)
@@ -96,6 +149,10 @@ fn qemu_path() -> String {
     chosen.or_else(on_path).map_or_else(|| "an unknown place".to_owned(), |path| path.display().to_string())
 }
 
+fn advice(text: &str) -> Remedy {
+    Remedy::Advice(text.to_owned())
+}
+
 fn judge_kvm(is_used: bool, is_chosen: bool, device: io::Result<()>) -> Check {
     let (state, found, remedy) = match (is_used, is_chosen, device) {
         (true, true, _) => (State::Ok, "KVM, because SPORE_ACCEL says so".to_owned(), None),
@@ -103,51 +160,55 @@ fn judge_kvm(is_used: bool, is_chosen: bool, device: io::Result<()>) -> Check {
         (false, true, _) => (
             State::Warning,
             "software emulation, because SPORE_ACCEL says so".to_owned(),
-            Some("unset SPORE_ACCEL"),
+            Some(advice("unset SPORE_ACCEL, or accel in the configuration file")),
         ),
         (false, false, Ok(())) => (
             State::Warning,
             "software emulation: /dev/kvm opens, but no guest has been seen to run on it".to_owned(),
-            Some("a bake tries one, once; where a bake was made already, KVM does not work for Linux guests"),
+            Some(advice(
+                "a bake tries one, once; where a bake was made already, KVM does not work for Linux guests",
+            )),
         ),
         (false, false, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => (
             State::Warning,
             "software emulation: this user may not open /dev/kvm".to_owned(),
-            Some("sudo usermod --append --groups kvm \"$USER\", then log in again"),
+            Some(advice("sudo usermod --append --groups kvm \"$USER\", then log in again")),
         ),
         (false, false, Err(error)) => (
             State::Warning,
             format!("software emulation: /dev/kvm cannot be opened: {error}"),
-            Some(
+            Some(advice(
                 "enable virtualization in the firmware or, in a VM, nested virtualization; all works without, slower",
-            ),
+            )),
         ),
     };
-    let remedy = remedy.map(str::to_owned);
     Check { name: "accelerator".into(), state, for_forks: true, purpose: FORKS, found, remedy }
 }
 
 /// Whether the store can be written, and what fits.
 fn root(store: Result<Store, CliError>) -> Vec<Check> {
-    let check = |name: &str, state, found, remedy: Option<&str>| Check {
+    let check = |name: &str, state, found, remedy| Check {
         name: name.into(),
         state,
         for_forks: true,
         purpose: FORKS,
         found,
-        remedy: remedy.map(str::to_owned),
+        remedy,
     };
-    let elsewhere = Some("give another folder by --root or SPORE_ROOT");
     // A lease is the smallest thing that every verb writes.
     let opened = store.and_then(|store| Ok((store.lease().map(drop)?, store.free_space()?, store)));
     match opened {
-        Err(error) => vec![check("root folder", State::Missing, error.to_string(), elsewhere)],
+        Err(error) => {
+            let elsewhere = advice("give another folder by --root or SPORE_ROOT");
+            vec![check("root folder", State::Missing, error.to_string(), Some(elsewhere))]
+        }
         Ok(((), free, store)) => {
             let found = format!("{}, one filesystem, writable", store.root().display());
             let (state, remedy) = match free < LITTLE_SPACE {
-                true => {
-                    (State::Warning, Some("spore prune --all, or another folder by --root or SPORE_ROOT"))
-                }
+                true => (
+                    State::Warning,
+                    Some(advice("spore prune --all, or another folder by --root or SPORE_ROOT")),
+                ),
                 false => (State::Ok, None),
             };
             vec![
@@ -196,8 +257,10 @@ fn judge_subordinate_ids(user: &UserNamespaces) -> Check {
             "{count} for {name} in /etc/subuid and /etc/subgid; {} are needed",
             UserNamespaces::NEEDED_IDS
         ),
-        remedy: (!is_enough)
-            .then(|| format!("sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}")),
+        remedy: (!is_enough).then(|| {
+            let range = "100000-165535";
+            Remedy::Command(format!("sudo usermod --add-subuids {range} --add-subgids {range} {name}"))
+        }),
     }
 }
 
@@ -213,9 +276,10 @@ fn judge_namespaces(user: &UserNamespaces) -> Check {
         purpose: USER_BAKES,
         found,
         remedy: (state != State::Ok).then(|| {
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000, or bake as root; \
-             in a chroot none can be made"
-                .into()
+            advice(
+                "sudo sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000, or bake as root; \
+                 in a chroot none can be made",
+            )
         }),
     }
 }

@@ -19,7 +19,7 @@ use crate::{hubs, interrupt, output};
   spore hub copy hub.example/team/numpy:1 acme/numpy           acme is an alias in the configuration; as acme/numpy:1
   spore hub copy --from /srv/hub numpy:1 hub.example/team/numpy:1
   spore hub copy --from /srv/hub --to /mnt/usb team/numpy      under the same name
-  spore hub copy hub.example/team/numpy:1 acme/numpy --dry-run what would be sent
+  spore hub copy hub.example/team/numpy:1 acme/numpy --dry-run  what would be sent
 
 Nothing is unpacked or kept here, and no byte is changed. What the destination has is not sent; between two names of one
 registry nothing is. A tag with variants takes all of them along: give a digest to copy one. A copy that was interrupted goes

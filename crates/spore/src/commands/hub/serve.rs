@@ -12,18 +12,19 @@ use serde_json::json;
 
 use crate::error::{CliError, Doing};
 use crate::options::Options;
-use crate::{context, interrupt, output};
+use crate::{arguments, interrupt, output};
 
 /// Most bytes of a file of tokens.
 const TOKENS_BYTES: u64 = 4 << 20;
 /// What is logged where `SPORE_LOG` does not say: each request, in a line.
-const LOG: &str = "hub_server=info";
+pub(super) const LOG: &str = "hub_server=info";
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   spore hub serve /srv/hub                       for programs of this machine, which all may push
   spore hub serve /srv/hub --read-only --listen 0.0.0.0:5000
-  spore hub serve /srv/hub --listen 0.0.0.0:443 --tls-cert cert.pem --tls-key key.pem --tokens tokens.toml --public
+  spore hub serve /srv/hub --listen 0.0.0.0:443 --tls-cert cert.pem \\
+    --tls-key key.pem --tokens tokens.toml --public
 
   spore push numpy localhost:5000/numpy:1        from this machine, and from others:
   spore login hub.lan; spore push numpy hub.lan/alice/numpy:1
@@ -49,10 +50,10 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     read_only: bool,
     /// Most bytes of one blob, as 256MiB
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "256MiB")]
+    #[arg(long, value_name = "SIZE", value_parser = arguments::size, default_value = "256MiB")]
     max_blob_size: u64,
     /// Most bytes of all blobs, as 100GiB [default: what the disk holds]
-    #[arg(long, value_name = "SIZE", value_parser = size)]
+    #[arg(long, value_name = "SIZE", value_parser = arguments::size)]
     max_size: Option<u64>,
     /// A certificate and its chain, in PEM, for TLS
     #[arg(long, value_name = "FILE", requires = "tls_key")]
@@ -63,7 +64,6 @@ pub(crate) struct ServeArgs {
 }
 
 pub(crate) fn run(options: &Options, args: &ServeArgs) -> Result<ExitCode, CliError> {
-    context::start_logging(LOG);
     let told = told(args)?;
     let shows_tokens = told.policy.tokens.is_some() && told.tls.is_none() && !args.listen.ip().is_loopback();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options, args: &ServeArgs) -> Result<ExitCode, CliEr
     runtime.block_on(async {
         let server = Server::bind(told).await?;
         if shows_tokens {
-            output::say("spore: tokens cross the network readably: --tls-cert and --tls-key prevent that");
+            output::warning("tokens cross the network readably: --tls-cert and --tls-key prevent that");
         }
         let document = json!({ "url": server.url(), "folder": args.folder });
         output::result(options.format, &document, || {
@@ -113,36 +113,4 @@ fn read_tokens(path: &Path) -> Result<Tokens, CliError> {
     read.doing(format!("read the tokens in {}", path.display()))?;
     let tokens = Tokens::parse(&text);
     tokens.map_err(|error| CliError::Usage(format!("the tokens in {}: {error}", path.display())))
-}
-
-/// Bytes, in binary units.
-pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let expected = || format!("{text:?} is no size: expected bytes, or 64KiB, 256MiB, 100GiB, 2TiB");
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits).ok_or_else(expected)?;
-    let shift = match unit.trim_start() {
-        "" | "B" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        "TiB" => 40,
-        _ => return Err(expected()),
-    };
-    let number: u64 = number.parse().map_err(|_| expected())?;
-    number.checked_mul(1 << shift).ok_or_else(expected)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_have_binary_units() {
-        assert_eq!(size("1000"), Ok(1000));
-        assert_eq!(size("256MiB"), Ok(256 << 20));
-        assert_eq!(size("2 TiB"), Ok(2 << 40));
-        for wrong in ["", "MiB", "1MB", "1.5GiB", "-1", "99999999TiB", "99999999999999999999"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::options::{Format, Options};
-use crate::output;
+use crate::output::{self, Level};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -53,11 +53,14 @@ pub(crate) fn run(options: &Options, args: &TokenArgs) -> Result<ExitCode, CliEr
     let new = NewToken::generate(&args.name, args.push.clone(), !args.no_pull, args.delete)?;
     // A script that wants a document gets the token in it; elsewhere it must not get into the file.
     if options.format == Format::Text {
-        output::say(&format!(
-            "the token of {}, which is shown this once:\n{}",
-            args.name,
-            new.token.expose()
-        ));
+        if output::logs_json() {
+            let reason = "the token would be shown on standard error, which is a log here: add --format json";
+            return Err(CliError::Usage(reason.to_owned()));
+        }
+        output::say(
+            Level::Info,
+            &format!("the token of {}, which is shown this once:\n{}", args.name, new.token.expose()),
+        );
     }
     let document = json!({ "name": args.name, "token": new.token.expose(), "entry": new.entry });
     output::result(options.format, &document, || new.entry.clone());

@@ -34,7 +34,7 @@ fn tools_map_to_states() {
     let old = judge_tool(&tool, true);
     assert_eq!((old.state, old.for_forks), (State::Missing, false));
     assert!(old.found.contains("1.5 or later"));
-    assert!(old.remedy.unwrap().contains("apt-get install -y --no-install-recommends erofs-utils"));
+    assert!(old.remedy.unwrap().as_str().contains("apt-get install -y --no-install-recommends erofs-utils"));
     let newuidmap = ToolStatus { program: "newuidmap", path: None, version: None, needed: None, ..tool };
     assert_eq!(judge_tool(&newuidmap, true).state, State::Ok);
     assert_eq!(judge_tool(&newuidmap, false).state, State::Missing);
@@ -49,4 +49,13 @@ fn what_a_user_lacks_is_missing() {
     };
     assert_eq!(user(65_536, None), (State::Ok, State::Ok));
     assert_eq!(user(65_535, Some("Operation not permitted")), (State::Missing, State::Missing));
+}
+
+#[test]
+fn modes_and_dead_sandboxes_are_warnings() {
+    let wrong = |name: &str| WrongMode { path: name.into(), mode: 0o755 };
+    assert_eq!(judge_modes(&[]).state, State::Ok);
+    let check = judge_modes(&[wrong("/r/refs"), wrong("/r/flat")]);
+    assert_eq!(check.found, "/r/refs has 0755, and 1 more: expected 0700");
+    assert_eq!((judge_dead(Ok(0)).state, judge_dead(Ok(2)).state), (State::Ok, State::Warning));
 }
