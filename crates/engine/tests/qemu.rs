@@ -34,8 +34,14 @@ fn second() -> Result<Qemu, String> {
     let data = std::env::var_os("SPORE_TEST_QEMU_DATA").unwrap_or_default();
     let data = std::env::split_paths(&data).filter(|folder| !folder.as_os_str().is_empty()).collect();
     let accelerator = Some(Accelerator::Tcg);
-    Qemu::discover(Options { program: Some(program.into()), data, accelerator, cache: None })
-        .map_err(|error| error.to_string())
+    Qemu::discover(Options {
+        program: Some(program.into()),
+        data,
+        accelerator,
+        cache: None,
+        unconfined: false,
+    })
+    .map_err(|error| error.to_string())
 }
 
 fn conforms(name: &str, baker: Result<Qemu, String>, restorer: Result<Qemu, String>) {
@@ -91,7 +97,8 @@ fn first_without_room() -> Result<Qemu, String> {
         Err(error) => return Err(format!("unshare: {error}")),
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/without-room.sh");
-    Qemu::discover(Options { program: Some(script), ..options }).map_err(|error| error.to_string())
+    Qemu::discover(Options { program: Some(script), unconfined: true, ..options })
+        .map_err(|error| error.to_string())
 }
 
 #[test]

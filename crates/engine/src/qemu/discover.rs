@@ -29,6 +29,8 @@ pub struct Options {
     pub accelerator: Option<Accelerator>,
     /// A file to keep answers in; without one they are asked for each time.
     pub cache: Option<PathBuf>,
+    /// Whether it runs outside of a Landlock domain: for a `program` that makes mounts of its own, which none may do in one.
+    pub unconfined: bool,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Options {
             data: set("SPORE_QEMU_DATA").map(folders).unwrap_or_default(),
             accelerator,
             cache: None,
+            unconfined: false,
         })
     }
 }

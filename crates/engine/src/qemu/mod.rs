@@ -134,6 +134,7 @@ impl Engine for Qemu {
             disks: setup.disks,
             state: None,
             life: Life::WithStarter,
+            unconfined: self.options.unconfined,
             network: setup.network,
         };
         let started = process::start(&self.found, &start, arguments)?;
@@ -156,6 +157,7 @@ impl Engine for Qemu {
             disks: setup.disks,
             state: inherited,
             life: Life::Own,
+            unconfined: self.options.unconfined,
             network: setup.network,
         };
         let started = process::start(&self.found, &start, arguments)?;

@@ -35,6 +35,7 @@ pub(super) fn runs_on_kvm(
         disks: &[],
         state: None,
         life: Life::WithStarter,
+        unconfined: false,
         network: NetworkMode::None,
     };
     let (process, _qmp) = process::start(found, &start, |inherited| line(description, guest, inherited))?;

@@ -35,6 +35,8 @@ pub(super) struct Start<'a> {
     /// A file that it inherits under the number that it has here.
     pub(super) state: Option<BorrowedFd<'a>>,
     pub(super) life: Life,
+    /// Whether it may reach all that its user may.
+    pub(super) unconfined: bool,
     /// Whether it may use the host's network.
     pub(super) network: NetworkMode,
 }
@@ -47,8 +49,11 @@ pub(super) fn start(
     start: &Start<'_>,
     arguments: impl FnOnce(Inherited) -> Vec<String>,
 ) -> Result<(ProcessId, Qmp), EngineError> {
-    let Start { folder, disks, state, life, network } = *start;
-    let confinement = confine(found, folder, disks, network == NetworkMode::User)?;
+    let Start { folder, disks, state, life, unconfined, network } = *start;
+    let confinement = match unconfined {
+        true => None,
+        false => confine(found, folder, disks, network == NetworkMode::User)?,
+    };
     let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
     let bind =
         |name| host::socket::bind(opened.as_fd(), name).map_err(EngineError::io(format!("bind {name}")));
