@@ -22,18 +22,6 @@ const ANNOUNCEMENT_BYTES: u64 = 64 << 10;
 /// How much longer than its supervisor a command waits: only the supervisor knows what a guest did not do in time. Before
 /// its time begins it has to start, and after it to end the engine.
 const ANNOUNCEMENT_GRACE: Duration = KILL_DEADLINE.saturating_add(Duration::from_secs(5));
-/// What a supervisor sees of our environment: how to find and start the engine, and how to log. It lives on beside a guest, and
-/// is given no credentials.
-const ENVIRONMENT: [&str; 8] = [
-    "PATH",
-    "LD_LIBRARY_PATH",
-    "RUST_BACKTRACE",
-    "SPORE_ACCEL",
-    "SPORE_LOG",
-    "SPORE_LOG_FORMAT",
-    "SPORE_QEMU",
-    "SPORE_QEMU_DATA",
-];
 /// How long a supervisor may take to hear what its guest is given: no longer than a connection's buffer is full, if at all.
 const TELL_DEADLINE: Duration = Duration::from_secs(10);
 /// What is said of a supervisor whose end is all that is seen of it.
@@ -133,7 +121,7 @@ pub(crate) fn start(
         folder: &folder,
         output: &log,
         inherit: &inherit,
-        environment: &ENVIRONMENT,
+        environment: program.environment,
         confinement: None,
         die_with_parent: false,
     })

@@ -72,6 +72,9 @@ pub struct SupervisorProgram {
     pub program: PathBuf,
     /// What comes before the sandbox's id.
     pub arguments: Vec<String>,
+    /// The variables that it sees of our environment: how to find and start the engine, and how to log. It lives on beside a guest,
+    /// and is given no credentials.
+    pub environment: &'static [&'static str],
 }
 
 /// The socket in a sandbox's folder on which its supervisor serves the agent protocol to many clients.

@@ -51,11 +51,30 @@ pub(crate) fn engine(store: &Store) -> Result<Qemu, CliError> {
     })?)
 }
 
+/// What a supervisor sees of our environment: how to find the configuration and the engine, and how to log.
+const SUPERVISOR_VARIABLES: [&str; 11] = [
+    "HOME",
+    "LD_LIBRARY_PATH",
+    "PATH",
+    "RUST_BACKTRACE",
+    "SPORE_ACCEL",
+    "SPORE_CONFIG",
+    "SPORE_LOG",
+    "SPORE_LOG_FORMAT",
+    "SPORE_QEMU",
+    "SPORE_QEMU_DATA",
+    "XDG_CONFIG_HOME",
+];
+
 /// How this executable is started as a supervisor.
 pub(crate) fn supervisor(store: &Store) -> Result<SupervisorProgram, CliError> {
     let program = std::env::current_exe().doing("find this executable")?;
     let root = store.root().to_str().ok_or_else(|| CliError::Usage("--root must be UTF-8".into()))?;
-    Ok(SupervisorProgram { program, arguments: vec!["--root".into(), root.into(), "supervise".into()] })
+    Ok(SupervisorProgram {
+        program,
+        arguments: vec!["--root".into(), root.into(), "supervise".into()],
+        environment: &SUPERVISOR_VARIABLES,
+    })
 }
 
 /// What `text` means among the snapshots that are here.

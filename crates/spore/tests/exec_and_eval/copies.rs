@@ -192,7 +192,7 @@ fn what_is_no_file_is_neither_copied_nor_replaced() {
 fn a_stream_whose_reader_has_ended_is_not_waited_for() {
     let Some(guest) = Guest::of(TINY, "a_stream_whose_reader_has_ended_is_not_waited_for") else { return };
     let talk = Talk::start(guest.cp_of("-", "ID:/no/such/folder"));
-    let error = talk.ends_by_itself_with(1);
+    let error = talk.ends_by_itself_with(3);
     assert!(error.contains("in the guest") && error.contains("/no/such/folder"), "{error}");
 }
 
