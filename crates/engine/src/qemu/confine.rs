@@ -37,11 +37,14 @@ pub(super) fn confine(
     disks: &[Disk],
     network: bool,
 ) -> Result<Option<Confinement>, EngineError> {
-    // What is installed elsewhere lies beside its program, or where it was said.
+    // What is installed elsewhere lies beside its program, or beside the `bin` that this is in, or where it was said.
     let program = found.program().canonicalize().unwrap_or_else(|_| found.program().to_owned());
     let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let own: Vec<PathBuf> =
-        program.parent().map(Path::to_owned).into_iter().chain(split(&libraries)).collect();
+    let beside = program.parent().map(|folder| match folder.parent() {
+        Some(prefix) if folder.ends_with("bin") && prefix != Path::new("/") => prefix,
+        _ => folder,
+    });
+    let own: Vec<PathBuf> = beside.map(Path::to_owned).into_iter().chain(split(&libraries)).collect();
     let own = own.iter().chain(found.data()).map(PathBuf::as_path);
     // What the user has named to be attached.
     let linked = |read_only| {
