@@ -28,6 +28,8 @@ const SYSTEM: [&str; 14] = [
     "/sys/devices/system",
     "/sys/kernel/mm",
 ];
+/// What a prefix has besides `bin`, which may be in somebody's home.
+const PARTS: [&str; 4] = ["lib", "lib64", "libexec", "share"];
 const DEVICES: [&str; 4] = ["/dev/kvm", "/dev/null", "/dev/random", "/dev/urandom"];
 
 /// The domain of a QEMU that works in `folder`; `None` where the kernel has none to offer.
@@ -37,14 +39,14 @@ pub(super) fn confine(
     disks: &[Disk],
     network: bool,
 ) -> Result<Option<Confinement>, EngineError> {
-    // What is installed elsewhere lies beside its program, or beside the `bin` that this is in, or where it was said.
+    // What is installed elsewhere lies beside its program, in its prefix, or where it was said.
     let program = found.program().canonicalize().unwrap_or_else(|_| found.program().to_owned());
     let libraries = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-    let beside = program.parent().map(|folder| match folder.parent() {
-        Some(prefix) if folder.ends_with("bin") && prefix != Path::new("/") => prefix,
-        _ => folder,
-    });
-    let own: Vec<PathBuf> = beside.map(Path::to_owned).into_iter().chain(split(&libraries)).collect();
+    let home = program.parent();
+    let prefix = home.filter(|home| home.ends_with("bin")).and_then(Path::parent);
+    let beside = prefix.into_iter().flat_map(|prefix| PARTS.map(|part| prefix.join(part)));
+    let own: Vec<PathBuf> =
+        home.map(Path::to_owned).into_iter().chain(beside).chain(split(&libraries)).collect();
     let own = own.iter().chain(found.data()).map(PathBuf::as_path);
     // What the user has named to be attached.
     let linked = |read_only| {
