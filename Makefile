@@ -42,7 +42,7 @@ bench: build ## measure
 hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, oci://..., s3://... or an alias (RECIPES="a b": only those)
 	scripts/hub.sh "$(HUB)" $(RECIPES)
 
-dist: install-deps ## target/dist: the executable, a .deb, a tarball, SHA256SUMS; the same bytes each time
+dist: install-deps ## target/dist: the executable, a .deb, a tarball, SHA256SUMS
 	scripts/dist.sh
 
 test-dist: install-deps ## make dist twice, and its .deb in a clean Debian 12: installed, used, upgraded, removed (root, minutes)

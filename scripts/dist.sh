@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Leaves in target/dist what is given out, the same bytes for the same sources and the same Rust:
+# Leaves in target/dist what is given out, meant to be the same bytes for the same sources and the same Rust:
 #
 #   spore                              the executable, linked with glibc alone
 #   spore_VERSION-1_ARCH.deb           for Debian 12

@@ -127,7 +127,8 @@ remove() {
   local left file
   within dpkg --listfiles spore >"$work/files"
   within apt-get purge -q -y spore >"$work/log" 2>&1 || die "it cannot be removed: $(tail -5 "$work/log")"
-  left=$(while read -r file; do if [[ -f $root$file ]]; then echo "$file"; fi; done <"$work/files"; find "$root"/{etc,usr,var} -path '*spore*' ! -path '*/man/*cat*')
+  left=$(cd "$root" && while read -r file; do if [[ -f .$file ]]; then echo "$file"; fi; done <"$work/files" &&
+    find etc usr var -name '*spore*')
   [[ -z $left ]] || die "left behind: $left"
   [[ -e $root/home/ann/.local/share/spore/oci-layout ]] || die "a user's store was removed"
   say "removed: no file is left, and the user's store is"
