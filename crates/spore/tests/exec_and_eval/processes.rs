@@ -39,7 +39,7 @@ fn users_and_their_groups() {
     };
     assert_eq!(ids("worker"), "1234 1235 1235 77 /home/worker");
     assert_eq!(ids("1234"), "1234 1235 1235 77 /home/worker");
-    assert_eq!(ids("1234:5"), "1234 5 5 77 /home/worker");
+    assert_eq!(ids("1234:5"), "1234 5 5 /home/worker");
     assert_eq!(ids("4321"), "4321 4321 4321 /");
     assert_eq!(ids("4321:99"), "4321 99 99 /");
     assert_eq!(ids("0"), "0 0 0 /");

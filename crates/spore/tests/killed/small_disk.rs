@@ -164,7 +164,7 @@ fn a_bake_on_a_full_disk() {
         return;
     }
     Shared::of(&recipes::shipped("tiny"));
-    let Some(disk) = SmallDisk::new(TEST, "size=1g,mode=700") else { return };
+    let Some(disk) = SmallDisk::new(TEST, "size=2g,mode=700") else { return };
     seed_cache(disk.root());
     let recipe = recipes::shipped("tiny");
     let bake = || disk.command(["bake".as_ref(), recipe.as_os_str()]).deadline(crate::DEADLINE);
@@ -192,7 +192,7 @@ fn a_guest_that_fills_the_host_s_disk() {
         return;
     }
     Shared::of(&recipes::shipped("tiny"));
-    let Some(disk) = SmallDisk::new(TEST, "size=1g,mode=700") else { return };
+    let Some(disk) = SmallDisk::new(TEST, "size=2g,mode=700") else { return };
     seed_cache(disk.root());
     let fill = "dd if=/dev/urandom of=/fill bs=1M count=48";
     // One that hears of it, and one that does not wait to hear.
