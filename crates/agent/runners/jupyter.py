@@ -70,7 +70,9 @@ class Kernel:
         """Runs code, and calls `handle` with the type and content of each message of its output; `tick` is called several
         times a second, and ends the wait by raising. Whether the code ended well."""
         self.flush()
-        request = self.client.execute(code, silent=silent, store_history=False, allow_stdin=False)
+        # What comes next is no sequel to what fails: otherwise the kernel would drop it for some moments.
+        options = {"silent": silent, "store_history": False, "allow_stdin": False, "stop_on_error": False}
+        request = self.client.execute(code, **options)
         while True:
             message = self.next_of(request, self.client.get_iopub_msg)
             tick()
