@@ -13,8 +13,8 @@ use crate::config::{
     Machine, Memory, Network, Package, Profile, Provenance, RecipeOrigin, StateFormat, layer_id,
 };
 use crate::manifest::media_type;
-use crate::map::Codec;
-use crate::{Descriptor, Digest, Manifest, Map, Maps, snapshot, zstd_frame};
+use crate::map::{Codec, MapBlob, MapBuilder, MapError};
+use crate::{Descriptor, Digest, Manifest, Map, Maps, limits, snapshot, zstd_frame};
 
 /// Why a sample could not be made.
 pub type SampleError = Box<dyn Error + Send + Sync>;
@@ -163,4 +163,33 @@ pub fn config(layers: u8, layer_size: u64) -> Config {
         },
         attachments: Vec::new(),
     }
+}
+
+/// What a map says of a frame blob of this many pages, which is nowhere.
+pub fn map_blob(name: &str, plain_pages: u64) -> MapBlob {
+    MapBlob {
+        digest: Digest::of(name.as_bytes()),
+        size: 2000,
+        plain_pages,
+        index_offset: 1000,
+        index_length: 1000,
+        index_digest: Digest::of(b"index"),
+    }
+}
+
+/// A map with all the extents that one can have, which jump about in one blob as far as its encoding has room.
+///
+/// # Errors
+/// If it breaks a rule of maps.
+pub fn fragmented(blob: &str) -> Result<Map, MapError> {
+    let extents = limits::MAP_EXTENTS as u64;
+    let blob = map_blob(blob, 1 << 24);
+    let mut builder = MapBuilder::new(extents * 100);
+    for n in 0..extents {
+        // Mixed well: next to nothing is left to compress.
+        let mixed = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let page = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40;
+        builder.blob(n * 100 + page % 90, 1, &blob, page)?;
+    }
+    builder.finish()
 }

@@ -7,32 +7,12 @@
 
 use std::fs;
 
-use format::map::{Codec, MapBlob, MapBuilder};
-use format::{Digest, Map, limits};
+use format::map::Codec;
+use format::testing::fragmented;
+use format::{Map, limits};
 
 /// What no command may exceed.
 const BOUND_BYTES: u64 = 200_000_000;
-
-/// A map with all the extents that one can have, which jump about in their blob as far as its encoding has room.
-fn fragmented() -> Map {
-    let extents = limits::MAP_EXTENTS as u64;
-    let blob = MapBlob {
-        digest: Digest::of(b"blob"),
-        size: 2000,
-        plain_pages: 1 << 24,
-        index_offset: 1000,
-        index_length: 1000,
-        index_digest: Digest::of(b"index"),
-    };
-    let mut builder = MapBuilder::new(extents * 200);
-    for n in 0..extents {
-        // Mixed well: next to nothing is left to compress.
-        let mixed = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let page = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40;
-        builder.blob(n * 200 + page % 150, 1, &blob, page).expect("it fits");
-    }
-    builder.finish().expect("a map")
-}
 
 /// The most memory that the process had at once since it was asked last, in bytes.
 fn peak() -> u64 {
@@ -46,7 +26,7 @@ fn peak() -> u64 {
 #[test]
 fn the_largest_map_is_read_in_bounded_memory() {
     peak();
-    let map = fragmented();
+    let map = fragmented("blob").expect("a map");
     let made = peak();
     let bytes = map.encode(Codec::Zstd).expect("it can be encoded");
     let encoded = peak();

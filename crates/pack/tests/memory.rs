@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::io::Write;
 
-use format::map::{MapBlob, MapBuilder};
-use format::testing::Contents;
-use format::{Digest, Map, limits};
+use format::map::MapBuilder;
+use format::testing::{Contents, fragmented, map_blob};
+use format::{Digest, Map};
 use pack::{Input, UnpackError, UnpackOptions, plan_unpack};
 use serde_json::json;
 use store::{Store, TagAs};
@@ -21,35 +21,10 @@ const BOUND_BYTES: u64 = 200_000_000;
 /// More than a manifest of the largest size can list: titles are long.
 const LAYER_BLOBS: u64 = 12_000;
 
-fn blob(name: &str, plain_pages: u64) -> MapBlob {
-    MapBlob {
-        digest: Digest::of(name.as_bytes()),
-        size: 2000,
-        plain_pages,
-        index_offset: 1000,
-        index_length: 1000,
-        index_digest: Digest::of(b"index"),
-    }
-}
-
-/// A map with all the extents that one can have, which jump about in their blob as far as its encoding has room.
-fn fragmented(name: &str) -> Map {
-    let extents = limits::MAP_EXTENTS as u64;
-    let blob = blob(name, 1 << 24);
-    let mut builder = MapBuilder::new(extents * 100);
-    for n in 0..extents {
-        // Mixed well: next to nothing is left to compress.
-        let mixed = (n + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let page = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40;
-        builder.blob(n * 100 + page % 90, 1, &blob, page).expect("it fits");
-    }
-    builder.finish().expect("a map")
-}
-
 fn layer() -> Map {
     let mut builder = MapBuilder::new(LAYER_BLOBS);
     for n in 0..LAYER_BLOBS {
-        builder.blob(n, 1, &blob(&format!("layer {n}"), 1), 0).expect("it fits");
+        builder.blob(n, 1, &map_blob(&format!("layer {n}"), 1), 0).expect("it fits");
     }
     builder.finish().expect("a map")
 }
@@ -59,9 +34,9 @@ fn pack() -> File {
     let blobs = RefCell::new(Vec::new());
     let contents = Contents {
         state: "state",
-        memory: fragmented("memory"),
+        memory: fragmented("memory").expect("a map"),
         layers: vec![(Digest::of(b"layer"), layer())],
-        writable: fragmented("writable"),
+        writable: fragmented("writable").expect("a map"),
     };
     let sample = contents
         .put(|bytes| {

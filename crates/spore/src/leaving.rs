@@ -6,6 +6,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
+use agent_protocol::signal;
 use sandbox::SessionInput;
 
 use crate::terminal;
@@ -36,11 +37,10 @@ impl Leaving {
 
     /// Hangs up. Returns if the session has ended by then, as [`Leaving::end`] says; else this process ends with 128 + `number`.
     pub(crate) fn by(&self, number: u8) {
-        const SIGHUP: i32 = 1;
         let (state, changed) = &*self.state;
         let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
         state.number.get_or_insert(number);
-        send_signal(&self.input, SIGHUP);
+        send_signal(&self.input, signal::HUP);
         let waited = changed.wait_timeout_while(state, GRACE, |state| !state.has_ended);
         if !waited.unwrap_or_else(PoisonError::into_inner).0.has_ended {
             self.now(128_u8.saturating_add(number));

@@ -23,6 +23,7 @@ mod problems;
 mod progress;
 mod registries;
 mod terminal;
+mod values;
 mod variants;
 
 use std::process::ExitCode;

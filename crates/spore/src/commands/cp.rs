@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 
-use agent_protocol::{Archive, Extract, Request};
+use agent_protocol::{Archive, Extract, Request, signal};
 use archive::{Destination, Modes, root_name};
 use clap::Args;
 use host::Deadline;
@@ -193,7 +193,6 @@ fn feed(
     write: impl FnOnce(&mut dyn Write) -> Result<(), CliError>,
     failed: &Sender<CliError>,
 ) {
-    const SIGKILL: i32 = 9;
     const BUFFER: usize = 64 << 10;
     let mut feed = Feed { input, has_ended: false };
     let mut out = BufWriter::with_capacity(BUFFER, bar.wrap_write(&mut feed));
@@ -206,7 +205,7 @@ fn feed(
         Ok(()) => feed.input.close(),
         Err(error) => {
             failed.send(error).ok();
-            feed.input.signal(SIGKILL)
+            feed.input.signal(signal::KILL)
         }
     };
     // It has ended meanwhile.

@@ -20,6 +20,7 @@ use crate::config::Config;
 use crate::error::CliError;
 use crate::options::Options;
 use crate::progress::{self, Transfer};
+use crate::values::parse_duration;
 use crate::{context, hubs, interrupt, output};
 
 #[derive(Debug, Args)]
@@ -55,7 +56,7 @@ pub(crate) struct PushArgs {
     #[arg(long, value_name = "MANIFEST", conflicts_with_all = ["dry_run", "ticket"])]
     presign: Option<PathBuf>,
     /// How long the ticket is good, at most 84h
-    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = super::fork::parse_duration, requires = "presign")]
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_duration, requires = "presign")]
     expires: Duration,
     /// Send by a ticket, without credentials
     #[arg(long, value_name = "TICKET")]

@@ -11,11 +11,12 @@ use sandbox::{Context, DataDisk, ForkOptions, Forked, Forward, find, fork, kill}
 use store::{Lease, ResolveError, Resolved, SandboxId, Store};
 
 use super::exec::{self, CommandArgs};
-use super::fork::{Secrets, parse_data, parse_duration, parse_forward, say_ports};
+use super::fork::{Secrets, say_ports};
 use super::pull;
 use crate::config::Config;
 use crate::error::CliError;
 use crate::options::Options;
+use crate::values::{parse_data, parse_duration, parse_forward};
 use crate::{context, hubs, interrupt};
 
 #[derive(Debug, Args)]

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_protocol::{Reply, Request};
 use sandbox::Channel;
@@ -24,9 +24,7 @@ fn what_a_fork_is_given_is_in_the_guest_alone() {
     }
     let spore = Spore::new();
     let (snapshot, _) = Shared::of(&recipes::shipped(TINY)).pull_into(&spore);
-    let folder = files::scratch("given");
-    let key = folder.path().join("key");
-    fs::write(&key, SECRET).expect("a file");
+    let (_folder, key) = a_key();
     let secret = format!("api-key={}", key.display());
     let fork = spore.command(["fork", &snapshot, "-e", "GIVEN", "-e", "MODE=batch", "--secret", &secret]);
     let forked = fork.env("GIVEN", VALUE).args(["--format", "json"]).finish().succeeds();
@@ -73,9 +71,7 @@ fn what_was_given_can_be_taken_back() {
     }
     let spore = Spore::new();
     let (snapshot, _) = Shared::of(&recipes::shipped(TINY)).pull_into(&spore);
-    let folder = files::scratch("given");
-    let key = folder.path().join("key");
-    fs::write(&key, SECRET).expect("a file");
+    let (_folder, key) = a_key();
     let secret = format!("key={}", key.display());
     // The second variable is one that every command has otherwise.
     let forked =
@@ -92,6 +88,14 @@ fn what_was_given_can_be_taken_back() {
     assert_eq!(agent.ask(&Request::Withdraw {}, deadline()).expect("an answer"), Reply::Withdrawn {});
     drop(agent);
     assert_eq!(spore.sh(&id, "echo -$GIVEN-; ls /run/secrets; echo $PATH | grep -c given || true"), "--\n0");
+}
+
+/// A file with the secret, which goes with its folder.
+fn a_key() -> (tempfile::TempDir, PathBuf) {
+    let folder = files::scratch("given");
+    let key = folder.path().join("key");
+    fs::write(&key, SECRET).expect("a file");
+    (folder, key)
 }
 
 fn contains(path: &Path, word: &str) -> bool {

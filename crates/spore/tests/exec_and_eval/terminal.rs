@@ -1,44 +1,31 @@
 //! `exec -it`: a program in a guest at our terminal, which is ours again however that ends.
 
-use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
 use std::process::Child;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use crate::guest::{Guest, TINY};
 use crate::harness::run::{DEADLINE, Run};
+use crate::harness::terminal::Terminal;
 
 /// A terminal with somebody at it, and a command that runs there. Dropped, the command is killed.
 struct Screen {
-    keyboard: File,
-    /// Held open, so that what is there can be read when the command has ended.
-    terminal: OwnedFd,
+    terminal: Terminal,
     shown: Arc<(Mutex<String>, Condvar)>,
     child: Child,
 }
 
 impl Screen {
     #[track_caller]
-    fn start(mut run: Run, rows: u16, columns: u16) -> Self {
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let master = openpt(flags).expect("a terminal");
-        unlockpt(&master).expect("its other side");
-        let terminal = ioctl_tiocgptpeer(&master, flags).expect("its other side");
-        let keyboard = File::from(master);
-        tcsetwinsize(&keyboard, size(rows, columns)).expect("a size");
-        let side = || terminal.try_clone().expect("a descriptor");
-        let command = run.command().env("TERM", "vt100");
-        command.stdin(side()).stdout(side()).stderr(side());
-        let child = command.spawn().expect("it can be started");
-        drop(run);
+    fn start(run: Run, rows: u16, columns: u16) -> Self {
+        let terminal = Terminal::open(rows, columns);
+        let child = terminal.start(run);
         let shown = Arc::new((Mutex::new(String::new()), Condvar::new()));
-        let (mut reader, screen) = (keyboard.try_clone().expect("a descriptor"), Arc::clone(&shown));
+        let (mut reader, screen) = (terminal.screen.try_clone().expect("a descriptor"), Arc::clone(&shown));
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(count @ 1..) = reader.read(&mut bytes) {
@@ -46,7 +33,7 @@ impl Screen {
                 screen.1.notify_all();
             }
         });
-        Self { keyboard, terminal, shown, child }
+        Self { terminal, shown, child }
     }
 
     /// Types when keys are passed on: what is typed before is a line to be edited, as everywhere.
@@ -57,7 +44,7 @@ impl Screen {
             assert!(begun.elapsed() < DEADLINE, "the terminal is not lent");
             std::thread::sleep(Duration::from_millis(5));
         }
-        self.keyboard.write_all(keys.as_bytes()).expect("it is read");
+        self.terminal.screen.write_all(keys.as_bytes()).expect("it is read");
     }
 
     /// Waits until `text` is shown, and forgets all up to there.
@@ -72,7 +59,7 @@ impl Screen {
     }
 
     fn resize(&self, rows: u16, columns: u16) {
-        tcsetwinsize(&self.keyboard, size(rows, columns)).expect("a size");
+        self.terminal.resize(rows, columns);
         // The kernel would, if this were the command's controlling terminal.
         self.signal(Signal::WINCH);
     }
@@ -83,7 +70,7 @@ impl Screen {
 
     /// Whether the terminal edits lines, as shells leave it.
     fn is_ours(&self) -> bool {
-        let modes = tcgetattr(&self.terminal).expect("it has modes").local_modes;
+        let modes = tcgetattr(&self.terminal.side).expect("it has modes").local_modes;
         modes.contains(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG)
     }
 
@@ -100,10 +87,6 @@ impl Drop for Screen {
         self.child.kill().ok();
         self.child.wait().ok();
     }
-}
-
-fn size(rows: u16, columns: u16) -> Winsize {
-    Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }
 }
 
 #[test]

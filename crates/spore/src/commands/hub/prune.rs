@@ -8,10 +8,10 @@ use hub::prune::{MIN_GRACE, Stored};
 use hub::{PruneError, PrunePlan, Pruned, plan_prune};
 use serde_json::json;
 
-use crate::commands::fork::parse_duration;
 use crate::config::Config;
 use crate::error::CliError;
 use crate::options::Options;
+use crate::values::parse_duration;
 use crate::{hubs, interrupt, output, progress};
 
 #[derive(Debug, Args)]
