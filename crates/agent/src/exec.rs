@@ -14,9 +14,10 @@ use agent_protocol::{
 use rustix::process::Pid;
 
 use crate::link::Link;
-use crate::spawn::{Descriptors, Extra, Pipe, Program, failure, spawn};
+use crate::spawn::{Descriptors, Pipe, Program, failure, spawn};
 use crate::streams::{Ending, Input, Output};
 use crate::sys;
+use crate::sys::Extra;
 use crate::terminal::{self, Terminal};
 
 pub(crate) struct ExecSession {

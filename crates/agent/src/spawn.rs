@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use agent_protocol::{Failure, FailureKind, GuestConfig};
 use rustix::process::Pid;
 
-use crate::sys;
+use crate::sys::{self, Extra};
 use crate::users::{self, Credentials};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,18 +27,6 @@ pub(crate) struct Descriptors {
     pub(crate) stdout: Stdio,
     pub(crate) stderr: Stdio,
     pub(crate) extra: Extra,
-}
-
-/// What of a program's descriptors is not as usual.
-#[derive(Default)]
-pub(crate) enum Extra {
-    /// Nothing.
-    #[default]
-    None,
-    /// It inherits one more, under the number in this variable.
-    Inherited(&'static str, OwnedFd),
-    /// Its standard input is the terminal that controls it.
-    Terminal,
 }
 
 /// Starts the program as the leader of its own session. Its end is seen by whoever reaps all children.

@@ -11,7 +11,6 @@ use std::process::Command;
 use rustix::ioctl::{NoArg, Opcode, Setter, Updater, ioctl, opcode};
 use rustix::process::Pid;
 
-use crate::spawn::Extra;
 use crate::users::Credentials;
 
 const ADD_ENTROPY: Opcode = opcode::write::<[c_int; 2]>(b'R', 0x03);
@@ -210,6 +209,18 @@ pub(crate) fn kill(leader: Option<Pid>, signal: i32) -> io::Result<()> {
     // SAFETY: kill takes plain integers.
     let result = unsafe { libc::kill(target, signal) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// What of a program's descriptors is not as usual.
+#[derive(Default)]
+pub(crate) enum Extra {
+    /// Nothing.
+    #[default]
+    None,
+    /// It inherits one more, under the number in this variable.
+    Inherited(&'static str, OwnedFd),
+    /// Its standard input is the terminal that controls it.
+    Terminal,
 }
 
 /// Makes the command's process lead its own session, with these credentials and with what else it is to have.

@@ -8,8 +8,9 @@ use agent_protocol::{ExitStatus, Failure, FailureKind, GuestConfig, Identity, Re
 use rustix::process::Pid;
 
 use crate::identity;
-use crate::spawn::{Descriptors, Extra, Program, failure, spawn};
+use crate::spawn::{Descriptors, Program, failure, spawn};
 use crate::sys;
+use crate::sys::Extra;
 use crate::warm::{Reseed, Warm};
 
 /// How often a file is looked for.

@@ -11,8 +11,9 @@ use crate::eval::Evals;
 use crate::link::Link;
 use crate::log::Log;
 use crate::runner::{Broken, FromRunner, Runner};
-use crate::spawn::{Descriptors, Extra, Program, failure, set_nonblocking, spawn};
+use crate::spawn::{Descriptors, Program, failure, set_nonblocking, spawn};
 use crate::sys;
+use crate::sys::Extra;
 
 const RUNNER_FD: &str = "SPORE_RUNNER_FD";
 

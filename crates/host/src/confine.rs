@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    Scope, make_bitflags, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, RulesetError, Scope, make_bitflags, path_beneath_rules,
 };
 
 /// The newest rules that are asked for.
@@ -31,6 +31,33 @@ pub struct Allowed<'a> {
     pub devices: Vec<&'a Path>,
     /// Whether it may use TCP.
     pub network: bool,
+}
+
+/// What of a domain this kernel enforces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Enforced {
+    /// Which files are opened.
+    pub files: bool,
+    /// TCP.
+    pub tcp: bool,
+    /// To whom signals are sent.
+    pub signals: bool,
+}
+
+impl Enforced {
+    /// Asks the kernel.
+    #[must_use]
+    pub fn here() -> Self {
+        fn has(ask: impl FnOnce(Ruleset) -> Result<Ruleset, RulesetError>) -> bool {
+            let strictly = Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+            ask(strictly).and_then(Ruleset::create).is_ok()
+        }
+        Self {
+            files: has(|rules| rules.handle_access(AccessFs::from_all(ABI::V1))),
+            tcp: has(|rules| rules.handle_access(AccessNet::from_all(ABI::V4))),
+            signals: has(|rules| rules.scope(Scope::Signal)),
+        }
+    }
 }
 
 /// A domain that processes can be started in.

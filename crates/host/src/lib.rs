@@ -11,7 +11,7 @@ pub mod socket;
 mod spawn;
 mod usage;
 
-pub use confine::{Allowed, Confinement};
+pub use confine::{Allowed, Confinement, Enforced};
 pub use deadline::Deadline;
 pub use process::{ProcessError, ProcessId, detached_in};
 pub use spawn::{Spawn, inherited_pipe, inherited_stream, spawn};

@@ -1,7 +1,7 @@
 //! Bases and added files, turned into layers.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use format::Digest;
 use format::limits::LAYERS;
@@ -10,15 +10,13 @@ use serde::Serialize;
 use crate::archive::Role;
 use crate::error::IoContext;
 use crate::image::{Image, ImageDefaults, ImageOrigin, MadeLayers, Registries, Watched, read_tar};
-use crate::recipe::{Base, DebianBase, FileEntry, Recipe, RecipePath, WarmStart};
-use crate::stack::Stack;
+use crate::key::{DebianKey, FileKey, LAYER_VERSION, json_digest};
+use crate::recipe::{Base, DebianBase, Recipe, RecipePath, WarmStart};
+use crate::stack::{LayerFile, Stack};
 use crate::tools::Tool;
 use crate::tree::{Folder, MAX_SIZE};
 use crate::work::WorkFolder;
 use crate::{Error, ImageError, Mirrors, Package, Progress, debian, files, host, tree_hash};
-
-/// Raised whenever this crate makes other bytes of the same input.
-pub(crate) const LAYER_VERSION: u32 = 2;
 
 /// The layers that a recipe's base and files make.
 #[derive(Debug, Clone)]
@@ -29,21 +27,6 @@ pub struct BaseImage {
     pub packages: Vec<Package>,
     /// What the layers were made with.
     pub tools: Vec<ToolVersion>,
-}
-
-/// One layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LayerFile {
-    /// The EROFS image.
-    pub path: PathBuf,
-    /// The digest of its bytes, which is the layer's identity.
-    pub digest: Digest,
-    /// Its size in bytes, a multiple of 4096.
-    pub size: u64,
-    /// What equal layers of other images on the same layers have in common; of images only.
-    pub key: Option<Digest>,
-    /// Whether it was made just now, in the caller's folder. Otherwise it is one of [`MadeLayers`].
-    pub is_new: bool,
 }
 
 /// A program and its version.
@@ -245,47 +228,4 @@ fn tool_versions(recipe: &Recipe) -> Vec<ToolVersion> {
     let version =
         |tool: &Tool| Some(ToolVersion { name: tool.program().to_owned(), version: tool.version()? });
     used.iter().filter_map(version).collect()
-}
-
-#[derive(Serialize)]
-struct DebianKey<'a> {
-    suite: &'a str,
-    variant: crate::Variant,
-    packages: &'a [crate::PackageName],
-    components: &'a [crate::recipe::Component],
-    mirror: Option<&'a crate::Mirror>,
-    security_mirror: Option<&'a crate::Mirror>,
-}
-
-impl<'a> DebianKey<'a> {
-    fn of(base: &'a crate::DebianBase) -> Self {
-        Self {
-            suite: base.suite.as_str(),
-            variant: base.variant,
-            packages: &base.packages,
-            components: &base.components,
-            mirror: base.mirror.as_ref(),
-            security_mirror: base.security_mirror.as_ref(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct FileKey<'a> {
-    content: Digest,
-    destination: &'a crate::GuestPath,
-    mode: Option<crate::Mode>,
-    owner: crate::Owner,
-}
-
-impl<'a> FileKey<'a> {
-    fn of(entry: &'a FileEntry) -> Result<Self, Error> {
-        let content = tree_hash::digest(entry.source.absolute())?;
-        Ok(Self { content, destination: &entry.destination, mode: entry.mode, owner: entry.owner })
-    }
-}
-
-/// The digest of a value's JSON text, which is canonical here: structs keep their order, no maps, no floats.
-pub(crate) fn json_digest(value: &impl Serialize) -> Result<Digest, Error> {
-    serde_json::to_vec(value).map(|text| Digest::of(&text)).io("encode", Path::new("a cache key"))
 }

@@ -24,7 +24,7 @@ use std::fmt;
 use format::Digest;
 
 use crate::Error;
-use crate::base::{LAYER_VERSION, json_digest};
+use crate::key::{LAYER_VERSION, json_digest};
 use crate::recipe::{ImageReference, ImageSource};
 use crate::stack::Stack;
 

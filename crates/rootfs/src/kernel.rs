@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use format::Digest;
 use serde::Serialize;
 
-use crate::base::json_digest;
 use crate::command::Run;
 use crate::debian::{KEYRING, licenses_of};
 use crate::error::IoContext;
+use crate::key::json_digest;
 use crate::recipe::{Component, Mirror, Recipe, Suite};
 use crate::tools::Tool;
 use crate::work::WorkFolder;

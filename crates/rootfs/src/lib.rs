@@ -29,6 +29,7 @@ mod host;
 mod image;
 mod initrd;
 mod kernel;
+mod key;
 mod modules;
 mod namespace;
 mod recipe;
@@ -41,7 +42,7 @@ mod tree_hash;
 mod work;
 
 pub use archive::ArchiveError;
-pub use base::{BaseImage, BaseSource, LayerFile, ToolVersion};
+pub use base::{BaseImage, BaseSource, ToolVersion};
 pub use debian::{Mirrors, Package};
 pub use disk::create_disk;
 pub use error::Error;
@@ -59,6 +60,7 @@ pub use recipe::{
     Machine, Mirror, Mode, OnFork, Owner, PackageName, Ready, Recipe, RecipeError, RecipePath, RegistryImage,
     Runner, Size, Suite, TimeSpan, Variant, Warm, WarmStart,
 };
+pub use stack::LayerFile;
 pub use tools::{ToolStatus, tools};
 pub use tree::LayerError;
 

@@ -1,14 +1,28 @@
 //! The layers of a base while they are made, lowest first, and what they look like together.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use format::Digest;
 
-use crate::base::LayerFile;
 use crate::error::IoContext;
 use crate::tree::{self, Allowance, Folder, LayerError, Reading, Spool};
 use crate::{Error, Progress, erofs};
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerFile {
+    /// The EROFS image.
+    pub path: PathBuf,
+    /// The digest of its bytes, which is the layer's identity.
+    pub digest: Digest,
+    /// Its size in bytes, a multiple of 4096.
+    pub size: u64,
+    /// What equal layers of other images on the same layers have in common; of images only.
+    pub key: Option<Digest>,
+    /// Whether it was made just now, in the caller's folder. Otherwise it is one of [`MadeLayers`].
+    pub is_new: bool,
+}
 
 /// Layers so far. What they hold is bounded together.
 pub(crate) struct Stack<'a> {

@@ -19,7 +19,7 @@ use store::{SandboxId, Store};
 
 use crate::channel::Peer;
 use crate::launch::FailedStart;
-use crate::supervisor::ADOPTION_DEADLINE;
+use crate::limits::ADOPTION_DEADLINE;
 use crate::{
     CONTROL_SOCKET, Channel, ChannelError, Error, Sandbox, Status, SupervisorProgram, launch, manage,
 };

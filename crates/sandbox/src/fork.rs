@@ -30,8 +30,8 @@ use store::{Flats, Lease, SandboxId, Snapshot};
 use crate::data::{DataDisk, Prepared};
 use crate::error::At;
 use crate::launch::{self, Supervisor, Task};
+use crate::record::Forward;
 use crate::record::Record;
-use crate::supervisor::Forward;
 use crate::{Cause, Context, Error, layout};
 
 /// How to fork.

@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use store::{SandboxId, Store};
 
 use crate::error::At;
-use crate::manage::{self, KILL_DEADLINE};
+use crate::limits::KILL_DEADLINE;
+use crate::manage;
 use crate::{Cause, Context, Error, SUPERVISOR_LOG, SupervisorProgram};
 
 /// Longest announcement of a supervisor, in bytes.

@@ -30,6 +30,7 @@ mod fork;
 mod identity;
 mod launch;
 mod layout;
+mod limits;
 mod manage;
 mod probe;
 mod record;
@@ -45,9 +46,8 @@ pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
 pub use manage::{Sandbox, find, kill, kill_all, list};
 pub use probe::probe_for;
-pub use record::{Record, Status};
+pub use record::{Forward, Record, Status};
 pub use session_output::{OutputError, SessionOutput};
-pub use supervisor::Forward;
 
 use std::path::PathBuf;
 

@@ -7,16 +7,9 @@ use host::{Deadline, ProcessId};
 use store::{SandboxId, Store};
 
 use crate::error::At;
+use crate::limits::{IDLE_LIMIT, KILL_DEADLINE, TIME_LIMIT};
 use crate::record::Record;
 use crate::{Error, Status, activity, client};
-
-/// How long killed processes may take to be gone.
-pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Why a sandbox has ended whose time was up.
-pub(crate) const TIME_LIMIT: &str = "its time limit has passed";
-/// Why one has that nobody used.
-pub(crate) const IDLE_LIMIT: &str = "it was idle for as long as it may be";
 
 /// How long a supervisor may take to follow its engine.
 const SUPERVISOR_DEADLINE: Duration = Duration::from_secs(2);

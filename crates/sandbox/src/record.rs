@@ -4,6 +4,7 @@
 //! ([`Record::status`]). A pid counts only with its start time and in the host's boot in which it was noted.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,11 +14,20 @@ use host::ProcessId;
 use serde::{Deserialize, Serialize};
 
 use crate::error::At;
-use crate::supervisor::Forward;
 use crate::{AttachedData, Error, ForkOptions};
 
 const RECORD_FILE: &str = "record.json";
 const VERSION: u32 = 1;
+
+/// A port of the host that leads to one of the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Forward {
+    /// Where the host listens; port 0: any that is free.
+    pub host: SocketAddr,
+    /// The port on the guest's loopback.
+    pub guest: u16,
+}
 
 /// A sandbox as it was started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

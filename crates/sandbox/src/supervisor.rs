@@ -28,16 +28,12 @@ use store::{SandboxId, Store};
 use crate::channel::{Channel, ChannelError, Peer};
 use crate::error::At;
 use crate::launch::Announcement;
+use crate::limits::{ADOPTION_DEADLINE, KILL_DEADLINE};
 use crate::record::Record;
 use crate::{AttachedData, CONTROL_SOCKET, Error, LOCK_FILE, SUPERVISOR_LOG, identity, layout};
 
 /// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
-
-/// How long the agent of a running VM may take to answer a new supervisor.
-pub(crate) const ADOPTION_DEADLINE: Duration = Duration::from_secs(30);
-
-pub use forward::Forward;
 
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]
@@ -212,7 +208,7 @@ fn restore(
         Ok(agent)
     });
     let agent = ready.inspect_err(|_| {
-        vm.kill(Deadline::after(crate::manage::KILL_DEADLINE)).ok();
+        vm.kill(Deadline::after(KILL_DEADLINE)).ok();
     })?;
     // The state was read, and its name is not needed again.
     std::fs::remove_file(folder.join(layout::STATE_FILE)).ok();

@@ -180,7 +180,7 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::Format;
+    use crate::output::Format;
 
     #[test]
     fn the_command_line_holds_together() {

@@ -7,8 +7,8 @@ use tracing_subscriber::EnvFilter;
 
 use crate::environment::variable;
 use crate::error::CliError;
-use crate::options::{Format, LOG_FORMAT_VARIABLE, LogFormat};
-use crate::output;
+use crate::options::LOG_FORMAT_VARIABLE;
+use crate::output::{self, Format, LogFormat};
 
 /// Names what is logged, in the syntax of `EnvFilter`.
 pub(crate) const FILTER_VARIABLE: &str = "SPORE_LOG";

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::environment::variable;
 use crate::error::CliError;
+use crate::output::{Format, LogFormat};
 
 pub(crate) const ROOT_VARIABLE: &str = "SPORE_ROOT";
 pub(crate) const FORMAT_VARIABLE: &str = "SPORE_FORMAT";
@@ -82,24 +83,4 @@ fn truth(value: &OsStr) -> Result<bool, CliError> {
         Some("0" | "false" | "no" | "off") => Ok(false),
         _ => Err(CliError::Usage(format!("{QUIET_VARIABLE} is {value:?}: expected true or false"))),
     }
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum Format {
-    /// Tables and sentences.
-    #[default]
-    Text,
-    /// One JSON document.
-    Json,
-}
-
-/// What standard error has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// Lines for people, and progress where somebody is looking.
-    #[default]
-    Text,
-    /// A JSON object a line, and nothing else.
-    Json,
 }

@@ -14,10 +14,10 @@ use hub::{Delivered, PlannedBlob, TransferPlan};
 use pack::Missing;
 use serde::Serialize;
 
-use crate::options::{Format, LogFormat};
-
+mod format;
 mod table;
 
+pub(crate) use format::{Format, LogFormat};
 pub(crate) use table::table;
 
 /// Prints a result: `text` is called for people, `value` is what scripts get.

@@ -2,7 +2,7 @@
 
 use format::Digest;
 
-use crate::base::LayerFile;
+use crate::stack::LayerFile;
 
 /// Layers of images that were made before.
 pub trait MadeLayers {

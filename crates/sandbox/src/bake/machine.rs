@@ -113,7 +113,7 @@ struct Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.vm.kill(Deadline::after(crate::manage::KILL_DEADLINE)).ok();
+        self.vm.kill(Deadline::after(crate::limits::KILL_DEADLINE)).ok();
     }
 }
 

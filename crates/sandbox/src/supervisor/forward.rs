@@ -10,14 +10,13 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::TcpListener as StdListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use agent_protocol::{INITIAL_CREDIT, Reply, Request};
 use rustix::net::sockopt;
-use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +26,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::mux::{FromGuest, Local, MAX_SESSIONS, Mux};
 use crate::Error;
 use crate::error::At;
+use crate::record::Forward;
 
 /// Bytes that went to the caller before they are granted again.
 const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
@@ -36,16 +36,6 @@ const MAX_CONNECTIONS: usize = MAX_SESSIONS / 2;
 const KEEPALIVE: (Duration, u32, Duration) = (Duration::from_secs(60), 3, Duration::from_secs(20));
 /// How long nothing may move in a connection one direction of which has ended.
 const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(600);
-
-/// A port of the host that leads to one of the guest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Forward {
-    /// Where the host listens; port 0: any that is free.
-    pub host: SocketAddr,
-    /// The port on the guest's loopback.
-    pub guest: u16,
-}
 
 /// Listens for one of them, whose port becomes the one that was found for 0; with the guest's.
 pub(super) fn bind(forward: &mut Forward) -> Result<(StdListener, u16), Error> {

@@ -16,7 +16,7 @@ use super::mux::{Mux, read_agent, serve_client};
 use super::{Error, Listeners, Supervised};
 use super::{forward, logs};
 use crate::error::At;
-use crate::manage::{IDLE_LIMIT, KILL_DEADLINE, TIME_LIMIT};
+use crate::limits::{IDLE_LIMIT, KILL_DEADLINE, TIME_LIMIT};
 use crate::{activity, layout, record};
 
 /// How often it is noted at least that a session is open.

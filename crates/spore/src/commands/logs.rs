@@ -14,7 +14,8 @@ use store::{SandboxId, Store};
 use self::log::{Continuity, Log};
 use self::show::{Lines, Printer, Show};
 use crate::error::CliError;
-use crate::options::{Format, Options};
+use crate::options::Options;
+use crate::output::Format;
 use crate::{context, output};
 
 #[derive(Debug, Args)]

@@ -12,9 +12,8 @@ use toml::Spanned;
 
 use super::Hub;
 use crate::error::CliError;
-use crate::options::{
-    FORMAT_VARIABLE, Format, LOG_FORMAT_VARIABLE, LogFormat, QUIET_VARIABLE, ROOT_VARIABLE,
-};
+use crate::options::{FORMAT_VARIABLE, LOG_FORMAT_VARIABLE, QUIET_VARIABLE, ROOT_VARIABLE};
+use crate::output::{Format, LogFormat};
 
 /// A name that the configuration gives a hub. As the first component of a reference it is told from a name's
 /// component only by being configured.

@@ -1,21 +1,20 @@
 //! What is looked for. Looking and judging are apart: what judges takes what was found, and can be tested.
 
-use std::fs::{self, OpenOptions};
-use std::io;
+use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use engine::Engine;
 use engine::qemu::{Options as QemuOptions, Qemu};
-use format::config::Accelerator;
+use host::Enforced;
 use rootfs::{ToolStatus, UserNamespaces, tools};
 use store::Store;
 use store::mend::{WrongMode, wrong_modes};
 
 use super::{Check, Remedy, State};
-use crate::environment::variable;
 use crate::error::CliError;
 use crate::options::Options;
 use crate::{context, output};
+
+mod qemu;
 
 const FORKS: &str = "running forks";
 const USER_BAKES: &str = "bakes without root";
@@ -35,8 +34,9 @@ pub(super) fn report(options: &Options) -> Report {
     let store = context::store(options);
     let modes = context::root(options).ok().and_then(|root| wrong_modes(&root).ok()).unwrap_or_default();
     let tools = tools();
-    let mut checks = engine(store.as_ref().ok());
+    let mut checks = qemu::engine(store.as_ref().ok());
     let dead = store.as_ref().ok().map(dead);
+    checks.push(qemu::judge_confinement(Enforced::here()));
     checks.extend(root(store));
     checks.push(judge_modes(&modes));
     checks.extend(dead.map(judge_dead));
@@ -111,78 +111,8 @@ fn judge_modes(wrong: &[WrongMode]) -> Check {
     Check { name: "folder modes".into(), state, for_forks: true, purpose: FORKS, found, remedy }
 }
 
-fn engine(store: Option<&Store>) -> Vec<Check> {
-    let qemu = match store {
-        Some(store) => context::engine(store),
-        None => QemuOptions::from_variables(variable).and_then(Qemu::discover).map_err(CliError::from),
-    };
-    let check = |state, found, remedy| Check {
-        name: "QEMU".into(),
-        state,
-        for_forks: true,
-        purpose: FORKS,
-        found,
-        remedy,
-    };
-    match qemu {
-        Ok(qemu) => {
-            let capabilities = qemu.capabilities();
-            let device = OpenOptions::new().read(true).write(true).open("/dev/kvm").map(drop);
-            let is_chosen = variable("SPORE_ACCEL").is_some();
-            vec![
-                check(State::Ok, format!("{} at {}", capabilities.version, qemu_path()), None),
-                judge_kvm(capabilities.accelerators.contains(&Accelerator::Kvm), is_chosen, device),
-            ]
-        }
-        Err(error) => vec![check(State::Missing, error.to_string(), Some(apt(&["qemu-system-x86"])))],
-    }
-}
-
-fn qemu_path() -> String {
-    let chosen = QemuOptions::from_variables(variable).ok().and_then(|options| options.program);
-    let on_path = || {
-        let path = std::env::var_os("PATH")?;
-        std::env::split_paths(&path)
-            .map(|folder| folder.join("qemu-system-x86_64"))
-            .find(|file| file.is_file())
-    };
-    chosen.or_else(on_path).map_or_else(|| "an unknown place".to_owned(), |path| path.display().to_string())
-}
-
 fn advice(text: &str) -> Remedy {
     Remedy::Advice(text.to_owned())
-}
-
-fn judge_kvm(is_used: bool, is_chosen: bool, device: io::Result<()>) -> Check {
-    let (state, found, remedy) = match (is_used, is_chosen, device) {
-        (true, true, _) => (State::Ok, "KVM, because SPORE_ACCEL says so".to_owned(), None),
-        (true, false, _) => (State::Ok, "KVM: a guest ran on it".to_owned(), None),
-        (false, true, _) => (
-            State::Warning,
-            "software emulation, because SPORE_ACCEL says so".to_owned(),
-            Some(advice("unset SPORE_ACCEL, or accel in the configuration file")),
-        ),
-        (false, false, Ok(())) => (
-            State::Warning,
-            "software emulation: /dev/kvm opens, but no guest has been seen to run on it".to_owned(),
-            Some(advice(
-                "a bake tries one, once; where a bake was made already, KVM does not work for Linux guests",
-            )),
-        ),
-        (false, false, Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => (
-            State::Warning,
-            "software emulation: this user may not open /dev/kvm".to_owned(),
-            Some(advice("sudo usermod --append --groups kvm \"$USER\", then log in again")),
-        ),
-        (false, false, Err(error)) => (
-            State::Warning,
-            format!("software emulation: /dev/kvm cannot be opened: {error}"),
-            Some(advice(
-                "enable virtualization in the firmware or, in a VM, nested virtualization; all works without, slower",
-            )),
-        ),
-    };
-    Check { name: "accelerator".into(), state, for_forks: true, purpose: FORKS, found, remedy }
 }
 
 /// Whether the store can be written, and what fits.

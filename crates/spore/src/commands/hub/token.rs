@@ -7,7 +7,8 @@ use hub_server::{Namespace, NewToken};
 use serde_json::json;
 
 use crate::error::CliError;
-use crate::options::{Format, Options};
+use crate::options::Options;
+use crate::output::Format;
 use crate::output::{self, Level};
 
 #[derive(Debug, Args)]

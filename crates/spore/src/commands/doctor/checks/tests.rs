@@ -1,5 +1,10 @@
 //! What is judged of what was found.
 
+use std::io;
+
+use host::Enforced;
+
+use super::qemu::{judge_confinement, judge_kvm};
 use super::*;
 
 #[test]
@@ -18,6 +23,21 @@ fn the_reason_why_kvm_is_not_used_is_told() {
         assert!(check.found.contains(words), "{} / {words}", check.found);
         assert_eq!(check.remedy.is_some(), state != State::Ok);
     }
+}
+
+#[test]
+fn what_confines_engines_is_told() {
+    let judged = |files, tcp, signals| {
+        let check = judge_confinement(Enforced { files, tcp, signals });
+        assert_eq!(check.remedy.is_some(), check.state != State::Ok);
+        (check.state, check.found)
+    };
+    let (state, found) = judged(false, false, false);
+    assert!(state == State::Warning && found.contains("no Landlock"), "{found}");
+    assert_eq!(judged(true, true, true), (State::Ok, "Landlock: files, TCP, signals".to_owned()));
+    let (state, found) = judged(true, false, false);
+    assert_eq!(state, State::Ok);
+    assert_eq!(found, "Landlock: files; no TCP (since Linux 6.7), no signals (since Linux 6.12)");
 }
 
 #[test]
