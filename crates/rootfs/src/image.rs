@@ -5,6 +5,8 @@
 //! documents   manifest, index and config, as far as they matter
 //! blobs       where the bytes are: a layout folder, an archive, a registry
 //! members     the files of such an archive
+//! file        one file of this host
+//! compression what a file is compressed by
 //! registries  how registries are reached: a trait
 //! made        layers that were made before: a trait
 //! layer       one layer: its blob's digest, unpacking, its own digest
@@ -29,8 +31,10 @@ use crate::recipe::{ImageReference, ImageSource};
 use crate::stack::Stack;
 
 mod blobs;
+mod compression;
 mod documents;
 mod error;
+mod file;
 mod layer;
 mod made;
 mod members;

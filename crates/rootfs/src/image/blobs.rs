@@ -1,12 +1,12 @@
 //! Where an image's bytes are: an OCI image layout in a folder or in an archive, what `docker save` writes, a registry.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use format::Digest;
 
 use super::documents::{self, Descriptor, Document, IndexEntry, MAX_DOCUMENT, SavedImage};
+use super::file::open_regular;
 use super::members::Members;
 use super::{Found, ImageError, Registries};
 use crate::recipe::RegistryImage;
@@ -45,7 +45,7 @@ impl Blobs<'_> {
             Location::Blob(blob) => Ok((self.blob(blob)?, Some(blob.digest))),
             Location::Member(name) => match self {
                 Self::Archive(members) => Ok((members.open(name)?, None)),
-                _ => Err(missing(name)),
+                _ => Err(ImageError::missing(name)),
             },
         }
     }
@@ -55,12 +55,12 @@ impl Blobs<'_> {
         let path = format!("blobs/sha256/{}", digest.hex());
         let reader: Box<dyn Read> = match self {
             Self::Layout(folder) => {
-                Box::new(open_regular(&folder.join(&path))?.ok_or_else(|| missing(&path))?)
+                Box::new(open_regular(&folder.join(&path))?.ok_or_else(|| ImageError::missing(&path))?)
             }
             Self::Archive(members) => members.open(&path)?,
             Self::Registry(image, registries) => {
                 let found = registries.blob(image, digest, *size)?;
-                found.ok_or_else(|| missing(&digest.to_string()))?
+                found.ok_or_else(|| ImageError::missing(&digest.to_string()))?
             }
         };
         Ok(Box::new(reader.take(*size)))
@@ -71,7 +71,11 @@ impl Blobs<'_> {
         match self {
             Self::Registry(image, registries) => {
                 let found = registries.manifest(image, Some(&blob.digest))?;
-                verified("manifest", blob, found.ok_or_else(|| missing(&blob.digest.to_string()))?)
+                verified(
+                    "manifest",
+                    blob,
+                    found.ok_or_else(|| ImageError::missing(&blob.digest.to_string()))?,
+                )
             }
             _ => self.document("manifest", blob),
         }
@@ -158,7 +162,7 @@ fn named_entry<'e>(entries: &'e [IndexEntry], tag: Option<&str>) -> Result<&'e I
 
 /// Opens an image layout folder.
 pub(super) fn layout(folder: &Path, tag: Option<&str>) -> Result<(Blobs<'static>, Found), ImageError> {
-    let index = open_regular(&folder.join(LAYOUT_INDEX))?.ok_or_else(|| missing(LAYOUT_INDEX))?;
+    let index = open_regular(&folder.join(LAYOUT_INDEX))?.ok_or_else(|| ImageError::missing(LAYOUT_INDEX))?;
     let index = read_bounded(index, LAYOUT_INDEX)?;
     let blobs = Blobs::Layout(folder.to_owned());
     let found = blobs.resolve_layout(&index, tag)?;
@@ -203,7 +207,7 @@ pub(super) fn registry<'a>(
     registries: &'a dyn Registries,
 ) -> Result<(Blobs<'a>, Found), ImageError> {
     let bytes = registries.manifest(image, image.digest.as_ref())?;
-    let bytes = bytes.ok_or_else(|| missing(&format!("manifest {image}")))?;
+    let bytes = bytes.ok_or_else(|| ImageError::missing(&format!("manifest {image}")))?;
     if let Some(digest) = image.digest.filter(|digest| *digest != Digest::of(&bytes)) {
         let reason = format!("it should be {digest} and is {}", Digest::of(&bytes));
         return Err(ImageError::Corrupt { what: "manifest".to_owned(), reason });
@@ -211,22 +215,6 @@ pub(super) fn registry<'a>(
     let blobs = Blobs::Registry(image, registries);
     let found = blobs.resolve(bytes)?;
     Ok((blobs, found))
-}
-
-/// Opens a file, `None` if there is none. What could block for ever, a pipe, is refused.
-pub(super) fn open_regular(path: &Path) -> Result<Option<File>, ImageError> {
-    use rustix::fs::{Mode, OFlags};
-    let io = |source| ImageError::Io { path: path.to_owned(), source };
-    let file =
-        match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
-            file => File::from(file.map_err(|error| io(error.into()))?),
-        };
-    if file.metadata().map_err(io)?.is_file() {
-        Ok(Some(file))
-    } else {
-        Err(io(io::Error::other("it is no file")))
-    }
 }
 
 /// Reads a document whole.
@@ -239,8 +227,4 @@ fn read_bounded(reader: impl Read, what: &str) -> Result<Vec<u8>, ImageError> {
         return Err(ImageError::Malformed { what: "document", reason });
     }
     Ok(bytes)
-}
-
-pub(super) fn missing(what: &str) -> ImageError {
-    ImageError::Missing { what: format::excerpt(what) }
 }

@@ -96,6 +96,13 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// Of something that is named by the image itself.
+    pub(super) fn missing(what: &str) -> Self {
+        Self::Missing { what: format::excerpt(what) }
+    }
+}
+
 /// Most names that an error repeats.
 const MAX_LISTED: usize = 10;
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use tar_stream::{FileInput, Part};
 
 use super::ImageError;
-use super::blobs::{missing, open_regular};
-use super::layer::Compression;
+use super::compression::Compression;
+use super::file::open_regular;
 use crate::archive::{Archive, EntryPath, Kind, Role};
 
 /// Most bytes of the names of its files and links, and of what else is kept of each: some 100,000 files.
@@ -41,7 +41,7 @@ impl Members {
     pub(super) fn index(path: &Path) -> Result<Self, ImageError> {
         let io = |source| ImageError::Io { path: path.to_owned(), source };
         let wrong = |source| ImageError::Archive { source };
-        let mut file = open_regular(path)?.ok_or_else(|| missing(&path.display().to_string()))?;
+        let mut file = open_regular(path)?.ok_or_else(|| ImageError::missing(&path.display().to_string()))?;
         let mut magic = Vec::new();
         (&mut file).take(4).read_to_end(&mut magic).map_err(io)?;
         if let Some(compression) = Compression::of(&magic) {
@@ -101,15 +101,16 @@ impl Members {
 
     /// The bytes of a file in it.
     pub(super) fn open(&self, name: &str) -> Result<Box<dyn Read>, ImageError> {
-        let mut path = &key(&EntryPath::parse(name.as_bytes(), Role::File).map_err(|_| missing(name))?);
+        let mut path =
+            &key(&EntryPath::parse(name.as_bytes(), Role::File).map_err(|_| ImageError::missing(name))?);
         for _ in 0..MAX_LINKS {
             match self.links.get(path) {
                 Some(target) => path = target,
                 None => break,
             }
         }
-        let (position, size) = *self.files.get(path).ok_or_else(|| missing(name))?;
-        let mut file = open_regular(&self.path)?.ok_or_else(|| missing(name))?;
+        let (position, size) = *self.files.get(path).ok_or_else(|| ImageError::missing(name))?;
+        let mut file = open_regular(&self.path)?.ok_or_else(|| ImageError::missing(name))?;
         let seek = file.seek(SeekFrom::Start(position));
         seek.map_err(|source| ImageError::Io { path: self.path.clone(), source })?;
         Ok(Box::new(file.take(size)))
