@@ -15,7 +15,7 @@ use crate::error::IoContext;
 use crate::stack::Stack;
 use crate::tree::{Attributes, Content, Folder, Node, Other, memory_of_folder, memory_of_name};
 use crate::tree_hash::{attributes, sorted_names};
-use crate::{Error, Silent};
+use crate::{Error, Progress};
 
 /// Most folders that lie in one another.
 const MAX_DEPTH: usize = 256;
@@ -41,12 +41,12 @@ pub(crate) fn layer(folder: &Path, stack: &mut Stack<'_>) -> Result<Folder, Erro
 ///
 /// # Errors
 /// If something in it cannot be read or is no file, folder, link or device, it has more than some 300,000 files, or the image cannot be
-/// written.
-pub fn create_data_image(folder: &Path, image: &Path) -> Result<(), Error> {
-    let mut stack = Stack::new(image.parent().unwrap_or(image), u64::MAX, &Silent)?;
+/// written; and if `progress` interrupts it.
+pub fn create_data_image(folder: &Path, image: &Path, progress: &dyn Progress) -> Result<(), Error> {
+    let mut stack = Stack::new(image.parent().unwrap_or(image), u64::MAX, progress)?;
     let mut root = Folder::new();
     read(folder, &mut root, &mut stack, Times::Own, 0)?;
-    erofs::write(&root, &mut stack.spool, image, &Silent).map(drop)
+    erofs::write(&root, &mut stack.spool, image, progress).map(drop)
 }
 
 fn read(

@@ -155,7 +155,7 @@ fn a_data_image_has_the_times_of_its_folder() {
     let time = std::time::UNIX_EPOCH + std::time::Duration::new(1_600_000_000, 123_456_789);
     fs::File::open(folder.join("sub/file")).unwrap().set_modified(time).unwrap();
     let image = at.path().join("image");
-    rootfs::create_data_image(&folder, &image).unwrap();
+    rootfs::create_data_image(&folder, &image, &rootfs::Silent).unwrap();
     let unpacked = at.path().join("unpacked");
     unpack(&image, &unpacked);
     let file = unpacked.join("sub/file");
@@ -163,6 +163,20 @@ fn a_data_image_has_the_times_of_its_folder() {
     assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), time);
     let names: Vec<_> = fs::read_dir(at.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 3, "nothing else is left: {names:?}");
+    let unwanted = at.path().join("unwanted");
+    let error = rootfs::create_data_image(&folder, &unwanted, &Interrupted).unwrap_err();
+    assert!(error.to_string().contains("interrupted") && !unwanted.exists(), "{error}");
     // What is there is not replaced.
-    assert!(rootfs::create_data_image(&folder, &image).is_err());
+    assert!(rootfs::create_data_image(&folder, &image, &rootfs::Silent).is_err());
+}
+
+/// Says at once that what is made is not wanted any more.
+struct Interrupted;
+
+impl rootfs::Progress for Interrupted {
+    fn stage(&self, _name: &str, _detail: &str) {}
+
+    fn is_interrupted(&self) -> bool {
+        true
+    }
 }

@@ -18,6 +18,7 @@ use agent_protocol::{DATA_SERIAL, Request};
 use engine::{Disk, DiskFormat, FileName};
 use format::config::{Config, DeviceKind};
 use host::Deadline;
+use rootfs::Progress;
 use serde::{Deserialize, Serialize};
 use store::{Store, WorkFolder};
 
@@ -60,8 +61,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Looks at what is asked for, for `count` sandboxes of a snapshot with this config. A folder's image is made.
-    pub(crate) fn new(store: &Store, config: &Config, disk: &DataDisk, count: usize) -> Result<Self, Error> {
+    /// Looks at what is asked for, for `count` sandboxes of a snapshot with this config. A folder's image is made, until
+    /// `is_interrupted` says that it is not wanted any more.
+    pub(crate) fn new(
+        store: &Store,
+        config: &Config,
+        disk: &DataDisk,
+        count: usize,
+        is_interrupted: &dyn Fn() -> bool,
+    ) -> Result<Self, Error> {
         let DataDisk { path, writable } = disk;
         let refuse = |cause, reason: &str| Err(refused(path, cause, reason));
         if !config.machine.devices.iter().any(|device| device.kind == DeviceKind::SpareDisk) {
@@ -84,7 +92,7 @@ impl Prepared {
             }
             let work = store.work_folder()?;
             let image = work.path().join(DATA_FILE);
-            rootfs::create_data_image(&whole, &image)?;
+            rootfs::create_data_image(&whole, &image, &Until(is_interrupted))?;
             let size = fs::metadata(&image).at("look at", &image)?.len();
             return Ok(Self { attached: attached(size), image: Some((work, image)) });
         }
@@ -112,6 +120,17 @@ impl Prepared {
             Some((_, image)) => fs::hard_link(image, &file).at("link", &file),
             None => symlink(&self.attached.path, &file).at("link", &file),
         }
+    }
+}
+
+/// Tells the making of an image when to end.
+struct Until<'a>(&'a dyn Fn() -> bool);
+
+impl Progress for Until<'_> {
+    fn stage(&self, _name: &str, _detail: &str) {}
+
+    fn is_interrupted(&self) -> bool {
+        (self.0)()
     }
 }
 

@@ -94,9 +94,14 @@ pub fn fork(
     if !mismatches.is_empty() {
         return Err(Error::Incompatible { snapshot: snapshot.digest, mismatches });
     }
-    let prepare = |disk| Prepared::new(context.store, &snapshot.config, disk, options.count);
-    let data = options.data.as_ref().map(prepare).transpose()?;
-    let flats = context.store.lay_out(lease, snapshot, &mut || ())?;
+    let is_interrupted = || interrupted.load(Ordering::Relaxed);
+    let prepare = |disk| Prepared::new(context.store, &snapshot.config, disk, options.count, &is_interrupted);
+    let lay_out = || {
+        let data = options.data.as_ref().map(prepare).transpose()?;
+        Ok((data, context.store.lay_out(lease, snapshot, &is_interrupted)?))
+    };
+    let (data, flats) =
+        lay_out().map_err(|error: Error| if is_interrupted() { Error::Interrupted } else { error })?;
     let state = layout::read_state(context.store, &snapshot.config)?;
     let (kept, keep) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at("make a pipe in", context.store.root())?;

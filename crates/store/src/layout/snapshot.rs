@@ -94,21 +94,14 @@ impl Store {
         Ok(Layout { store: self.clone(), lease: lease.clone(), items, uses, stop: NEVER })
     }
 
-    /// Lays out every map of a snapshot that is not laid out yet. `lease` protects the files.
-    ///
-    /// `on_wait` is called when another command is laying out the same map, before waiting for it.
+    /// Lays out every map of a snapshot that is not laid out yet, until `stop` says so. `lease` protects the files.
     ///
     /// # Errors
-    /// If there is no room, a blob is damaged, or a layer's content is not what the config declares.
-    pub fn lay_out(
-        &self,
-        lease: &Lease,
-        snapshot: &Snapshot,
-        on_wait: &mut dyn FnMut(),
-    ) -> Result<Flats, LayoutError> {
+    /// If there is no room, a blob is damaged, or a layer's content is not what the config declares; and [`LayoutError::Stopped`].
+    pub fn lay_out(&self, lease: &Lease, snapshot: &Snapshot, stop: Stop<'_>) -> Result<Flats, LayoutError> {
         let layout = self.layout(lease, &snapshot.config, &snapshot.maps)?;
         self.ensure_space(layout.bytes())?;
-        layout.finish(on_wait)
+        layout.until(stop).finish(&mut || ())
     }
 }
 

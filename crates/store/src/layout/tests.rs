@@ -144,7 +144,7 @@ fn a_layer_with_a_false_identity_is_not_kept() {
     let lie = Digest::of(b"another layer");
     snapshot.config.disks[0] =
         Disk { role: DiskRole::Layer, content: Some(lie), ..snapshot.config.disks[0].clone() };
-    let error = home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap_err();
+    let error = home.store.lay_out(&lease, &snapshot, NEVER).unwrap_err();
     assert!(matches!(error, LayoutError::Content { expected, .. } if expected == lie), "{error}");
     assert!(home.store.flat_files().unwrap().is_empty());
 }
@@ -155,10 +155,10 @@ fn flat_files_are_laid_out_once_and_shared() {
     let lease = home.store.lease().unwrap();
     let digest = put_snapshot(&home.store, &lease, &["a", "b"], "x");
     let snapshot = home.store.load_snapshot(&digest).unwrap();
-    let flats = home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
+    let flats = home.store.lay_out(&lease, &snapshot, NEVER).unwrap();
     let inode = |key| fs::metadata(home.store.flat_path(key)).unwrap().ino();
     let before: Vec<_> = flats.disks.iter().map(|key| inode(*key)).collect();
-    assert_eq!(home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap(), flats);
+    assert_eq!(home.store.lay_out(&lease, &snapshot, NEVER).unwrap(), flats);
     assert_eq!(before, flats.disks.iter().map(|key| inode(*key)).collect::<Vec<_>>());
     assert_eq!(home.store.flat_files().unwrap().len(), 4);
 }
@@ -205,7 +205,7 @@ fn a_layout_that_is_given_up_leaves_what_is_whole() {
     assert!(flats.contains(&FlatKey::Layer(content)) && flats.len() < 4, "{flats:?}");
     assert_eq!(home.store.fsck(&|_| ()).unwrap().problems.len(), 0);
     assert_eq!(crate::file::names(&home.store.folder(crate::Folder::Tmp)).unwrap(), [""; 0]);
-    home.store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
+    home.store.lay_out(&lease, &snapshot, NEVER).unwrap();
 }
 
 #[test]
@@ -242,6 +242,6 @@ fn a_layout_stops_when_it_is_told_to() {
     assert!(snapshot.manifest.blobs().all(|blob| feed.there(blob.digest)));
     assert!(matches!(follow.follow(&arrivals, || ()), Err(LayoutError::Stopped)));
     assert!(store.flat_files().unwrap().is_empty());
-    store.lay_out(&lease, &snapshot, &mut || ()).unwrap();
+    store.lay_out(&lease, &snapshot, NEVER).unwrap();
     assert_eq!(store.flat_files().unwrap().len(), 3);
 }
