@@ -103,7 +103,7 @@ settle() {
 
 # --- the packages ------------------------------------------------------------------------------------------
 
-# What forks need, and making layers and disks; what only Debian bases need is recommended.
+# What forks need, and making writable disks; what only Debian's bases and kernels need is recommended.
 control() {
   cat <<CONTROL
 Package: spore

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what building and running Spore need, on Debian 12.
 #
-#   scripts/install-deps.sh           QEMU, EROFS, mmdebstrap, a C compiler, Rust
+#   scripts/install-deps.sh           QEMU, what bakes call, a C compiler, Rust
 #   scripts/install-deps.sh --tests   also linters, a kernel for guests of tests, an OCI registry and clients of it, a web
 #                                     server, an S3 store, Node.js and a Jupyter kernel, and QEMU 7.2 beside a newer one,
 #                                     for restores across releases

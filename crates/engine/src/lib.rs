@@ -13,7 +13,7 @@
 //!
 //! Invariants:
 //! - The engine's process works in the sandbox's folder and is given names in it ([`FileName`]), so that no path
-//!   of the host reaches its state and it opens only what was put there.
+//!   of the host reaches its state and it opens only what was put there, or linked there by the user's order.
 //! - No unchecked text of a snapshot becomes part of an engine's command line.
 //! - A VM that boot or restore hands out has exactly the disks that were asked for: the engine was asked, before it was
 //!   given a state, and killed if it said otherwise.

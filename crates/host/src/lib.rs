@@ -1,4 +1,5 @@
-//! What a host is made of, as far as Spore touches it: processes, their memory and time, and Unix sockets.
+//! What a host is made of, as far as Spore touches it: processes, what confines them, their memory and time, deadlines,
+//! and Unix sockets.
 //!
 //! Nothing here knows of snapshots or of any VMM. A process is never named by its pid alone: a pid is reused,
 //! and a signal to a stranger cannot be taken back (see [`ProcessId`]). Nothing here changes state that all

@@ -2,14 +2,15 @@
 //!
 //! [`Recipe::load`] reads and checks a recipe folder. [`BaseSource::build`] turns its base and its added files
 //! into immutable EROFS layers, [`fetch_kernel`] (or [`Kernel::from_files`]) gives the guest's kernel,
-//! [`Initrd::build`] packs agent and drivers, [`create_disk`] makes the empty writable disk.
+//! [`Initrd::build`] packs agent and drivers, [`create_disk`] makes the empty writable disk. [`create_data_image`] makes an
+//! image of a folder that the user names.
 //!
 //! What holds here:
 //! - Equal input and equal tools give equal bytes, for root and for an ordinary user alike. [`BaseSource::key`]
 //!   and [`kernel_key`] name the input, so that callers can cache the result.
 //! - Nothing of the host reaches a layer: no path, user, host name, mirror or clock.
-//! - No file name comes from anywhere but the recipe folder, and none leads out of it. What an image or an archive holds never
-//!   becomes a file of this host: see [`BaseSource`].
+//! - Of what goes into layers, no file name comes from anywhere but the recipe folder, and none leads out of it. What an
+//!   image or an archive holds never becomes a file of this host: see [`BaseSource`].
 //! - Everything is written below the folder that the caller passes. What fails leaves nothing there but
 //!   what was there before; what is killed leaves a `tmp-…` folder and neither mounts nor processes.
 //!

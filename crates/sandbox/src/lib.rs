@@ -1,16 +1,17 @@
 //! The acts on VMs: bake, fork, exec, kill; and the supervisor that owns a running one.
 //!
 //! ```text
-//!  recipe ──bake──▶ snapshot ──fork──▶ starting ──ready──▶ running ──engine ends, time limit──▶ dead ──kill, prune──▶ gone
-//!                                         │                 │   ▲                                          ▲
-//!                                         │      supervisor │   │ next command                             │
-//!                                         │            dies ▼   │ that touches it                          │
-//!                                         │            unsupervised                                        │
-//!                                         └──── not acknowledged, or the forking command ended ────────────┘
+//!  recipe ──bake──▶ snapshot ──fork──▶ starting ──ready──▶ running ──engine ends, time or idle limit──▶ dead ──kill, prune──▶ gone
+//!                                         │                 │   ▲                                                  ▲
+//!                                         │      supervisor │   │ next command                                     │
+//!                                         │            dies ▼   │ that touches it                                  │
+//!                                         │            unsupervised                                                │
+//!                                         └──── not acknowledged, or the forking command ended ────────────────────┘
 //! ```
 //!
 //! Invariants:
-//! - What is attached to a sandbox is decided by digests in its snapshot's config and by nothing else.
+//! - What is attached to a sandbox is decided by digests in its snapshot's config and by nothing else, but for the data disk
+//!   that the user names.
 //! - A sandbox counts as forked only when its agent has acknowledged a new identity, and it stays only if the command
 //!   that forked it has seen all of its siblings ready.
 //! - The state of a sandbox is not believed from its record: processes are looked up by pid and start time, in the

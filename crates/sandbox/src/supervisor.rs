@@ -1,9 +1,10 @@
 //! The supervisor: the small process that owns one sandbox's engine and its one agent channel.
 //!
 //! It restores the VM, gives it its identity, and then carries any number of clients' sessions over the channel
-//! (`mux`), enforces the time limit, keeps the logs bounded (`logs`), and notes how the engine ended. It is
-//! crash-only: should it die, the engine runs on, and the next command that touches the sandbox starts another
-//! supervisor, which adopts it; running execs are lost, and their clients see the connection end.
+//! (`mux`), forwards ports (`forward`), enforces its limits, keeps the logs bounded (`logs`), holds its data disk's
+//! lock, and notes how the engine ended. It is crash-only: should it die, the engine runs on, and the next command that
+//! touches the sandbox starts another supervisor, which adopts it; running execs are lost, and their clients see the
+//! connection end.
 
 mod forward;
 mod logs;

@@ -1,4 +1,4 @@
-//! `flat/` as a place: names, temporary files, links and sizes of flat files. What is in them is `flat`'s matter.
+//! `flat/` as a place: names, temporary files, links and sizes of flat files. What is in them is `layout`'s matter.
 //!
 //! A flat file is a cache of a map's content: it is never changed, can be laid out again at any time, and may be
 //! evicted unless a sandbox holds a hard link to it. So whoever needs one makes that link, and lays the file out if

@@ -1,6 +1,6 @@
 //! Lays a map out in one flat file, which engines map or attach.
 //!
-//! Frames are checked and decoded on all cores and written where the map's extents want them; zero pages stay
+//! Frames are checked and decoded on up to eight cores and written where the map's extents want them; zero pages stay
 //! holes, found by content. How much will be written is known from the map and checked against free space first. The file becomes
 //! visible when it is whole; a layer's, moreover, only when it had the sha256 that is its identity.
 

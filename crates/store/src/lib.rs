@@ -11,7 +11,7 @@
 //! origins/HEX                 in which hubs a snapshot was seen: hints
 //! partial/HEX                 blobs that have not arrived in whole
 //! sandboxes/ID/               one folder per sandbox; its file `snapshot` names the manifest
-//! cache/                      bases and kernels, kept by bake
+//! cache/                      bases, layers of images, kernels; what the engine can do
 //! leases/, locks/, tmp/, trash/
 //! ```
 //!

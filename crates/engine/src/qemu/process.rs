@@ -28,7 +28,7 @@ pub(super) enum Life {
 /// How a QEMU is started.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Start<'a> {
-    /// Its working directory, all that it may write in.
+    /// Its working directory, all that it may write in besides a writable data disk.
     pub(super) folder: &'a Path,
     /// Its disks. One that is a symbolic link in the folder may be opened where that leads.
     pub(super) disks: &'a [Disk],

@@ -1,4 +1,5 @@
-//! The file `index.json`, by which tools of OCI layouts find tags. Spore writes it, and never reads it.
+//! The file `index.json`, by which tools of OCI layouts find tags. Spore writes it here, and reads it through web
+//! servers alone.
 
 use super::file::{self, DirError};
 use super::writable::Writable;

@@ -21,7 +21,7 @@ use crate::{context, interrupt, output, progress};
 #[command(after_help = "Examples:
   spore fork python-numpy
   spore fork python-numpy -n 100 --ttl 10m --format json
-  spore fork jupyter-kernel -p 8888:8888 --idle 30m     http://127.0.0.1:8888 leads into it
+  spore fork browser -p 9222:9222 --idle 30m            http://127.0.0.1:9222 leads into it
   spore fork nodejs -p 0:3000           standard error says which port was free
   spore fork python-numpy -n 10 --data ./dataset        its files in /data of each, read-only
   spore fork postgres --data disk.img:rw                a disk image, which this one alone writes to
