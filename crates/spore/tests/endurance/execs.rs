@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::needs::{Need, skipped};
 use crate::harness::shared::Shared;
 use crate::harness::{Spore, files, recipes};
-use crate::holdings::Holding;
+use crate::holdings::{Holding, unfinished};
 use crate::process_table::{descendants, reap_orphans};
 use crate::sample::{Resident, Sample, residents};
 use crate::work::WORKS;
@@ -103,12 +103,13 @@ fn parallel_execs() {
     let first = Sample::at_rest(&sandboxes.spore);
 
     let ended = reap_orphans();
-    println!("   execs       s a second, busy supervisor fds anon KiB {}", Sample::HEADINGS);
+    println!("\n   execs       s a second, busy supervisor fds anon KiB {}", Sample::HEADINGS);
     println!("{:>8} {:>7} {:>44} {}", 0, 0, "", first.cells());
     let (slice, mut passed, mut warm) = ((time / COUNTS).min(INTERVAL), Duration::ZERO, None);
     while passed < time {
         let (begun, before) = (Instant::now(), sandboxes.total());
         let peak = sandboxes.ask_for(slice);
+        assert_eq!(unfinished(sandboxes.spore.root()), Vec::<PathBuf>::new());
         passed += begun.elapsed();
         let done = sandboxes.total();
         let a_second = (done - before) as f64 / begun.elapsed().as_secs_f64();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::harness::needs::{Need, skipped};
 use crate::harness::shared::Shared;
 use crate::harness::{Spore, files, recipes, words};
+use crate::holdings::unfinished;
 use crate::process_table::reap_orphans;
 use crate::sample::Sample;
 use crate::{all_at_once, number, turn};
@@ -68,7 +69,7 @@ fn forks_and_kills_in_a_row() {
     let resident = platform.spore.fork(&platform.snapshot, 1).remove(0);
     let first = Sample::at_rest(&platform.spore);
 
-    println!("   forks       s  ms each {}", Sample::HEADINGS);
+    println!("\n   forks       s  ms each {}", Sample::HEADINGS);
     println!("{:>8} {:>7} {:>8} {}", 0, 0, "", first.cells());
     let begun = Instant::now();
     let (mut done, ended) = (0, reap_orphans());
@@ -77,6 +78,8 @@ fn forks_and_kills_in_a_row() {
         let batch_begun = Instant::now();
         platform.go_through(batch);
         let each = batch_begun.elapsed().as_millis() / batch as u128;
+        // Of those, before another command sweeps.
+        assert_eq!(unfinished(platform.spore.root()), Vec::<PathBuf>::new());
         done += batch;
         let sample = Sample::no_more_than(&first, &platform.spore);
         println!("{done:>8} {:>7} {each:>8} {}", begun.elapsed().as_secs(), sample.cells());

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use host::ProcessId;
 
@@ -81,6 +81,12 @@ pub fn listing(folder: &Path) -> Vec<String> {
         })
     };
     files::files_below(folder).iter().filter_map(|path| line(path)).collect()
+}
+
+/// What commands have left in a store for whoever opens it next: leases, temporary files, trash.
+#[track_caller]
+pub fn unfinished(root: &Path) -> Vec<PathBuf> {
+    ["leases", "tmp", "trash"].iter().flat_map(|folder| files::entries(&root.join(folder))).collect()
 }
 
 /// What anybody on this host may make, so that it can be compared in number only.
