@@ -59,7 +59,9 @@ pub(super) fn complete(raw: &[u8], machine_type: &str) -> Result<Vec<u8>, StateE
     if sections.first() != Some(&SECTION_FULL) {
         return Err(StateError::Header);
     }
-    let length = u32::try_from(machine_type.len()).map_err(|_| StateError::Configuration)?;
+    // What no check could read again is not written.
+    let fits = !machine_type.is_empty() && machine_type.len() <= MACHINE_NAME_MAX;
+    let length = u32::try_from(machine_type.len()).ok().filter(|_| fits).ok_or(StateError::Configuration)?;
     let mut state = Vec::with_capacity(raw.len() + 5 + machine_type.len());
     state.extend_from_slice(&HEADER);
     state.push(CONFIGURATION);
@@ -178,6 +180,17 @@ mod tests {
         assert_eq!(check(&state, "pc-q35-7.2"), Ok(()));
         assert!(matches!(check(&state, "pc-q35-8.0"), Err(StateError::Machine { .. })));
         assert!(matches!(check(&state, "pc-q35-7"), Err(StateError::Machine { .. })));
+    }
+
+    #[test]
+    fn a_machine_type_that_no_check_could_read_is_not_written() {
+        let raw = stream(&[section(0, "timer", b"abc")]);
+        for name in ["m", &"m".repeat(MACHINE_NAME_MAX)] {
+            assert_eq!(check(&complete(&raw, name).unwrap(), name), Ok(()));
+        }
+        for name in ["", &"m".repeat(MACHINE_NAME_MAX + 1)] {
+            assert_eq!(complete(&raw, name), Err(StateError::Configuration));
+        }
     }
 
     #[test]
