@@ -38,6 +38,8 @@ const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const ADOPTION_DEADLINE: Duration = Duration::from_secs(30);
 
 pub use forward::Forward;
+#[cfg(feature = "testing")]
+pub use mux::testing;
 
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]
