@@ -59,9 +59,7 @@ pub(super) fn complete(raw: &[u8], machine_type: &str) -> Result<Vec<u8>, StateE
     if sections.first() != Some(&SECTION_FULL) {
         return Err(StateError::Header);
     }
-    // What no check could read again is not written.
-    let fits = !machine_type.is_empty() && machine_type.len() <= MACHINE_NAME_MAX;
-    let length = u32::try_from(machine_type.len()).ok().filter(|_| fits).ok_or(StateError::Configuration)?;
+    let length = u32::try_from(machine_type.len()).map_err(|_| StateError::Configuration)?;
     let mut state = Vec::with_capacity(raw.len() + 5 + machine_type.len());
     state.extend_from_slice(&HEADER);
     state.push(CONFIGURATION);
@@ -74,7 +72,8 @@ pub(super) fn complete(raw: &[u8], machine_type: &str) -> Result<Vec<u8>, StateE
         }
         None => state.extend_from_slice(sections),
     }
-    // A match by chance is to be found once, here, and not wherever it is restored on an older QEMU.
+    // What would be refused wherever it is restored, a command by chance on an older QEMU alone, is to be found once, here.
+    check(&state, machine_type)?;
     check_commands(&state)?;
     Ok(state)
 }
@@ -183,14 +182,15 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_type_that_no_check_could_read_is_not_written() {
+    fn what_no_check_would_take_is_not_written() {
         let raw = stream(&[section(0, "timer", b"abc")]);
         for name in ["m", &"m".repeat(MACHINE_NAME_MAX)] {
             assert_eq!(check(&complete(&raw, name).unwrap(), name), Ok(()));
         }
-        for name in ["", &"m".repeat(MACHINE_NAME_MAX + 1)] {
-            assert_eq!(complete(&raw, name), Err(StateError::Configuration));
-        }
+        let long = "m".repeat(MACHINE_NAME_MAX + 1);
+        assert_eq!(complete(&raw, &long), Err(StateError::Configuration));
+        let nothing_else = stream(&[section(1, "slirp", b"packets")]);
+        assert_eq!(complete(&nothing_else, "m"), Err(StateError::Configuration));
     }
 
     #[test]
