@@ -39,7 +39,7 @@ pub(crate) const ADOPTION_DEADLINE: Duration = Duration::from_secs(30);
 
 pub use forward::Forward;
 #[cfg(feature = "testing")]
-pub use mux::testing;
+pub(crate) use mux::testing;
 
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]

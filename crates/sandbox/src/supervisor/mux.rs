@@ -19,7 +19,7 @@ mod client;
 mod local;
 mod outbox;
 #[cfg(feature = "testing")]
-pub mod testing;
+pub(crate) mod testing;
 mod to_agent;
 
 use std::cell::{Cell, RefCell};
