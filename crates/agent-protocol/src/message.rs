@@ -259,7 +259,7 @@ impl FailureKind {
 /// # Errors
 /// [`ProtocolError::Message`] with the reason.
 pub fn parse_request(payload: &[u8]) -> Result<Request, ProtocolError> {
-    serde_json::from_slice(payload).map_err(|error| ProtocolError::Message(error.to_string()))
+    serde_json::from_slice(payload).map_err(|error| invalid(&error))
 }
 
 /// Parses the payload of a control frame that an agent sent.
@@ -267,5 +267,16 @@ pub fn parse_request(payload: &[u8]) -> Result<Request, ProtocolError> {
 /// # Errors
 /// [`ProtocolError::Message`] with the reason.
 pub fn parse_reply(payload: &[u8]) -> Result<Reply, ProtocolError> {
-    serde_json::from_slice(payload).map_err(|error| ProtocolError::Message(error.to_string()))
+    serde_json::from_slice(payload).map_err(|error| invalid(&error))
+}
+
+/// The reason may quote as much as a frame holds of what the peer sent, and ends up in logs and in what people read.
+fn invalid(error: &serde_json::Error) -> ProtocolError {
+    const MOST: usize = 200;
+    let reason = error.to_string();
+    let mut short: String = reason.chars().take(MOST).collect();
+    if short.len() < reason.len() {
+        short.push('…');
+    }
+    ProtocolError::Message(short)
 }

@@ -86,6 +86,16 @@ fn json_is_pinned() {
 }
 
 #[test]
+fn what_is_wrong_with_a_message_is_said_in_short() {
+    let message = format!(r#"{{"{}":{{}}}}"#, "x".repeat(60_000));
+    let [request, reply] =
+        [parse_request(message.as_bytes()).unwrap_err(), parse_reply(message.as_bytes()).unwrap_err()];
+    for error in [request, reply].map(|error| error.to_string()) {
+        assert!(error.len() < 300 && error.contains("unknown variant `xxx"), "{error}");
+    }
+}
+
+#[test]
 fn what_version_2_has_is_pinned() {
     let text = |request: &Request| serde_json::to_string(request).unwrap();
     let window = WindowSize { rows: 24, columns: 80 };

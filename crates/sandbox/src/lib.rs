@@ -37,6 +37,8 @@ mod probe;
 mod record;
 mod session_output;
 pub mod supervisor;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use attachments::{Attachment, attachments};
 pub use cause::Cause;

@@ -36,6 +36,9 @@ use crate::{AttachedData, CONTROL_SOCKET, Error, LOCK_FILE, SUPERVISOR_LOG, iden
 /// How long a greeting without padding may go unanswered before it is tried with padding, on a new connection.
 const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 
+#[cfg(feature = "testing")]
+pub(crate) use mux::testing;
+
 /// Whether the VM is to be restored or runs already.
 #[derive(Debug)]
 pub enum Start {

@@ -259,7 +259,7 @@ impl Store {
 }
 
 /// The file name of a tag.
-fn file_name(name: &FullName) -> Result<String, RefError> {
+pub(crate) fn file_name(name: &FullName) -> Result<String, RefError> {
     let encoded = percent_encode(&name.to_string());
     if encoded.len() > FILE_NAME_BYTES {
         return Err(RefError::TooLong { name: name.clone(), bytes: encoded.len() });

@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{Attachment, Disk, DiskFormat, EngineError};
 
 use super::command::SPARE_SIZE;
+use super::qmp::shortened;
 
 /// One element of the answer to `query-block`.
 #[derive(Debug, Deserialize)]
@@ -98,7 +99,7 @@ pub(super) fn compare(expected: &[Attachment], reported: &[Attachment]) -> Resul
         let (wanted, found) = (expected.get(n), reported.get(n));
         if wanted != found {
             return Err(EngineError::Attachment {
-                device: wanted.or(found).map(|attachment| attachment.id.clone()).unwrap_or_default(),
+                device: wanted.or(found).map(|attachment| shortened(&attachment.id)).unwrap_or_default(),
                 expected: describe(wanted),
                 found: describe(found),
             });
@@ -109,10 +110,10 @@ pub(super) fn compare(expected: &[Attachment], reported: &[Attachment]) -> Resul
 
 fn describe(attachment: Option<&Attachment>) -> String {
     let Some(attachment) = attachment else { return "absent".to_owned() };
-    let mut text = format!("{} with ", attachment.id);
-    text.push_str(attachment.file.as_deref().unwrap_or("no file"));
+    let mut text = format!("{} with ", shortened(&attachment.id));
+    text.push_str(&attachment.file.as_deref().map_or("no file".to_owned(), shortened));
     if let Some(base) = &attachment.base {
-        text.push_str(&format!(" over {base}"));
+        text.push_str(&format!(" over {}", shortened(base)));
     }
     let mode = if attachment.read_only { "read-only" } else { "writable" };
     text.push_str(&format!(", {} bytes, {mode}", attachment.size));

@@ -29,6 +29,8 @@ mod version;
 mod vm;
 
 pub use discover::Options;
+#[cfg(feature = "testing")]
+pub use vm::testing;
 
 use discover::Found;
 use process::{Life, Start};

@@ -17,8 +17,11 @@ use crate::{ENGINE_LOG, EngineError};
 
 /// The control socket's name in the sandbox's folder.
 pub(super) const QMP_SOCKET: &str = "qmp";
-/// QEMU's longest answer by far lists all disks: some 20 KB. A guest that has taken QEMU over gets no more.
-const MESSAGE_MAX: usize = 4 << 20;
+/// QEMU's longest answer by far lists all disks: some 20 KB. A guest that has taken QEMU over gets no more than this, which
+/// takes some fifty times as much memory once it is JSON.
+const MESSAGE_MAX: usize = 256 << 10;
+/// Characters of QEMU's words in an error.
+const WORDS_MAX: usize = 1000;
 
 /// A connection to the control socket. QEMU serves one at a time.
 pub(super) struct Qmp {
@@ -68,13 +71,18 @@ impl Qmp {
     pub(super) fn connect(folder: &Path) -> Result<Self, EngineError> {
         let stream = host::socket::connect_in(folder, QMP_SOCKET)
             .map_err(EngineError::io(format!("connect to {QMP_SOCKET}")))?;
-        Ok(Self {
+        Ok(Self::over(stream, folder))
+    }
+
+    /// Over a socket of the QEMU that runs in `folder`.
+    pub(super) fn over(stream: UnixStream, folder: &Path) -> Self {
+        Self {
             stream,
             folder: folder.to_owned(),
             received: Vec::new(),
             next_id: 0,
             events: Events::default(),
-        })
+        }
     }
 
     pub(super) fn events(&self) -> &Events {
@@ -114,7 +122,7 @@ impl Qmp {
             if let Some(refusal) = message.error {
                 return Err(EngineError::Refused {
                     command: sent.name.to_owned(),
-                    description: refusal.desc,
+                    description: shortened(&refusal.desc),
                 });
             }
             return message.result.ok_or_else(|| sent.not_understood("an answer without a result"));
@@ -170,9 +178,12 @@ impl Qmp {
         let line = self.line(doing, deadline)?;
         let message: Message = serde_json::from_slice(&line).map_err(|error| EngineError::Protocol {
             command: doing.to_owned(),
-            answer: format!("{error}: {}", String::from_utf8_lossy(line.get(..200).unwrap_or(&line))),
+            answer: shortened(&format!(
+                "{error}: {}",
+                String::from_utf8_lossy(line.get(..200).unwrap_or(&line))
+            )),
         })?;
-        let text = |key| message.data.as_ref()?.get(key)?.as_str().map(str::to_owned);
+        let text = |key| message.data.as_ref()?.get(key)?.as_str().map(shortened);
         match message.event.as_deref() {
             Some("MIGRATION") => self.events.migration = text("status"),
             Some("SHUTDOWN") => self.events.shutdown = text("reason").or(Some("unknown".to_owned())),
@@ -222,8 +233,17 @@ impl Qmp {
 
 impl Sent {
     pub(super) fn not_understood(&self, answer: &str) -> EngineError {
-        EngineError::Protocol { command: self.name.to_owned(), answer: answer.to_owned() }
+        EngineError::Protocol { command: self.name.to_owned(), answer: shortened(answer) }
     }
+}
+
+/// QEMU's words as an error has them: a line is for people, who are not to be flooded.
+pub(super) fn shortened(words: &str) -> String {
+    let mut short: String = words.chars().take(WORDS_MAX).collect();
+    if short.len() < words.len() {
+        short.push('…');
+    }
+    short
 }
 
 /// The last that QEMU wrote to its log.

@@ -72,7 +72,8 @@ pub(super) fn complete(raw: &[u8], machine_type: &str) -> Result<Vec<u8>, StateE
         }
         None => state.extend_from_slice(sections),
     }
-    // A match by chance is to be found once, here, and not wherever it is restored on an older QEMU.
+    // What would be refused wherever it is restored, a command by chance on an older QEMU alone, is to be found once, here.
+    check(&state, machine_type)?;
     check_commands(&state)?;
     Ok(state)
 }
@@ -178,6 +179,18 @@ mod tests {
         assert_eq!(check(&state, "pc-q35-7.2"), Ok(()));
         assert!(matches!(check(&state, "pc-q35-8.0"), Err(StateError::Machine { .. })));
         assert!(matches!(check(&state, "pc-q35-7"), Err(StateError::Machine { .. })));
+    }
+
+    #[test]
+    fn what_no_check_would_take_is_not_written() {
+        let raw = stream(&[section(0, "timer", b"abc")]);
+        for name in ["m", &"m".repeat(MACHINE_NAME_MAX)] {
+            assert_eq!(check(&complete(&raw, name).unwrap(), name), Ok(()));
+        }
+        let long = "m".repeat(MACHINE_NAME_MAX + 1);
+        assert_eq!(complete(&raw, &long), Err(StateError::Configuration));
+        let nothing_else = stream(&[section(1, "slirp", b"packets")]);
+        assert_eq!(complete(&nothing_else, "m"), Err(StateError::Configuration));
     }
 
     #[test]

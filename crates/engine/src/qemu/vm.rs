@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::attachments::{self, BlockDevice};
 use super::process::end;
-use super::qmp::{Command, Events, Qmp, log_tail};
+use super::qmp::{Command, Events, Qmp, log_tail, shortened};
 use super::state::{self, StateError};
 use crate::{Attachment, EngineError, Exit, FileName, NetworkMode, Setup, Status, Vm};
 
@@ -87,7 +87,7 @@ impl QemuVm {
         if status.status != wanted {
             let answer = format!(
                 "{}, should be {wanted}; its log ends with: {}",
-                status.status,
+                shortened(&status.status),
                 log_tail(&self.folder)
             );
             return Err(EngineError::Protocol { command: "query-status".to_owned(), answer });
@@ -113,13 +113,22 @@ impl QemuVm {
         Ok(Self { process, qmp, folder: folder.to_owned(), attachments })
     }
 
+    /// Whether it can be frozen: it is asked before it is paused.
+    fn check_freezable(&mut self, deadline: Deadline) -> Result<(), EngineError> {
+        const REASONS: usize = 8;
+        let migration: MigrationAnswer = self.qmp.query("query-migrate", deadline)?;
+        let reasons: Vec<_> =
+            migration.blocked.iter().take(REASONS).map(|reason| shortened(reason)).collect();
+        if reasons.is_empty() { Ok(()) } else { Err(EngineError::Blocked(reasons)) }
+    }
+
     /// The machine type that this QEMU itself says it is, to be put into the state.
     fn machine_type(&mut self, deadline: Deadline) -> Result<String, EngineError> {
         let answer = self.qmp.call("qom-get", json!({ "path": "/machine", "property": "type" }), deadline)?;
         let name = answer.as_str().and_then(|name| name.strip_suffix("-machine"));
         name.map(str::to_owned).ok_or_else(|| EngineError::Protocol {
             command: "qom-get /machine type".to_owned(),
-            answer: answer.to_string(),
+            answer: shortened(&answer.to_string()),
         })
     }
 
@@ -157,10 +166,7 @@ impl Vm for QemuVm {
     }
 
     fn freeze(&mut self, state: &FileName, deadline: Deadline) -> Result<(), EngineError> {
-        let migration: MigrationAnswer = self.qmp.query("query-migrate", deadline)?;
-        if !migration.blocked.is_empty() {
-            return Err(EngineError::Blocked(migration.blocked));
-        }
+        self.check_freezable(deadline)?;
         let machine_type = self.machine_type(deadline)?;
         self.pause(deadline)?;
         let part = format!("{state}.part");
@@ -178,7 +184,7 @@ impl Vm for QemuVm {
         Ok(match answer.status.as_str() {
             _ if answer.running => Status::Running,
             "paused" | "prelaunch" => Status::Paused,
-            _ => Status::Other(answer.status),
+            other => Status::Other(shortened(other)),
         })
     }
 
@@ -213,5 +219,7 @@ fn link(up: bool) -> Command {
     ("set_link", json!({ "name": "nic0", "up": up }))
 }
 
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(test)]
 mod tests;

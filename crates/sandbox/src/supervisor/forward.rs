@@ -20,10 +20,9 @@ use rustix::net::sockopt;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{Notify, Semaphore};
 
-use super::mux::{FromGuest, Local, MAX_SESSIONS, Mux};
+use super::mux::{Item, Local, MAX_SESSIONS, Mux, Receiver};
 use crate::Error;
 use crate::error::At;
 use crate::record::Forward;
@@ -120,15 +119,15 @@ async fn to_the_guest(caller: &OwnedReadHalf, session: &Local, flow: &Flow) -> i
 
 /// Passes on what the guest sends, until the session is over. What waits here meanwhile is bounded by the guest's credit.
 async fn to_the_caller(
-    mut events: UnboundedReceiver<FromGuest>,
+    mut events: Receiver<Reply>,
     mut caller: OwnedWriteHalf,
     session: &Local,
     flow: &Flow,
 ) -> io::Result<()> {
     let mut taken = 0_u32;
-    while let Some(event) = events.recv().await {
+    while let Some(event) = events.next().await {
         match event {
-            FromGuest::Data(bytes) => {
+            Item::Data(_, _, bytes) => {
                 caller.write_all(&bytes).await?;
                 flow.moved.set(Instant::now());
                 taken = taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
@@ -136,13 +135,15 @@ async fn to_the_caller(
                     session.grant(std::mem::take(&mut taken)).await;
                 }
             }
-            FromGuest::End => {
+            Item::End(..) => {
                 caller.shutdown().await?;
                 flow.half_closed.notify_one();
             }
-            FromGuest::Reply(Reply::Connected {}) => session.window().open(INITIAL_CREDIT),
-            FromGuest::Reply(Reply::Exit(_)) => return Ok(()),
-            FromGuest::Reply(other) => return Err(io::Error::other(format!("{other:?}"))),
+            Item::Reply(Reply::Connected {}) => session.window().open(INITIAL_CREDIT),
+            Item::Reply(Reply::Exit(_)) => return Ok(()),
+            Item::Reply(other) => return Err(io::Error::other(format!("{other:?}"))),
+            // The window has it.
+            Item::Credit(..) => {}
         }
     }
     Err(io::ErrorKind::UnexpectedEof.into())

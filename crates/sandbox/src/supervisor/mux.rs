@@ -10,13 +10,16 @@
 //! sessions without that ([`Local`]).
 //!
 //! Invariants:
-//! - Credit passes from end to end, so what waits here for an owner that does not read is bounded by what it granted; an
-//!   agent that sends more has broken the protocol.
+//! - Credit passes from end to end, so what waits here for an owner that does not read ([`outbox`]) is bounded by what it
+//!   granted; an agent that sends more has broken the protocol.
 //! - What waits here for an agent that does not read is bounded too ([`ToAgent`]): whoever has something for it waits.
 //! - Nothing that an agent does or leaves undone keeps a session open whose owner has gone.
 
 mod client;
 mod local;
+mod outbox;
+#[cfg(feature = "testing")]
+pub(crate) mod testing;
 mod to_agent;
 
 use std::cell::{Cell, RefCell};
@@ -32,10 +35,11 @@ use agent_protocol::{
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedSender;
 
 pub(super) use client::serve_client;
-pub(super) use local::{FromGuest, Local, Window};
+pub(super) use local::{Local, Window};
+use outbox::Sender;
+pub(super) use outbox::{Item, Receiver};
 use to_agent::ToAgent;
 
 /// Bytes read at a time.
@@ -72,9 +76,9 @@ struct Session {
 /// Who hears what the agent says of a session.
 enum Owner {
     /// A client, which calls it `id`.
-    Client { id: SessionId, frames: UnboundedSender<Vec<u8>> },
+    Client { id: SessionId, heard: Sender<Vec<u8>> },
     /// This process.
-    Local { events: UnboundedSender<FromGuest>, window: Rc<Window> },
+    Local { heard: Sender<Reply>, window: Rc<Window> },
 }
 
 impl Session {
@@ -109,8 +113,12 @@ impl Session {
 impl Mux {
     /// Starts to write to the agent. To be called where tasks can be spawned.
     pub(super) fn new(to_agent: OwnedWriteHalf, version: u32) -> Self {
+        Self::with(ToAgent::new(to_agent), version)
+    }
+
+    fn with(to_agent: ToAgent, version: u32) -> Self {
         Self {
-            to_agent: ToAgent::new(to_agent),
+            to_agent,
             sessions: RefCell::default(),
             next: Cell::new(1),
             idle_since: Cell::new(None),
@@ -175,6 +183,14 @@ impl Mux {
         Some(id)
     }
 
+    /// Decodes what the agent sent, and hands it out; an error is a broken protocol.
+    fn hear(&self, decoder: &mut Decoder, mut input: &[u8]) -> Result<(), String> {
+        while let Some(incoming) = decoder.next(&mut input) {
+            self.deliver(&incoming)?;
+        }
+        Ok(())
+    }
+
     /// Hands what came from the agent to the owner that it is for; an error is a broken protocol.
     fn deliver(&self, incoming: &Incoming<'_>) -> Result<(), String> {
         let broken = |error: &dyn std::fmt::Display| format!("its agent broke the protocol: {error}");
@@ -224,30 +240,33 @@ impl Mux {
 impl Owner {
     /// An owner that has gone takes its sessions with it.
     fn hear(&self, incoming: &Incoming<'_>, reply: Option<Reply>) -> Result<(), String> {
-        match self {
-            Self::Client { id, frames } => {
-                let mut out = Vec::new();
-                match (incoming, reply) {
-                    (_, Some(reply)) => {
-                        encode_reply(&mut out, *id, &reply).map_err(|error| error.to_string())?;
-                    }
-                    (Incoming::Data(_, stream, bytes), _) => forward(&mut out, *id, *stream, bytes),
-                    (Incoming::Credit(_, credit), _) => encode_credit(&mut out, *id, *credit),
-                    _ => {}
-                }
-                frames.send(out).ok();
+        match (self, reply) {
+            (Self::Client { id, heard }, Some(reply)) => {
+                let mut frame = Vec::new();
+                encode_reply(&mut frame, *id, &reply).map_err(|error| error.to_string())?;
+                heard.send(Item::Reply(frame));
             }
-            Self::Local { events, window } => match (incoming, reply) {
-                (_, Some(reply)) => drop(events.send(FromGuest::Reply(reply))),
-                (Incoming::Data(_, _, []), _) => drop(events.send(FromGuest::End)),
-                (Incoming::Data(_, _, bytes), _) => drop(events.send(FromGuest::Data(bytes.to_vec()))),
-                // At once: who takes the events may wait for somebody that waits for this.
-                (Incoming::Credit(_, credit), _) => window.open(credit.bytes),
-                _ => {}
+            (Self::Client { id, heard }, None) => tell(heard, incoming, *id),
+            (Self::Local { heard, .. }, Some(reply)) => drop(heard.send(Item::Reply(reply))),
+            (Self::Local { heard, window }, None) => match incoming {
+                // At once: who takes the rest may wait for somebody that waits for this.
+                Incoming::Credit(_, credit) => window.open(credit.bytes),
+                _ => tell(heard, incoming, SessionId::CONTROL),
             },
         }
         Ok(())
     }
+}
+
+/// Lets its owner, who calls it `id`, hear what is no reply of a session.
+fn tell<R>(heard: &Sender<R>, incoming: &Incoming<'_>, id: SessionId) {
+    let item = match incoming {
+        Incoming::Data(_, stream, []) => Item::End(id, *stream),
+        Incoming::Data(_, stream, bytes) => Item::Data(id, *stream, bytes.to_vec()),
+        Incoming::Credit(_, credit) => Item::Credit(id, *credit),
+        _ => return,
+    };
+    heard.send(item);
 }
 
 fn forward(out: &mut Vec<u8>, id: SessionId, stream: Stream, bytes: &[u8]) {
@@ -271,11 +290,8 @@ pub(super) async fn read_agent(mut from_agent: OwnedReadHalf, mut decoder: Decod
             }
             Err(error) => return format!("the connection to its agent failed: {error}"),
         };
-        let mut input = buffer.get(..length).unwrap_or_default();
-        while let Some(incoming) = decoder.next(&mut input) {
-            if let Err(reason) = mux.deliver(&incoming) {
-                return reason;
-            }
+        if let Err(reason) = mux.hear(&mut decoder, buffer.get(..length).unwrap_or_default()) {
+            return reason;
         }
     }
 }

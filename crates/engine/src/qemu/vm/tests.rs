@@ -145,3 +145,20 @@ fn an_answer_that_comes_too_late_is_taken_for_no_other() {
     assert!(matches!(vm.resume(soon()), Err(EngineError::Protocol { .. })));
     assert_eq!(vm.status(soon()).unwrap(), Status::Paused);
 }
+
+#[test]
+fn a_flood_of_words_is_cut() {
+    let refusal: &str = "no ".repeat(20_000).leak();
+    let short = |error: EngineError| assert!(error.to_string().len() < 5000, "{error}");
+    let (fake, qmp) = Fake::start(move |command| match command {
+        "cont" => Reply::Refuse(refusal),
+        "stop" => Reply::Answer(json!("x".repeat(300 << 10)), Vec::new()),
+        "query-migrate" => Reply::Answer(json!({ "blocked-reasons": vec![refusal; 3] }), Vec::new()),
+        other => answer(other),
+    });
+    let mut vm = begin(&fake, qmp, "disk", soon()).unwrap();
+    short(vm.resume(soon()).unwrap_err());
+    short(vm.freeze(&FileName::new("state").unwrap(), soon()).unwrap_err());
+    let error = vm.pause(soon()).unwrap_err();
+    assert!(error.to_string().contains("without a line's end"), "{error}");
+}

@@ -11,38 +11,61 @@ use agent_protocol::{
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use super::outbox::{Item, Receiver, Sender, outbox};
 use super::{Mux, Owner, READ_BYTES, forward};
 
 /// Serves one client until it goes. Its sessions' processes are killed then.
 pub(crate) async fn serve_client(stream: UnixStream, mux: &Rc<Mux>) {
     let (from_client, to_client) = stream.into_split();
-    let (queue, queued) = unbounded_channel();
+    let (queue, queued) = outbox();
     let writer = tokio::task::spawn_local(write(to_client, queued));
-    let mut client = Client { mux: Rc::clone(mux), sessions: HashMap::new(), queue };
+    let mut client = Client::new(mux, queue);
     client.read(&from_client).await;
-    client.sessions.values().for_each(|id| mux.abandon(*id));
     drop(client);
     writer.abort();
 }
 
-async fn write(mut to_client: OwnedWriteHalf, mut queued: UnboundedReceiver<Vec<u8>>) {
-    while let Some(frames) = queued.recv().await {
-        if to_client.write_all(&frames).await.is_err() {
+async fn write(mut to_client: OwnedWriteHalf, mut queued: Receiver<Vec<u8>>) {
+    while let Some(item) = queued.next().await {
+        if to_client.write_all(&frames(item)).await.is_err() {
             return;
         }
     }
 }
 
-struct Client {
+/// As it goes over the wire.
+pub(super) fn frames(item: Item<Vec<u8>>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match item {
+        Item::Reply(frame) => return frame,
+        Item::Data(id, stream, bytes) => forward(&mut out, id, stream, &bytes),
+        Item::End(id, stream) => forward(&mut out, id, stream, &[]),
+        Item::Credit(id, credit) => encode_credit(&mut out, id, credit),
+    }
+    out
+}
+
+/// What a client has opened. Dropped, it takes its sessions along.
+pub(super) struct Client {
     mux: Rc<Mux>,
     /// The client's number of a session to the agent's.
     sessions: HashMap<SessionId, SessionId>,
-    queue: UnboundedSender<Vec<u8>>,
+    queue: Sender<Vec<u8>>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.sessions.values().for_each(|id| self.mux.abandon(*id));
+    }
 }
 
 impl Client {
+    /// That has opened nothing. What it is to hear goes to `queue`.
+    pub(super) fn new(mux: &Rc<Mux>, queue: Sender<Vec<u8>>) -> Self {
+        Self { mux: Rc::clone(mux), sessions: HashMap::new(), queue }
+    }
+
     async fn read(&mut self, from_client: &OwnedReadHalf) {
         let mux = Rc::clone(&self.mux);
         let mut decoder = Decoder::agent();
@@ -60,24 +83,35 @@ impl Client {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
                 Ok(0) | Err(_) => return,
             };
-            let mut input = buffer.get(..length).unwrap_or_default();
-            let mut out = Vec::new();
-            while let Some(incoming) = decoder.next(&mut input) {
-                if self.take(&incoming, &mut out).is_none() {
-                    return;
-                }
-            }
+            let Some(out) = self.translate(&mut decoder, buffer.get(..length).unwrap_or_default()) else {
+                return;
+            };
             let room = room.shrink(out.len());
             mux.to_agent.send(out, Some(room));
         }
     }
 
-    /// Translates what the client sent into frames for the agent; `None` if it broke the protocol.
+    /// What carries its sessions.
+    #[cfg(feature = "testing")]
+    pub(super) fn mux(&self) -> &Mux {
+        &self.mux
+    }
+
+    /// Decodes what the client sent, and makes frames for the agent of it; `None` if it broke the protocol.
+    pub(super) fn translate(&mut self, decoder: &mut Decoder, mut input: &[u8]) -> Option<Vec<u8>> {
+        let mut out = Vec::new();
+        while let Some(incoming) = decoder.next(&mut input) {
+            self.take(&incoming, &mut out)?;
+        }
+        Some(out)
+    }
+
+    /// Appends frames for the agent; `None` if the client broke the protocol, or has gone.
     fn take(&mut self, incoming: &Incoming<'_>, out: &mut Vec<u8>) -> Option<()> {
         match incoming {
             Incoming::Hello(greeting) => {
                 let reply = Greeting { version: self.mux.version, nonce: greeting.nonce };
-                self.queue.send(hello_reply(reply).to_vec()).ok()
+                self.queue.send(Item::Reply(hello_reply(reply).to_vec())).then_some(())
             }
             Incoming::Control(SessionId::CONTROL, payload) => self.own(payload),
             Incoming::Control(id, payload) => self.control(*id, payload, out),
@@ -116,7 +150,7 @@ impl Client {
         }
         let agent_id = match (&request, self.sessions.get(&id)) {
             (Exec(_) | Eval { .. } | Archive(_) | Extract(_) | Connect { .. } | Release {}, None) => {
-                let owner = Owner::Client { id, frames: self.queue.clone() };
+                let owner = Owner::Client { id, heard: self.queue.clone() };
                 let Some(agent_id) = self.mux.open(owner) else {
                     return self.reply(id, &refused(FailureKind::Busy, "too many sessions are open"));
                 };
@@ -133,7 +167,7 @@ impl Client {
     fn reply(&self, id: SessionId, reply: &Reply) -> Option<()> {
         let mut bytes = Vec::new();
         encode_reply(&mut bytes, id, reply).ok()?;
-        self.queue.send(bytes).ok()
+        self.queue.send(Item::Reply(bytes)).then_some(())
     }
 }
 

@@ -6,20 +6,9 @@ use std::rc::Rc;
 
 use agent_protocol::{Credit, HEADER_LEN, Reply, Request, SessionId, Stream, encode_credit, encode_request};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
+use super::outbox::{Receiver, outbox};
 use super::{Mux, Owner, READ_BYTES, forward};
-
-/// What comes from a session of this process; credit goes to its [`Window`].
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum FromGuest {
-    /// An answer.
-    Reply(Reply),
-    /// Output: not empty, and no more than was granted.
-    Data(Vec<u8>),
-    /// The end of the output.
-    End,
-}
 
 /// A session that is open. Dropped before its end, it is abandoned.
 pub(crate) struct Local {
@@ -29,18 +18,15 @@ pub(crate) struct Local {
 }
 
 impl Local {
-    /// Asks the agent for a session; what comes from it is the receiver's.
+    /// Asks the agent for a session; what comes from it is the receiver's, but credit, which goes to its [`Window`].
     ///
     /// # Errors
     /// If there are too many.
-    pub(crate) async fn open(
-        mux: &Rc<Mux>,
-        request: &Request,
-    ) -> io::Result<(Self, UnboundedReceiver<FromGuest>)> {
+    pub(crate) async fn open(mux: &Rc<Mux>, request: &Request) -> io::Result<(Self, Receiver<Reply>)> {
         let room = mux.to_agent.room(READ_BYTES).await;
-        let (events, received) = unbounded_channel();
+        let (heard, received) = outbox();
         let window = Rc::<Window>::default();
-        let owner = Owner::Local { events, window: Rc::clone(&window) };
+        let owner = Owner::Local { heard, window: Rc::clone(&window) };
         let id = mux.open(owner).ok_or(ErrorKind::ResourceBusy)?;
         let session = Self { mux: Rc::clone(mux), id, window };
         let mut frames = Vec::new();

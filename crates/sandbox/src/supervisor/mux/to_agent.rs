@@ -20,8 +20,8 @@ pub(super) struct ToAgent {
 }
 
 /// Frames, and the room that is free again when they were written.
-struct Queued {
-    frames: Vec<u8>,
+pub(super) struct Queued {
+    pub(super) frames: Vec<u8>,
     _room: Option<Room>,
 }
 
@@ -40,9 +40,15 @@ impl Room {
 impl ToAgent {
     /// Spawns the task that writes.
     pub(super) fn new(agent: OwnedWriteHalf) -> Self {
-        let (queue, queued) = unbounded_channel();
+        let (to_agent, queued) = Self::unsent();
         tokio::task::spawn_local(write(agent, queued));
-        Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }
+        to_agent
+    }
+
+    /// With what is to be written.
+    pub(super) fn unsent() -> (Self, UnboundedReceiver<Queued>) {
+        let (queue, queued) = unbounded_channel();
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }, queued)
     }
 
     /// Waits for room for `bytes`, which are few in comparison with the whole queue. Never, if the agent has gone.
