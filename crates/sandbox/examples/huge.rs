@@ -2,7 +2,7 @@
 //!
 //! Memory and layers are sparse files, of which one page in 128 is not zero, so that a disk can hold them; what is made of them are the
 //! pieces, frames and maps of a snapshot of that size. It is made as a bake makes one once its guest is frozen: layers are framed,
-//! their pages indexed, memory is sorted and framed. No engine can run it. It is `local/huge:1`.
+//! their pages indexed, memory is sorted and framed. No engine can run it. It is `local/huge:latest`.
 
 #![allow(
     clippy::expect_used,
@@ -72,19 +72,12 @@ fn put(root: &Path, memory_pages: u64, layer_pages: u64) -> Digest {
     let writable = map(&store, &lease, &[], &disk, SPARSE, &runs);
     let contents = Contents { state: "huge", memory, layers, writable };
     let made = contents.put(|bytes| Ok(store.put_blob(&lease, bytes)?)).expect("a snapshot");
-    store.set_ref(&"local/huge:1".parse().expect("a name"), &made.digest, None).expect("a tag");
+    store.set_ref(&"local/huge:latest".parse().expect("a name"), &made.digest, None).expect("a tag");
     made.digest
 }
 
 /// Stores the new pages of runs, and maps all of them.
-fn map(
-    store: &Store,
-    lease: &Lease,
-    layers: &[(Digest, Map)],
-    file: &File,
-    pages: u64,
-    runs: &[Run],
-) -> Map {
+fn map(store: &Store, lease: &Lease, layers: &[(Digest, Map)], file: &File, pages: u64, runs: &[Run]) -> Map {
     let new = runs.iter().filter(|run| run.content == Content::New);
     let new = new.map(|run| (u64::from(run.start), u64::from(run.pages)));
     let blobs = store.write_frames(lease, file, new, Framing::PRIVATE).expect("frames");
