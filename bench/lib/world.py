@@ -47,7 +47,8 @@ class World:
         self.executable = hashlib.sha256(self.program.read_bytes()).hexdigest()[:16]
         self.home = self.folder / self.executable
         for other in self.folder.iterdir():
-            if other.is_dir() and other != self.home:
+            # Scratch was swept, and may be a mount.
+            if other.is_dir() and other not in (self.home, self.folder / "scratch"):
                 shutil.rmtree(other)
         self.home.mkdir(exist_ok=True)
         if not (self.home / "spore").exists():
