@@ -9,11 +9,15 @@ import signal
 import sys
 import traceback
 
-from benchmarks import footprint, fork, hundred, idle, link, loopback, memory, phases, size, transfer
+from benchmarks import bounds, footprint, fork, framing, hundred, idle, latency, link, loopback, memory, pack, phases
+from benchmarks import size, throughput, transfer, unpack
 from lib import report
 from lib.world import World
 
-ALL = (fork, phases, memory, idle, hundred, transfer, loopback, link, size, footprint)
+ALL = (
+    *(fork, phases, memory, idle, hundred, latency, throughput),
+    *(size, pack, unpack, framing, transfer, loopback, link, footprint, bounds),
+)
 BENCHMARKS = {module.NAME: module for module in ALL}
 
 # Seconds. A hundred forks take 50 on a busy machine, and `fork` makes some hundreds.

@@ -15,7 +15,6 @@ from lib.registry import Registry
 from lib.spore import run as run_command
 
 NAME = "loopback"
-FRAMES = "application/vnd.spore.frames.v0+zstd"
 PULLS = 4
 
 
@@ -24,11 +23,9 @@ def run(world, section):
     with Registry(world.scratch("registry")) as registry:
         world.spore.run("push", "local/bench", f"{registry.host}/bench:1")
         name = f"{registry.host}/bench:1"
-        layers = world.spore.manifest(world.snapshot)["layers"]
-        frames = [part["digest"] for part in layers if part["mediaType"] == FRAMES]
         script = " && ".join(
-            f"curl --silent --fail http://{registry.host}/v2/bench/blobs/{digest} | zstd -q -d > '$OUT'/{n}"
-            for n, digest in enumerate(frames)
+            f"curl --silent --fail http://{registry.host}/v2/bench/blobs/sha256:{blob.name} | zstd -q -d > '$OUT'/{n}"
+            for n, (blob, _) in enumerate(world.spore.frame_blobs(world.snapshot))
         )
         print(f"  pull: spore pull {name}")
         print(f"  curl: sh -c \"{script.replace(chr(39), '')}; sync\"")
@@ -36,31 +33,22 @@ def run(world, section):
         for _ in range(2 if world.quick else 9):
             out = world.scratch("out")
             command = script.replace("$OUT", str(out))
-            have_memory(world)
+            world.have_memory()
             peers.append(run_command(["sh", "-c", f"{command}; sync"]))
             shutil.rmtree(out)
             pulled = world.scratch_root("pulled")
-            have_memory(world)
+            world.have_memory()
             ours.append(pulled.run("pull", name))
         rows = []
         for what, ended in (("curl | zstd -d; sync", peers), ("pull", ours)):
             rows.append([what, *(report.seconds([getattr(one, kind) for one in ended]) for kind in ("wall", "cpu"))])
         section.table(["what", "wall", "CPU"], rows)
         ratio = report.ratio([one.wall for one in ours], [one.wall for one in peers])
-        section.record(pull=[vars(one) for one in ours], curl=[vars(one) for one in peers], ratio=ratio)
+        section.record(pull=[one.costs() for one in ours], curl=[one.costs() for one in peers], ratio=ratio)
         section.criterion("pull, to curl, zstd and sync", ratio["median"], 1.1)
         peak = pulls_at_once(world, name)
         section.record(anonymous_of_all=peak)
         section.criterion(f"RssAnon of {PULLS} pulls at once, all together", peak / 1e6, 300, " MB", "{:.1f}")
-
-
-def have_memory(world):
-    """Has the host of a virtual machine give it as much memory as either command writes: what is free may not be there."""
-    file = world.scratch("memory") / "file"
-    with open(file, "wb", buffering=0) as opened:
-        for _ in range(1024):
-            opened.write(bytes(1 << 20))
-    file.unlink()
 
 
 def pulls_at_once(world, name):

@@ -5,6 +5,10 @@ away. HELLO and identity are sent together, as Spore does, and the agent reads t
 comes when it has done most of the second. Spore's total is taken in turns with it, split by process. Laying out is
 what the first fork after a pull does once: flat files, which are a cache, are removed, and the fork that makes them
 again is compared with one that finds them.
+
+Spore's own share is everything but QEMU and the guest, told in two ways. CPU: what its processes use, `spore fork`, the supervisor and
+`spore eval`. Wall: what `spore fork` and the answer take longer than QEMU and the guest do by themselves, which is the bare
+loop without its first step, the folder; of neighbours in turns.
 """
 
 from benchmarks.fork import ours
@@ -12,6 +16,8 @@ from lib import report
 from lib.bare import PHASES
 
 NAME = "phases"
+# Seconds.
+OWN_LIMIT = 0.015
 
 MEANING = {
     "folder": "folder, hard links, overlay",
@@ -27,11 +33,12 @@ def run(world, section):
     """Measures all of it."""
     repeats = 2 if world.quick else 10
     bare = world.bare()
-    guests, spores, laid_out = [], [], []
+    guests, spores, typed, laid_out = [], [], [], []
     for _ in range(repeats):
         guests += [(guest.wall, guest.cpu) for guest in bare.fork(1)]
         bare.end()
         spores.append(ours(world, 1, world.spore.eval_by_client))
+        typed.append(ours(world, 1, world.spore.eval_by_command))
     for _ in range(1 if world.quick else 3):
         laid_out.append(lay_out(world))
     rows = []
@@ -42,10 +49,18 @@ def run(world, section):
     rows.append(["bare: all", *map(report.milliseconds, totals)])
     for part in spores[0]["parts"]:
         rows.append([f"spore: {part}", "", report.milliseconds([one["parts"][part] for one in spores])])
+    evals = [one["parts"]["evals"] for one in typed]
+    rows.append(["spore: eval by a command instead", "", report.milliseconds(evals)])
     rows.append(["spore: all", *(report.milliseconds([one[kind] for one in spores]) for kind in ("wall", "cpu"))])
     rows.append(["spore: laying out, once for a snapshot", *map(report.milliseconds, zip(*laid_out))])
     section.table(["what", "wall", "CPU (QEMU's, in bare)"], rows)
-    section.record(bare=[{"wall": wall, "cpu": cpu} for wall, cpu in guests], spore=spores, lay_out=laid_out)
+    section.record(bare=[{"wall": wall, "cpu": cpu} for wall, cpu in guests], spore=spores, typed=typed, lay_out=laid_out)
+    own_cpu = [sum(one["parts"][part] for part in ("fork", "supervisors", "evals")) for one in typed]
+    own_wall = [one["wall"] - total + wall["folder"] for one, total, (wall, _) in zip(spores, totals[0], guests)]
+    for kind, own in (("CPU", own_cpu), ("wall", own_wall)):
+        print(f"  Spore's own share, {kind}: {report.milliseconds(own)}")
+        median = report.spread(own)["median"] * 1000
+        section.criterion(f"Spore's own share of fork to answer, {kind}", median, OWN_LIMIT * 1000, " ms", "{:.1f}")
 
 
 def lay_out(world):

@@ -5,11 +5,10 @@ Three sizes: what `zstd -3` makes of the memory of the same guest baked with Deb
 pages that equal a layer's. The first is what snapshotting tools that know nothing of the guest would ship.
 """
 
-import re
-import shutil
 import subprocess
 
 from lib import report
+from lib.world import DEFAULTS
 
 NAME = "size"
 LIMIT = 0.45
@@ -18,9 +17,9 @@ LIMIT = 0.45
 def run(world, section):
     """Bakes the other guest too, and compares."""
     ours = world.bake("bench", world.recipe)
-    plain = world.bake("bench-defaults", defaults(world))
+    plain = world.bake_defaults()
     sizes = {
-        "zstd -3 of memory baked with Debian's defaults": compressed(world, "bench-defaults", plain["digest"]),
+        "zstd -3 of memory baked with Debian's defaults": compressed(world, DEFAULTS, plain["digest"]),
         "zstd -3 of memory as the recipe bakes it": compressed(world, "bench", ours["digest"]),
         "frames of the memory, ours": ours["parts"]["memory"],
         "frames of the memory baked with the defaults": plain["parts"]["memory"],
@@ -34,22 +33,9 @@ def run(world, section):
     section.criterion("frames to zstd -3 of the default guest's memory", ours["parts"]["memory"] / first, LIMIT)
 
 
-def defaults(world):
-    """The same recipe without what keeps freed memory empty."""
-    folder = world.scratch("recipe") / world.recipe.name
-    shutil.copytree(world.recipe, folder)
-    path = folder / "recipe.toml"
-    text, count = re.subn(r"^\[machine\]$", "[machine]\ninit_on_free = false", path.read_text(), flags=re.MULTILINE)
-    if count != 1:
-        raise RuntimeError(f"{path} has no [machine] to change")
-    path.write_text(text)
-    return folder
-
-
 def compressed(world, name, digest):
     """Bytes that zstd -3 makes of a snapshot's plain memory, laid out by a fork."""
-    world.spore.fork(name, 1)
-    world.spore.kill_all()
+    world.spore.lay_out(name)
     with subprocess.Popen(["zstd", "-3", "-qc", world.spore.flat_memory(digest)], stdout=subprocess.PIPE) as process:
         total = 0
         while part := process.stdout.read(1 << 20):

@@ -36,7 +36,7 @@ def run(world, section):
     section.table(["what", "state", "wall", "CPU", "rate", *(f"wall to {peer}" for peer in PEERS)], rows)
     section.record(bytes=total)
     for (what, state), ended in found.items():
-        section.record(**{f"{what}, {state}": [{"wall": one.wall, "cpu": one.cpu} for one in ended]})
+        section.record(**{f"{what}, {state}": [one.costs() for one in ended]})
 
 
 PEERS = ("cp, sync", "sha256sum")

@@ -1,4 +1,4 @@
-"""The agent protocol (docs/agent-protocol.md), as much of it as one identity and one eval need.
+"""The agent protocol (docs/agent-protocol.md), as much of it as one identity, evals and execs need.
 
 The same client talks to an agent, in the bare loop, and to the supervisor that stands for one.
 """
@@ -105,6 +105,11 @@ class Agent:
         self.send((session, {"eval": {"code": code}}))
         return self.output(session)
 
+    def exec(self, session, *argv):
+        """Runs a program and waits for its end; gives what it wrote."""
+        self.send((session, {"exec": {"argv": argv, "env": {}, "stdin": False}}))
+        return self.output(session)
+
     def output(self, session):
         """Waits for the end of a session; gives what it wrote."""
         out = b""
@@ -118,7 +123,7 @@ class Agent:
                 answer = json.loads(payload)
                 if "exit" in answer or "failed" in answer:
                     if answer != {"exit": {"code": 0}}:
-                        raise RuntimeError(f"the eval ended with {answer}: {out.decode(errors='replace')}")
+                        raise RuntimeError(f"the session ended with {answer}: {out.decode(errors='replace')}")
                     return out.decode()
 
     def _receive(self):

@@ -61,30 +61,46 @@ class Qmp:
         raise ConnectionError("QEMU has ended")
 
 
-class Bare:
-    """The loop, and the QEMUs that it has started."""
+class Template:
+    """What a sandbox's engine is started with: its arguments, the files in its folder, and an empty overlay."""
 
     def __init__(self, spore, snapshot, name, folder):
-        """Takes arguments and files from a sandbox of `name` that is forked for this."""
+        """Takes it from a sandbox of `name` that is forked for this."""
         shutil.rmtree(folder, ignore_errors=True)
-        self.template, self.folder = folder / "template", folder / "guests"
-        self.template.mkdir(parents=True)
-        self.folder.mkdir()
-        self.numbers = itertools.count()
-        self.guests = []
+        self.files = folder / "template"
+        self.files.mkdir(parents=True)
         config = spore.config(snapshot)
         spore.fork(name, 1)
         sandbox = spore.sandboxes()[0]
         self.arguments = Path(f"/proc/{sandbox.engine}/cmdline").read_text().split("\0")[:-1]
         for file in sandbox.folder.iterdir():
             if file.is_file() and file.stat().st_nlink > 1:
-                os.link(file, self.template / file.name)
+                os.link(file, self.files / file.name)
         spore.kill_all()
         # The sandbox's own state is removed once it is loaded, its overlay has been written to.
-        run(["zstd", "-dqo", self.template / "state", spore.blob(config["engine"]["state"])])
+        run(["zstd", "-dqo", self.files / "state", spore.blob(config["engine"]["state"])])
         size = next(disk["size"] for disk in config["disks"] if disk["role"] == "writable")
         self.overlay = folder / "writable.overlay"
         run(["qemu-img", "create", "-q", "-f", "qcow2", self.overlay, str(size)])
+
+    def fill(self, folder):
+        """Makes a guest's folder."""
+        folder.mkdir()
+        for file in self.files.iterdir():
+            os.link(file, folder / file.name)
+        shutil.copyfile(self.overlay, folder / self.overlay.name)
+
+
+class Bare:
+    """The loop, and the QEMUs that it has started."""
+
+    def __init__(self, spore, snapshot, name, folder):
+        """Takes arguments and files from a sandbox of `name` that is forked for this."""
+        self.template = Template(spore, snapshot, name, folder)
+        self.folder = folder / "guests"
+        self.folder.mkdir()
+        self.numbers = itertools.count()
+        self.guests = []
 
     def fork(self, count):
         """Starts `count` guests, and gives them when all have answered."""
@@ -110,13 +126,14 @@ class Bare:
             moments.append((time.perf_counter(), processes.cpu_seconds(guest.pid) if guest else 0.0))
 
         folder = self.folder / str(number)
-        self._fill(folder)
+        self.template.fill(folder)
         moment()
-        with _listen(folder, "qmp") as qmp, _listen(folder, "agent") as port, open(folder / "engine.log", "wb") as log:
-            guest = self._start(folder, {"qmp": qmp.fileno(), "agent": port.fileno()}, log)
+        with listen(folder, "qmp") as qmp, listen(folder, "agent") as port, open(folder / "engine.log", "wb") as log:
+            guest = start(self.template.arguments, folder, {"qmp": qmp.fileno(), "agent": port.fileno()}, log)
         control = Qmp(agent.connect(folder, "qmp"))
         control.call("qmp_capabilities")
         moment()
+        control.call("migrate-incoming", uri="file:state")
         control.until(lambda message: message.get("data", {}).get("status") == "completed")
         control.call("set_link", name="nic0", up=False)
         channel = agent.Agent(agent.connect(folder, "agent"))
@@ -134,31 +151,27 @@ class Bare:
         cpu = {phase: after[1] - before[1] for phase, before, after in pairs}
         return Guest(guest, folder, control.stream, channel, wall, cpu)
 
-    def _fill(self, folder):
-        folder.mkdir()
-        for file in self.template.iterdir():
-            os.link(file, folder / file.name)
-        shutil.copyfile(self.overlay, folder / self.overlay.name)
 
-    def _start(self, folder, sockets, log):
-        """The sandbox's own arguments, with the numbers that the inherited sockets have here."""
+def start(arguments, folder, sockets, log):
+    """Starts QEMU with a sandbox's own arguments, but for the numbers that the inherited sockets have here."""
 
-        def numbered(argument):
-            found = re.match(r"socket,id=(qmp|agent),fd=\d+,", argument)
-            return re.sub(r"fd=\d+", f"fd={sockets[found[1]]}", argument) if found else argument
+    def numbered(argument):
+        found = re.match(r"socket,id=(\w+),fd=\d*,", argument)
+        return re.sub(r"fd=\d*", f"fd={sockets[found[1]]}", argument) if found else argument
 
-        return subprocess.Popen(
-            [numbered(argument) for argument in self.arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            pass_fds=tuple(sockets.values()),
-            start_new_session=True,
-        )
+    return subprocess.Popen(
+        [numbered(argument) for argument in arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        pass_fds=tuple(sockets.values()),
+        start_new_session=True,
+    )
 
 
-def _listen(folder, name):
+def listen(folder, name):
+    """A socket that waits in a folder, whose path may be longer than a socket's may be."""
     handle = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         listener = socket.socket(socket.AF_UNIX)

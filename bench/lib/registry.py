@@ -1,13 +1,11 @@
 """A real OCI registry, Debian's docker-registry, on loopback; and a slow link to it."""
 
-import os
 import re
 import shutil
 import subprocess
 import time
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent.parent
+from .examples import build
 
 # Bytes per second and milliseconds there and back: 50 Mbit/s and 40 ms.
 RATE = 6_250_000
@@ -55,12 +53,7 @@ class Link:
         self.host = host
 
     def __enter__(self):
-        program = os.environ.get("LINK")
-        if not program:
-            build = ["cargo", "build", "--release", "--locked", "--quiet", "--package", "hub"]
-            subprocess.run([*build, "--example", "link", "--features", "testing"], cwd=REPOSITORY, check=True)
-            program = REPOSITORY / "target" / "release" / "examples" / "link"
-        command = [program, self.host, str(RATE), str(DELAY)]
+        command = [build("hub", "link", "--features", "testing"), self.host, str(RATE), str(DELAY)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.host = self.process.stdout.readline().strip()
         return self

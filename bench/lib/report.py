@@ -61,13 +61,22 @@ class Section:
         """Adds to the JSON."""
         self.data.update(data)
 
-    def criterion(self, what, measured, limit, unit="", show="{:.3f}"):
-        """Prints and records whether `measured` is at most `limit`."""
-        met = measured <= limit
+    def commands(self, **commands):
+        """Prints and records the exact commands that are compared: what is measured is what stands there."""
+        for name, command in commands.items():
+            print(f"  {name}: {command}")
+        self.data.setdefault("commands", {}).update(commands)
+
+    def criterion(self, what, measured, limit, unit="", show="{:.3f}", least=False):
+        """Prints and records whether `measured` is at most `limit`, or with `least` at least that."""
+        met = measured >= limit if least else measured <= limit
         shown = f"{show.format(measured)}{unit}"
         verdict = "ok" if met else "MISSED"
-        print(f"  criterion: {what}: at most {limit}{unit}  measured: {shown}  {verdict}", flush=True)
-        self.criteria.append({"what": what, "limit": limit, "measured": measured, "unit": unit.strip(), "met": met})
+        bound = "at least" if least else "at most"
+        print(f"  criterion: {what}: {bound} {limit}{unit}  measured: {shown}  {verdict}", flush=True)
+        self.criteria.append(
+            {"what": what, bound.replace(" ", "_"): limit, "measured": measured, "unit": unit.strip(), "met": met}
+        )
 
     def judge(self):
         """Prints the criteria that :meth:`limit` has put off until the table is out."""

@@ -15,6 +15,10 @@ from . import agent, processes
 CODE = "numpy.zeros(5).tolist()"
 ANSWER = "[0.0, 0.0, 0.0, 0.0, 0.0]\n"
 
+# What the plain bytes of memory and disks are compressed to.
+FRAMES = "application/vnd.spore.frames.v0+zstd"
+TITLE = "org.opencontainers.image.title"
+
 # As many at once as `spore fork` starts: one more than there are cores.
 IN_FLIGHT = len(os.sched_getaffinity(0)) + 1
 
@@ -29,10 +33,15 @@ class Ended:
     output: str
     wall: float
     cpu: float
+    errors: str
 
     def json(self):
         """What it printed."""
         return json.loads(self.output)
+
+    def costs(self):
+        """For the record: of what was printed, nothing."""
+        return {"wall": self.wall, "cpu": self.cpu}
 
 
 @dataclass
@@ -45,7 +54,7 @@ class Sandbox:
     supervisor: int
 
 
-def run(command, environment=None, watch=None):
+def run(command, environment=None, watch=None, may_fail=False):
     """Runs a command to its end. `watch` is given the process as soon as it runs."""
     with tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
@@ -66,11 +75,16 @@ def run(command, environment=None, watch=None):
         _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            errors.seek(0)
-            text = errors.read().decode(errors="replace")[-2000:]
-            raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {text}")
-    return Ended(output.decode(), wall, used.ru_utime + used.ru_stime)
+        errors.seek(0)
+        text = errors.read().decode(errors="replace")
+        if process.returncode != 0 and not may_fail:
+            raise RuntimeError(f"{' '.join(map(str, command))} ended with {process.returncode}: {text[-2000:]}")
+    return Ended(output.decode(errors="replace"), wall, used.ru_utime + used.ru_stime, text)
+
+
+def shell(script):
+    """Runs a script to its end; any part of it that fails, within a pipe too, is a failure."""
+    return run(["bash", "-euo", "pipefail", "-c", script])
 
 
 def each(act, things):
@@ -89,10 +103,27 @@ class Spore:
         # The user's own configuration has no part in this.
         self.environment = {**kept, "XDG_CONFIG_HOME": str(home / "no-configuration")}
 
-    def run(self, *arguments, watch=None):
+    def run(self, *arguments, watch=None, may_fail=False):
         """Runs `spore ARGUMENTS`, JSON as its output."""
         options = ["--root", self.root, "--format", "json", "--quiet"]
-        return run([self.program, *options, *map(str, arguments)], self.environment, watch)
+        return run([self.program, *options, *map(str, arguments)], self.environment, watch, may_fail)
+
+    def start(self, *arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
+        """Starts `spore ARGUMENTS`, whose streams the caller has; they have no buffers."""
+        command = [self.program, "--root", self.root, *map(str, arguments)]
+        return subprocess.Popen(command, stdin=stdin, stdout=stdout, env=self.environment, bufsize=0)
+
+    def steps(self, *arguments):
+        """Runs `spore ARGUMENTS`; gives what it printed, and the seconds of each step that its log tells of."""
+        options = ["--root", self.root, "--format", "json", "--quiet", "--log-format", "json"]
+        environment = {**self.environment, "SPORE_LOG": "sandbox=info"}
+        ended = run([self.program, *options, *map(str, arguments)], environment)
+        steps = {}
+        for line in ended.errors.splitlines():
+            fields = json.loads(line).get("fields", {})
+            if "step" in fields:
+                steps[fields["step"]] = steps.get(fields["step"], 0) + fields["seconds"]
+        return ended.json(), steps
 
     def fork(self, name, count):
         """Forks, and gives what that cost and the ids."""
@@ -141,7 +172,35 @@ class Spore:
 
     def flat_memory(self, digest):
         """The snapshot's memory as a plain file, once something was forked from it."""
-        return self.root / "flat" / self.config(digest)["memory"]["map"].replace("sha256:", "map-")
+        return self._flat("map-", self.config(digest)["memory"]["map"])
+
+    def flat_writable(self, digest):
+        """The snapshot's writable disk as a plain file, once something was forked from it."""
+        maps = [disk["map"] for disk in self.config(digest)["disks"] if disk["role"] == "writable"]
+        return self._flat("map-", maps[0])
+
+    def flat_layers(self, digest):
+        """The snapshot's layers as plain files, once something was forked from it."""
+        return [
+            self._flat("layer-", disk["content"]) for disk in self.config(digest)["disks"] if disk["role"] == "layer"
+        ]
+
+    def lay_out(self, name):
+        """Makes a snapshot's plain files, as its first fork does."""
+        self.fork(name, 1)
+        self.kill_all()
+
+    def frame_blobs(self, digest, layers=True):
+        """The files of what memory and disks, and `layers` if these are wanted, are compressed to, with their sizes: ordinary
+        .zst files."""
+        return [
+            (self.blob(part["digest"]), part["size"])
+            for part in self.manifest(digest)["layers"]
+            if part["mediaType"] == FRAMES and (layers or not part["annotations"][TITLE].startswith("frames of disk layer"))
+        ]
+
+    def _flat(self, kind, digest):
+        return self.root / "flat" / digest.replace("sha256:", kind)
 
 
 def check(output):

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from .spore import Spore
 HERE = Path(__file__).resolve().parent.parent
 REPOSITORY = HERE.parent
 NAME = "bench"
+DEFAULTS = "bench-defaults"
 
 
 class World:
@@ -45,7 +47,8 @@ class World:
         self.executable = hashlib.sha256(self.program.read_bytes()).hexdigest()[:16]
         self.home = self.folder / self.executable
         for other in self.folder.iterdir():
-            if other.is_dir() and other != self.home:
+            # Scratch was swept, and may be a mount.
+            if other.is_dir() and other not in (self.home, self.folder / "scratch"):
                 shutil.rmtree(other)
         self.home.mkdir(exist_ok=True)
         if not (self.home / "spore").exists():
@@ -85,6 +88,26 @@ class World:
             baked = {**ended.json(), "wall_seconds": ended.wall, "peaks": watch.peaks}
             stamp.write_text(json.dumps(baked, indent=1))
         return json.loads(stamp.read_text())
+
+    def bake_defaults(self):
+        """Bakes the same recipe without what keeps freed memory empty: the guest that Debian's defaults make."""
+        folder = self.scratch("recipe") / self.recipe.name
+        shutil.copytree(self.recipe, folder)
+        path = folder / "recipe.toml"
+        text, count = re.subn(r"^\[machine\]$", "[machine]\ninit_on_free = false", path.read_text(), flags=re.MULTILINE)
+        if count != 1:
+            raise RuntimeError(f"{path} has no [machine] to change")
+        path.write_text(text)
+        return self.bake(DEFAULTS, folder)
+
+    def have_memory(self):
+        """Has the host of a virtual machine give it as much memory as a command is going to write: what is free may not be
+        there, and who touches a page first would pay for that."""
+        file = self.scratch("memory") / "file"
+        with open(file, "wb", buffering=0) as opened:
+            for _ in range(1024):
+                opened.write(bytes(1 << 20))
+        file.unlink()
 
     def bare(self):
         """A bare loop over the snapshot that is measured."""

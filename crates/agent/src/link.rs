@@ -123,18 +123,28 @@ impl Link {
         self.decoder.discard();
     }
 
-    /// Reads once, and hands what came to `handle`, piece by piece.
+    /// Reads up to a whole frame, and hands what came to `handle`, piece by piece.
     pub(crate) fn receive(&mut self, mut handle: impl FnMut(&mut Self, &Received<'_>)) -> io::Result<()> {
         if !self.readable {
             return Ok(());
         }
         let mut input = std::mem::take(&mut self.input);
-        let moved = self.port.read(&mut input)?;
-        match moved {
-            Moved::Bytes(count) => self.decode(input.get(..count).unwrap_or_default(), &mut handle),
-            Moved::Blocked => self.readable = false,
-            Moved::Closed => {
-                self.readable = false;
+        let mut filled = 0;
+        // A port gives a page at a time, however much there is: all that the loop does between two reads costs more than they do.
+        let stopped = loop {
+            let rest = input.get_mut(filled..).unwrap_or_default();
+            if rest.is_empty() {
+                break None;
+            }
+            match self.port.read(rest)? {
+                Moved::Bytes(count) => filled += count,
+                stopped => break Some(stopped),
+            }
+        };
+        self.decode(input.get(..filled).unwrap_or_default(), &mut handle);
+        if let Some(stopped) = stopped {
+            self.readable = false;
+            if stopped == Moved::Closed {
                 self.close();
                 handle(self, &Received::Ended);
             }

@@ -97,8 +97,9 @@ impl Engine for Qemu {
         let known = self.found.machine_types.iter().filter_map(|name| version::q35(name));
         let (major, minor) = known.filter(|version| *version >= BASELINE).min().unwrap_or(BASELINE);
         let features: &[&str] = match accelerator {
-            // What releases emulate differently, or wrongly.
-            Accelerator::Tcg => &["-cx16", "-invpcid", "-pcid", "-tsc-deadline", "-x2apic"],
+            // What releases emulate differently, or wrongly; and `rep movsb`, which they emulate byte by byte, so that a kernel that
+            // believes it to be fast copies and clears pages several times slower.
+            Accelerator::Tcg => &["-cx16", "-erms", "-invpcid", "-pcid", "-tsc-deadline", "-x2apic"],
             // What processors of the model's generation by other makers lack.
             Accelerator::Kvm => &["-invpcid", "-pcid"],
         };

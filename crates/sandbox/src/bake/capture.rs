@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
+use std::time::Instant;
 
 use format::config::{
     BaseOrigin, Config, Disk, DiskRole, Kernel as KernelBlobs, Lineage, Machine, Memory, Package, Provenance,
@@ -64,7 +65,9 @@ impl Capture<'_> {
         let (digest, map) = match self.known_framing(content, size)? {
             Some(known) => known,
             None => {
-                let map = self.bake.store.write_layer_frames(self.lease, &file, size / PAGE_SIZE)?;
+                let pages = size / PAGE_SIZE;
+                let write = || self.bake.store.write_layer_frames(self.lease, &file, pages);
+                let map = timed("frame a layer", write)?;
                 let digest = self.put_map(&map)?;
                 self.bake.store.set_framing(content, &digest)?;
                 (digest, map)
@@ -100,8 +103,8 @@ impl Capture<'_> {
         let path = &self.vm.writable;
         let file = File::open(path).at("open", path)?;
         let size = file.metadata().at("examine", path)?.len();
-        let runs = memory::scan(&file, None)?;
-        let map = self.store_runs(&file, size / PAGE_SIZE, runs)?;
+        let runs = timed("sort the pages of the writable disk", || memory::scan(&file, None))?;
+        let map = timed("frame the writable disk", || self.store_runs(&file, size / PAGE_SIZE, runs))?;
         let digest = self.put_map(&map)?;
         Ok((
             Disk { id: "writable".to_owned(), role: DiskRole::Writable, size, map: digest, content: None },
@@ -116,8 +119,9 @@ impl Capture<'_> {
         for content in &self.base.layers {
             layers.push(self.open_layer(content)?);
         }
-        let index = LayerPages::index(layers.iter().collect()).at("read the layers of", path)?;
-        let runs = memory::scan(&file, Some(&index))?;
+        let index = timed("index the pages of the layers", || LayerPages::index(layers.iter().collect()));
+        let index = index.at("read the layers of", path)?;
+        let runs = timed("sort the pages of the memory", || memory::scan(&file, Some(&index)))?;
         // It can be larger than all that follows needs.
         drop(index);
         for run in &runs {
@@ -126,7 +130,8 @@ impl Capture<'_> {
                 Content::Layer { .. } => parts.layer_pages += u64::from(run.pages),
             }
         }
-        let map = self.store_runs(&file, self.vm.machine.memory_pages(), runs)?;
+        let pages = self.vm.machine.memory_pages();
+        let map = timed("frame the memory", || self.store_runs(&file, pages, runs))?;
         parts.memory = blob_bytes(&map);
         Ok(map)
     }
@@ -266,6 +271,14 @@ fn store_runs(
         }
     }
     builder.finish().map_err(invalid)
+}
+
+/// Says in the log how long a step took.
+fn timed<T>(step: &str, act: impl FnOnce() -> T) -> T {
+    let begun = Instant::now();
+    let result = act();
+    tracing::info!(step, seconds = begun.elapsed().as_secs_f64(), "done");
+    result
 }
 
 fn blob_bytes(map: &Map) -> u64 {
