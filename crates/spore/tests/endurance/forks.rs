@@ -36,19 +36,33 @@ impl Platform {
         all_at_once(AT_ONCE, |_| {
             let is_one_more = next.fetch_add(1, Ordering::Relaxed) < count;
             if is_one_more {
-                self.go_through_one();
+                self.go_through_one(|_| ());
             }
             is_one_more
         });
     }
 
-    fn go_through_one(&self) {
+    /// Calls `after` with what was just done.
+    #[track_caller]
+    fn go_through_one(&self, after: impl Fn(&str)) {
         let word = words::random();
         let id = self.spore.fork(&self.snapshot, 1).remove(0);
+        after("fork");
         // It is nobody's but ours.
         let script = format!("test ! -e /used; echo {word} >/used; cat /used");
         assert_eq!(self.spore.sh(&id, &script), word);
+        after("exec");
         self.spore.run(["kill", &id]).succeeds();
+        after("kill");
+    }
+
+    /// Goes through one while nobody else does anything: what a command leaves is not swept by the next one then.
+    #[track_caller]
+    fn go_through_one_alone(&self) {
+        self.go_through_one(|what| {
+            let left = unfinished(self.spore.root());
+            assert!(left.is_empty(), "{what} leaves {left:?}");
+        });
     }
 }
 
@@ -78,8 +92,7 @@ fn forks_and_kills_in_a_row() {
         let batch_begun = Instant::now();
         platform.go_through(batch);
         let each = batch_begun.elapsed().as_millis() / batch as u128;
-        // Of those, before another command sweeps.
-        assert_eq!(unfinished(platform.spore.root()), Vec::<PathBuf>::new());
+        platform.go_through_one_alone();
         done += batch;
         let sample = Sample::no_more_than(&first, &platform.spore);
         println!("{done:>8} {:>7} {each:>8} {}", begun.elapsed().as_secs(), sample.cells());

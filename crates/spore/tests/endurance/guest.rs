@@ -46,8 +46,9 @@ impl Guest {
         let open = descriptors.len();
         let descriptors = descriptors.into_iter().map(|target| format!("descriptor {target}"));
         let files = files.lines().map(|name| format!("file {name}"));
+        let things = counted(descriptors.chain(files).chain(described));
         Self {
-            things: counted(descriptors.chain(files).chain(described)),
+            things: things.into_iter().map(|(what, count)| (format!("guest {id}: {what}"), count)).collect(),
             open,
             anonymous_kib: kib(memory, "RssAnon:"),
             available_kib: kib(memory, "MemAvailable:"),
