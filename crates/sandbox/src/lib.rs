@@ -39,7 +39,7 @@ pub mod supervisor;
 pub use attachments::{Attachment, attachments};
 pub use cause::Cause;
 pub use channel::{Channel, ChannelError};
-pub use client::{Event, Session, SessionInput, connect};
+pub use client::{Event, Session, SessionInput, connect, why_lost};
 pub use data::{AttachedData, DataDisk};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
