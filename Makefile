@@ -6,10 +6,10 @@ SHELL := /bin/bash
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/sbin:/sbin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo build test test-recipes test-dist soak check fuzz bench dist hub install-deps
+.PHONY: help demo build test test-recipes test-dist soak soak-kills soak-write-errors check fuzz bench dist hub install-deps
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## show what Spore does, from nothing
 	scripts/demo.sh
@@ -25,9 +25,17 @@ test-recipes: ## every recipe baked, pushed, pulled, forked, used; and what that
 	scripts/install-deps.sh --tests
 	scripts/test-recipes.sh
 
-soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is printed repeats them)
+soak: soak-kills soak-write-errors ## all of the following, for hours (SPORE_TEST_SEED=... SPORE_TEST_FROM=... go on where it says)
+
+soak-kills: ## 550 kills at random moments: everything that can be killed, in turns
 	scripts/install-deps.sh --tests
-	SPORE_TEST_KILLS=100 cargo test --locked --package spore --test killed_anywhere -- --nocapture transfers
+	SPORE_TEST_KILLS=$${SPORE_TEST_KILLS:-550} cargo test --locked --package spore --test killed_anywhere -- \
+	  --ignored --exact soak --nocapture
+
+soak-write-errors: ## each write of a push and a pull fails, in turn, and 50 of a bake
+	scripts/install-deps.sh --tests
+	SPORE_TEST_FAULTS=$${SPORE_TEST_FAULTS:-all} cargo test --locked --package spore --test write_errors -- \
+	  --nocapture --test-threads=1
 
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh

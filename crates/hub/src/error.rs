@@ -92,7 +92,7 @@ pub enum HubError {
         hub: String,
     },
     /// The hub's disk or quota is full.
-    #[error("hub {hub}: no space left to {action} {}: free some there and repeat", path.display())]
+    #[error("hub {hub}: {} to {action} {}: free some there and repeat", store::what_is_full(source), path.display())]
     NoSpace {
         /// Its location.
         hub: String,
@@ -100,6 +100,8 @@ pub enum HubError {
         action: &'static str,
         /// The file.
         path: PathBuf,
+        /// What was reported: which of both it is.
+        source: io::Error,
     },
     /// A file or folder of the hub could not be read or written.
     #[error("hub {hub}: cannot {action} {}: {source}", path.display())]

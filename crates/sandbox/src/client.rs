@@ -58,6 +58,32 @@ pub fn connect(store: &Store, program: &SupervisorProgram, sandbox: &Sandbox) ->
     }
 }
 
+/// Why a session broke off: that a connection has ended does not tell whether the sandbox has, too.
+///
+/// # Errors
+/// Another error of the connection, as it is.
+pub fn why_lost(store: &Store, id: &str, error: ChannelError) -> Result<Error, ChannelError> {
+    if !is_lost(&error) {
+        return Err(error);
+    }
+    Ok(match manage::find(store, id) {
+        Ok(Sandbox { id, status: Status::Dead { reason }, .. }) => Error::NotRunning { id, reason },
+        Ok(Sandbox { id, .. }) => Error::Lost { id, source: error },
+        // Another command has removed it.
+        Err(error) => error,
+    })
+}
+
+/// Whether the other end has gone.
+fn is_lost(error: &ChannelError) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    match error {
+        ChannelError::Closed => true,
+        ChannelError::Io(error) => matches!(error.kind(), BrokenPipe | ConnectionReset | UnexpectedEof),
+        _ => false,
+    }
+}
+
 /// Sees to it that a supervisor is there, or on its way.
 fn supervise(
     store: &Store,

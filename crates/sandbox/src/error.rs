@@ -78,6 +78,17 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// What was run in a sandbox is lost, and the sandbox is not.
+    #[error(
+        "sandbox {id}: its supervisor was ended, and with it what ran for you ({source}); the sandbox runs on, and a new \
+         supervisor comes with the next command: repeat yours"
+    )]
+    Lost {
+        /// The sandbox.
+        id: SandboxId,
+        /// How that showed.
+        source: ChannelError,
+    },
     /// The guest's agent did not do what was asked.
     #[error("{what}: {source}")]
     Agent {

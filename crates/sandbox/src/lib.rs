@@ -43,7 +43,7 @@ pub mod testing;
 pub use attachments::{Attachment, attachments};
 pub use cause::Cause;
 pub use channel::{Channel, ChannelError};
-pub use client::{Event, Session, SessionInput, connect};
+pub use client::{Event, Session, SessionInput, connect, why_lost};
 pub use data::{AttachedData, DataDisk};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};

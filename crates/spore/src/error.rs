@@ -212,9 +212,23 @@ pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> Ex
         CliError::Incomplete { parts, .. } => Some(parts),
         _ => None,
     };
-    output::error_about(&error.to_string(), &format!("{kind:?}").to_lowercase(), parts, format);
+    let message = format!("{error}{}", advice(error));
+    output::error_about(&message, &format!("{kind:?}").to_lowercase(), parts, format);
     let passes_statuses_on = own_statuses && kind != Kind::Interrupted;
     ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
+}
+
+/// What to do about what no command can repair, wherever in an error it is.
+fn advice(error: &CliError) -> &'static str {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let said = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+        if said == Some(rustix::io::Errno::IO.raw_os_error()) {
+            return "; if that is on a disk, it may be failing: look at the kernel's log (`dmesg`) before you repeat";
+        }
+        next = error.source();
+    }
+    ""
 }
 
 /// Says what is wrong with the arguments; or what they ask for, which is help or the version.
@@ -237,5 +251,22 @@ pub(crate) trait Doing<T> {
 impl<T> Doing<T> for std::io::Result<T> {
     fn doing(self, what: impl Into<String>) -> Result<T, CliError> {
         self.map_err(|source| CliError::Io { what: what.into(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_disk_is_said_to_be_one() {
+        let io = |errno: rustix::io::Errno| store::FileError::Io {
+            action: "write",
+            path: "/x".into(),
+            source: errno.into(),
+        };
+        let error = hub::PullError::from(store::BlobError::from(io(rustix::io::Errno::IO)));
+        assert!(advice(&error.into()).contains("dmesg"));
+        assert_eq!(advice(&io(rustix::io::Errno::ACCESS).into()), "");
     }
 }

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::RenameFlags;
@@ -17,7 +17,8 @@ use rustix::fs::RenameFlags;
 pub enum FileError {
     /// The filesystem or the user's quota is full. What was being written has been removed again.
     #[error(
-        "no space left to {action} {}: free some (`spore prune` removes what nothing uses) and repeat",
+        "{} to {action} {}: free some (`spore prune` removes what nothing uses) and repeat",
+        what_is_full(source),
         path.display()
     )]
     NoSpace {
@@ -25,6 +26,8 @@ pub enum FileError {
         action: &'static str,
         /// The file.
         path: PathBuf,
+        /// What the kernel said: which of both it is.
+        source: io::Error,
     },
     /// The kernel refused for another reason.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -58,6 +61,15 @@ impl FileError {
     }
 }
 
+/// How an error begins of a write for which there was no room: a quota may be used up on a disk that has plenty.
+#[must_use]
+pub fn what_is_full(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::QuotaExceeded => "no space left in the quota",
+        _ => "no space left",
+    }
+}
+
 /// Adds to an error of the kernel what was being done to which file.
 pub(crate) trait At<T> {
     fn at(self, action: &'static str, path: &Path) -> Result<T, FileError>;
@@ -69,7 +81,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
             let (path, source) = (path.to_owned(), error.into());
             match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    FileError::NoSpace { action, path }
+                    FileError::NoSpace { action, path, source }
                 }
                 _ => FileError::Io { action, path, source },
             }
@@ -152,6 +164,12 @@ impl TempFile {
         &self.path
     }
 
+    /// The same file, to be written at any offset.
+    pub(crate) fn output(&self) -> Result<Output, FileError> {
+        let file = self.file.try_clone().at(self.action, &self.shown)?;
+        Ok(Output { file, action: self.action, shown: self.shown.clone() })
+    }
+
     /// Writes on where the last write ended.
     pub(crate) fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.file.write_all(bytes).at(self.action, &self.shown)
@@ -179,6 +197,42 @@ impl Drop for TempFile {
         if !self.placed {
             fs::remove_file(&self.path).ok();
         }
+    }
+}
+
+/// A file that is written at any offset; in errors it is called what it is going to be.
+#[derive(Debug)]
+pub(crate) struct Output {
+    file: File,
+    action: &'static str,
+    shown: PathBuf,
+}
+
+impl Output {
+    #[cfg(test)]
+    pub(crate) fn of_test(file: &File) -> Self {
+        Self { file: file.try_clone().unwrap(), action: "lay out", shown: "a file of a test".into() }
+    }
+
+    pub(crate) fn set_len(&self, bytes: u64) -> Result<(), FileError> {
+        self.file.set_len(bytes).at(self.action, &self.shown)
+    }
+
+    pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), FileError> {
+        self.file.write_all_at(bytes, offset).at(self.action, &self.shown)
+    }
+
+    pub(crate) fn sync_data(&self) -> Result<(), FileError> {
+        self.file.sync_data().at(self.action, &self.shown)
+    }
+
+    /// Fills `buffer` with what was written there.
+    pub(crate) fn read_back(&self, buffer: &mut [u8], offset: u64) -> Result<(), FileError> {
+        self.file.read_exact_at(buffer, offset).at("read back", &self.shown)
+    }
+
+    pub(crate) fn try_clone(&self) -> Result<File, FileError> {
+        self.file.try_clone().at(self.action, &self.shown)
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use format::Digest;
 
-use crate::file::{At, FileError, TempFile, allocated, found, names};
+use crate::file::{At, FileError, Output, TempFile, allocated, found, names};
 use crate::trash::Item;
 use crate::{Folder, Lease, Store};
 
@@ -89,6 +89,10 @@ impl FlatWriter {
     #[must_use]
     pub fn file(&self) -> &File {
         self.temp.file()
+    }
+
+    pub(crate) fn output(&self) -> Result<Output, FileError> {
+        self.temp.output()
     }
 
     /// Makes it visible.

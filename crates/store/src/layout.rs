@@ -12,6 +12,7 @@ use format::frame::{FrameError, Index};
 use format::map::{Extent, MapBlob, Source};
 use format::{Digest, Hasher, Map, PAGE_SIZE};
 
+use crate::file::Output;
 use crate::{BlobError, FileError, Store};
 
 mod follow;
@@ -32,9 +33,17 @@ pub(crate) const NEVER: Stop<'static> = &|| false;
 /// Why a map could not be laid out.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
-    /// A blob could not be read.
+    /// A blob could not be opened.
     #[error(transparent)]
     Blob(#[from] BlobError),
+    /// A blob, or a layer's flat file, could not be read.
+    #[error("{digest} cannot be read: {source}")]
+    Read {
+        /// The blob, or the layer.
+        digest: Digest,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// There is no room for it.
     #[error(transparent)]
     Space(#[from] crate::SpaceError),
@@ -77,7 +86,7 @@ pub enum LayoutError {
     /// Memory points into a layer that is not laid out.
     #[error("layer {0} has to be laid out before the memory that points into it")]
     NoLayer(Digest),
-    /// Bytes could not be read or written.
+    /// The host gave no thread, memory or descriptor.
     #[error("cannot lay out a map: {0}")]
     Io(#[from] io::Error),
     /// A file of the store could not be made.
@@ -105,7 +114,7 @@ pub(crate) fn write_map(
     store: &Store,
     map: &Map,
     layers: &[LayerFile],
-    out: &File,
+    out: &Output,
 ) -> Result<(), LayoutError> {
     out.set_len(map.bytes())?;
     let order = BySource::new(map);
@@ -153,21 +162,21 @@ fn copy_layers(
     map: &Map,
     order: &BySource,
     layers: &[LayerFile],
-    out: &File,
+    out: &Output,
     stop: Stop<'_>,
 ) -> Result<(), LayoutError> {
     for (number, content) in (0..).zip(map.layers()) {
         let layer = layers.iter().find(|layer| layer.content == *content);
         let layer = layer.ok_or(LayoutError::NoLayer(*content))?;
-        copy_layer(&layer.file, order.of(map, Source::Layer(number)), out, stop)?;
+        copy_layer(layer, order.of(map, Source::Layer(number)), out, stop)?;
     }
     Ok(())
 }
 
 fn copy_layer<'a>(
-    layer: &File,
+    layer: &LayerFile,
     extents: impl Iterator<Item = &'a Extent>,
-    out: &File,
+    out: &Output,
     stop: Stop<'_>,
 ) -> Result<(), LayoutError> {
     const BUFFER_PAGES: u64 = 256;
@@ -180,8 +189,9 @@ fn copy_layer<'a>(
             }
             let pages = (extent.pages() - done).min(BUFFER_PAGES);
             buffer.resize(bytes(pages), 0);
-            layer.read_exact_at(&mut buffer, (extent.page() + done) * PAGE_SIZE)?;
-            out.write_all_at(&buffer, (extent.start() + done) * PAGE_SIZE)?;
+            let read = layer.file.read_exact_at(&mut buffer, (extent.page() + done) * PAGE_SIZE);
+            read.map_err(|source| LayoutError::Read { digest: layer.content, source })?;
+            out.write_at(&buffer, (extent.start() + done) * PAGE_SIZE)?;
             done += pages;
         }
     }
@@ -192,7 +202,8 @@ fn copy_layer<'a>(
 pub(crate) fn read_index(file: &File, blob: &MapBlob) -> Result<Index, LayoutError> {
     // A map's lengths are in bounds, so this is at most `frame::INDEX_MAX_BYTES`.
     let mut encoded = vec![0; usize::try_from(blob.index_length).unwrap_or(0)];
-    file.read_exact_at(&mut encoded, blob.index_offset)?;
+    file.read_exact_at(&mut encoded, blob.index_offset)
+        .map_err(|source| LayoutError::Read { digest: blob.digest, source })?;
     let found = Digest::of(&encoded);
     if found != blob.index_digest {
         return Err(LayoutError::Index { blob: blob.digest, found, expected: blob.index_digest });

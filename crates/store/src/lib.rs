@@ -53,7 +53,7 @@ mod work;
 pub mod testing;
 
 pub use blob::{BlobError, BlobWriter};
-pub use file::FileError;
+pub use file::{FileError, what_is_full};
 pub use flat_files::{FlatFile, FlatKey, FlatWriter};
 pub use frames::{FramesError, Framing};
 pub use layout::{Arrivals, Flats, LayerFile, Layout, LayoutError, LayoutFeed, Stop, layout_feed};

@@ -4,6 +4,7 @@
 //! full.
 
 use std::error::Error;
+use std::io::ErrorKind;
 
 use super::objects::Objects;
 use super::transport::{Problem, Refusal, innermost, problem};
@@ -54,9 +55,12 @@ impl Objects {
                 ),
                 push_makes_one: false,
             },
-            (_, "QuotaExceeded" | "XMinioStorageFull" | "InsufficientStorage") => full(hub, &action),
+            (_, "XMinioStorageFull" | "InsufficientStorage") => full(hub, &action, ErrorKind::StorageFull),
+            (_, "QuotaExceeded") => full(hub, &action, ErrorKind::QuotaExceeded),
             // Garage has no code for it.
-            (403, "AccessDenied") if message.contains("quota is reached") => full(hub, &action),
+            (403, "AccessDenied") if message.contains("quota is reached") => {
+                full(hub, &action, ErrorKind::QuotaExceeded)
+            }
             (_, "AuthorizationHeaderMalformed") => HubError::Malformed {
                 hub,
                 what: format!("the region {} at {}", self.region, self.endpoint()),
@@ -100,7 +104,7 @@ impl Objects {
     }
 }
 
-fn full(hub: String, action: &str) -> HubError {
+fn full(hub: String, action: &str, what: ErrorKind) -> HubError {
     let key = action.split_once(' ').map_or(action, |(_, key)| key);
-    HubError::NoSpace { hub, action: "write", path: key.into() }
+    HubError::NoSpace { hub, action: "write", path: key.into(), source: what.into() }
 }

@@ -127,7 +127,7 @@ async fn a_full_store_says_so() {
     let error = World::new(&crate::damage::LARGE).push_to(open(&bucket)).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, PushError::Hub(HubError::NoSpace { .. })), "{error:?}");
-    assert!(text.contains("no space left to write team/hub/blobs/sha256/"), "{text}");
+    assert!(text.contains("no space left in the quota to write team/hub/blobs/sha256/"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

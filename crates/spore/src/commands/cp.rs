@@ -53,6 +53,14 @@ enum Side {
 }
 
 impl Side {
+    /// The sandbox that it is in.
+    fn sandbox(self) -> Option<String> {
+        match self {
+            Self::Guest { id, .. } => Some(id),
+            Self::Here(_) | Self::Stream => None,
+        }
+    }
+
     /// A name with a `/` before its first `:` is a file here.
     fn parse(text: &str) -> Self {
         match text.split_once(':') {
@@ -67,7 +75,14 @@ impl Side {
 }
 
 pub(crate) fn run(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError> {
-    copy(options, args).map_err(|error| if interrupt::has_come() { CliError::HalfCopied } else { error })
+    copy(options, args).map_err(|error| {
+        let sides = [&args.from, &args.to].map(|side| Side::parse(side));
+        match sides.into_iter().find_map(Side::sandbox) {
+            _ if interrupt::has_come() => CliError::HalfCopied,
+            Some(id) => exec::explain(options, &id, error),
+            None => error,
+        }
+    })
 }
 
 fn copy(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError> {

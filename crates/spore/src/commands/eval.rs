@@ -35,4 +35,5 @@ pub(crate) fn run(options: &Options, args: EvalArgs) -> Result<ExitCode, CliErro
     };
     let channel = exec::open(&context::store(options)?, &args.id)?;
     exec::follow(options, channel, &Request::Eval { code }, None, || ())
+        .map_err(|error| exec::explain(options, &args.id, error))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use agent_protocol::{Exec, Request, signal};
 use clap::Args;
 use host::Deadline;
-use sandbox::{Channel, Session, SessionInput, connect, find};
+use sandbox::{Channel, OutputError, Session, SessionInput, connect, find, why_lost};
 use store::Store;
 
 use crate::environment::parse_variable;
@@ -83,7 +83,18 @@ impl CommandArgs {
 pub(crate) fn run(options: &Options, args: &ExecArgs) -> Result<ExitCode, CliError> {
     let (request, terminal) = args.command.request()?;
     let channel = open(&context::store(options)?, &args.id)?;
-    follow(options, channel, &request, terminal, || ())
+    follow(options, channel, &request, terminal, || ()).map_err(|error| explain(options, &args.id, error))
+}
+
+/// Of a connection to a sandbox that has ended: why.
+pub(crate) fn explain(options: &Options, id: &str, error: CliError) -> CliError {
+    let (CliError::Channel(lost) | CliError::Output(OutputError::Channel(lost))) = error else {
+        return error;
+    };
+    match context::store(options) {
+        Ok(store) => why_lost(&store, id, lost).map_or_else(CliError::from, CliError::from),
+        Err(_) => lost.into(),
+    }
 }
 
 /// A connection to the supervisor of a sandbox.

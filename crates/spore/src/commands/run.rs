@@ -72,6 +72,8 @@ pub(crate) fn run(options: &Options, args: &RunArgs) -> Result<ExitCode, CliErro
         let (store, id) = (store.clone(), forked.id.clone());
         exec::follow(options, channel, &request, terminal, move || drop(remove(&store, &id)))
     });
+    // Before it is removed.
+    let followed = followed.map_err(|error| exec::explain(options, forked.id.as_str(), error));
     let removed = remove(&store, &forked.id);
     let status = followed?;
     removed?;

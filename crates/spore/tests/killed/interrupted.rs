@@ -3,17 +3,18 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::Scene;
 use crate::aftermath;
+use crate::chance::{Chance, seed};
 use crate::harness::needs::{Need, skipped};
 use crate::harness::run::Run;
 use crate::harness::shared::{Shared, seed_cache};
 use crate::harness::{Spore, files, processes, recipes};
+use crate::scene::{DEADLINE, Scene};
 use crate::victim::Victim;
 
 /// How long one may have to wait after Ctrl-C.
 const PATIENCE: Duration = Duration::from_secs(10);
-const MOMENTS: u32 = 5;
+const MOMENTS: usize = 5;
 
 #[test]
 fn an_interrupted_bake() {
@@ -22,22 +23,22 @@ fn an_interrupted_bake() {
         return;
     }
     Shared::of(&recipes::shipped("tiny"));
-    let mut scene = Scene::new(TEST);
+    let (scene, seed) = (Scene::new(), said_seed(TEST));
     seed_cache(scene.root());
     let recipe = recipes::shipped("tiny");
     let args = ["bake".as_ref(), recipe.as_os_str(), "--name".as_ref(), "baked:latest".as_ref()];
     let whole = scene.measure(scene.spore.command(args));
-    for _ in 0..MOMENTS {
+    for number in 0..MOMENTS {
         scene.spore.run(["rm", "baked"]).succeeds();
         scene.spore.run(["prune"]).succeeds();
         let command = scene.spore.command(args);
-        if scene.interrupt(command, whole) {
+        if scene.interrupt(command, Chance::of(seed, TEST, number).moment(whole)) {
             continue;
         }
         assert_eq!(aftermath::tags(&scene.spore), Vec::<PathBuf>::new());
         assert_eq!(files::entries(&scene.root().join("partial")), Vec::<PathBuf>::new());
         scene.spore.fsck();
-        scene.spore.command(args).deadline(crate::DEADLINE).finish().succeeds();
+        scene.spore.command(args).deadline(DEADLINE).finish().succeeds();
     }
 }
 
@@ -49,14 +50,14 @@ fn a_bake_that_waits_is_interrupted_at_once() {
         return;
     }
     Shared::of(&recipes::shipped("tiny"));
-    let mut scene = Scene::new(TEST);
+    let (scene, seed) = (Scene::new(), said_seed(TEST));
     seed_cache(scene.root());
     let never = "[warm]\ncommand = [\"/bin/sleep\", \"1000\"]\n[warm.ready]\nfile = \"/never\"\ndeadline = \"600s\"\n";
     let recipe = recipes::changed("tiny", "never", never);
     let mut victim =
         Victim::start(scene.spore.command(["bake".as_ref(), recipe.path().as_os_str()]), &scene.output);
-    victim.wait_for(crate::DEADLINE, || !processes::in_folder(&scene.root().join("tmp")).is_empty());
-    let moment = victim.age() + scene.chance.moment(Duration::from_secs(8));
+    victim.wait_for(DEADLINE, || !processes::in_folder(&scene.root().join("tmp")).is_empty());
+    let moment = victim.age() + Chance::of(seed, TEST, 0).moment(Duration::from_secs(8));
     victim.until(moment);
     victim.interrupt();
     scene.assert_interrupted(victim, moment);
@@ -70,7 +71,7 @@ fn an_interrupted_pull() {
     if skipped(TEST, &[Need::Bake]) {
         return;
     }
-    let mut scene = Scene::new(TEST);
+    let (scene, seed) = (Scene::new(), said_seed(TEST));
     let shared = Shared::of(&recipes::shipped("tiny"));
     let args = ["pull", "--hub", shared.hub.to_str().unwrap(), &shared.name];
     let forget = |spore: &Spore| {
@@ -78,22 +79,28 @@ fn an_interrupted_pull() {
         spore.run(["prune"]).succeeds();
     };
     let whole = scene.measure_twice(|spore| spore.command(args), forget);
-    for _ in 0..2 * MOMENTS {
+    for number in 0..2 * MOMENTS {
         forget(&scene.spore);
         let command = scene.spore.command(args);
-        scene.interrupt(command, whole);
+        scene.interrupt(command, Chance::of(seed, TEST, number).moment(whole));
         // The tag is there only if all that it leads to is: an interruption may come when all was done but the goodbye.
         scene.spore.fsck();
         scene.spore.run(args).succeeds();
     }
 }
 
+/// The seed, which is printed.
+fn said_seed(test: &str) -> u64 {
+    let seed = seed();
+    println!("{test}: SPORE_TEST_SEED={seed}");
+    seed
+}
+
 impl Scene {
-    /// Interrupts a command at a random moment, and asserts that it says so and leaves nothing. Says whether it was done
+    /// Interrupts a command at a moment, and asserts that it says so and leaves nothing. Says whether it was done
     /// before.
     #[track_caller]
-    fn interrupt(&mut self, command: Run, whole: Duration) -> bool {
-        let moment = self.chance.moment(whole);
+    fn interrupt(&self, command: Run, moment: Duration) -> bool {
         let mut victim = Victim::start(command, &self.output);
         victim.until(moment);
         victim.interrupt();
@@ -104,7 +111,7 @@ impl Scene {
     fn assert_interrupted(&self, victim: Victim, moment: Duration) -> bool {
         let ending = victim.wait(PATIENCE);
         let late = ending.after.saturating_sub(moment);
-        println!("{}: interrupted after {moment:?}: {} after {late:?}", self.test, ending.status);
+        println!("  interrupted after {moment:?}: {} after {late:?}", ending.status);
         // Nothing swept yet: it has tidied up by itself, or had not begun.
         aftermath::assert_no_leftovers(self.root());
         let processes = processes::in_folder(self.root());

@@ -33,11 +33,6 @@ impl Makers {
         Self { test, kinds }
     }
 
-    /// A kind for each try, in turns.
-    pub fn kind(&self, number: u32) -> Kind {
-        self.kinds[number as usize % self.kinds.len()]
-    }
-
     /// A hub without anything in it, for what is `name` in the store of `spore`.
     #[track_caller]
     pub fn make(&self, kind: Kind, spore: &Spore, name: &str) -> Place {

@@ -64,7 +64,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        self.spore.command(["kill", "--all"]).start().wait(crate::DEADLINE);
+        self.spore.command(["kill", "--all"]).start().wait(crate::scene::DEADLINE);
         // Lazily, so that it goes even if this test has failed and something still uses it.
         Run::new("umount").args(["--lazy".as_ref(), self.mount.as_os_str()]).finish();
     }
@@ -167,7 +167,7 @@ fn a_bake_on_a_full_disk() {
     let Some(disk) = SmallDisk::new(TEST, "size=2g,mode=700") else { return };
     seed_cache(disk.root());
     let recipe = recipes::shipped("tiny");
-    let bake = || disk.command(["bake".as_ref(), recipe.as_os_str()]).deadline(crate::DEADLINE);
+    let bake = || disk.command(["bake".as_ref(), recipe.as_os_str()]).deadline(crate::scene::DEADLINE);
     // The guest's kernel, its memory, and what is stored of it in the end do not fit.
     for (free, says) in
         [(8 * MIB, "space left"), (100 * MIB, "134217728 bytes are needed"), (150 * MIB, "no space left")]
@@ -201,7 +201,8 @@ fn a_guest_that_fills_the_host_s_disk() {
         let recipe = recipes::changed("tiny", "greedy", &more);
         // The guest's kernel, its initrd and all of its memory fit.
         disk.fill((128 + 32 + 16) * MIB);
-        let bake = disk.command(["bake".as_ref(), recipe.path().as_os_str()]).deadline(crate::DEADLINE);
+        let bake =
+            disk.command(["bake".as_ref(), recipe.path().as_os_str()]).deadline(crate::scene::DEADLINE);
         let root = disk.root().to_str().unwrap();
         let outcome =
             bake.finish().exits_with(1).says(&["no space left", root, "bytes were free", "spore prune"]);

@@ -25,6 +25,8 @@ pub enum Whom {
     Detached,
     /// Supervisors alone, whose engines know nothing of it.
     Supervisors,
+    /// Engines alone, as when memory runs out.
+    Engines,
 }
 
 /// Whether a process of a root is an engine, and not a supervisor.
@@ -95,10 +97,10 @@ impl Victim {
             Whom::Command => drop(kill_process(pid, Signal::KILL)),
             Whom::Group => drop(kill_process_group(pid, Signal::KILL)),
             Whom::Detached => processes::kill(&processes::in_folder(root)),
-            Whom::Supervisors => {
-                let mut supervisors = processes::in_folder(root);
-                supervisors.retain(|process| !is_engine(process));
-                processes::kill(&supervisors);
+            Whom::Supervisors | Whom::Engines => {
+                let mut those = processes::in_folder(root);
+                those.retain(|process| is_engine(process) == (whom == Whom::Engines));
+                processes::kill(&those);
             }
             Whom::Everything => {
                 kill_process_group(pid, Signal::KILL).ok();

@@ -86,14 +86,15 @@ fn temporary_files_of_killed_commands_go_and_those_of_living_ones_stay() {
 
 #[test]
 fn a_full_disk_is_named_as_such() {
-    let error: Result<(), _> =
-        Err(std::io::Error::from_raw_os_error(28)).at("write", std::path::Path::new("/x/y"));
+    let error: Result<(), _> = Err(rustix::io::Errno::NOSPC).at("write", std::path::Path::new("/x/y"));
     let error = error.unwrap_err();
     assert!(matches!(error, FileError::NoSpace { .. }));
     assert_eq!(
         error.to_string(),
         "no space left to write /x/y: free some (`spore prune` removes what nothing uses) and repeat"
     );
+    let error: Result<(), _> = Err(rustix::io::Errno::DQUOT).at("write", std::path::Path::new("/x/y"));
+    assert!(error.unwrap_err().to_string().starts_with("no space left in the quota to write /x/y: "));
     let home = home();
     let needed = home.store.free_space().unwrap().saturating_mul(2).max(1);
     let error = home.store.ensure_space(needed).unwrap_err().to_string();

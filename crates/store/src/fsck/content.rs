@@ -103,7 +103,7 @@ impl Store {
         }
         self.ensure_space(map.covered_pages() * PAGE_SIZE).map_err(|error| unchecked(error.into()))?;
         let expected = TempFile::create(&self.folder(Folder::Tmp), "lay out once more", self.flat_path(key))?;
-        write_map(self, &map, &layers, expected.file()).map_err(unchecked)?;
+        write_map(self, &map, &layers, &expected.output()?).map_err(unchecked)?;
         let difference = first_difference(file, expected.file()).at("compare", &self.flat_path(key))?;
         difference.map_or(Ok(()), |offset| Err(Problem::DamagedFlat { key, offset }))
     }

@@ -195,7 +195,7 @@ fn holes_of_a_huge_disk_are_not_read() {
     let map = map.finish().unwrap();
     let key = FlatKey::Map(store.put_blob(&lease, &map.encode(Codec::Zstd).unwrap()).unwrap());
     let writer = store.flat_writer(&lease, key).unwrap();
-    crate::layout::write_map(store, &map, &[], writer.file()).unwrap();
+    crate::layout::write_map(store, &map, &[], &writer.output().unwrap()).unwrap();
     writer.commit().unwrap();
 
     let begin = Instant::now();

@@ -4,7 +4,6 @@
 //! makes is up to who wrote it. They come sorted by page, so that few frames are decoded for more than one batch.
 
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +14,8 @@ use format::frame::{FrameError, Index, Reader};
 use format::map::{Extent, MapBlob};
 
 use super::{LayoutError, Stop, bytes, read_index};
+use crate::FileError;
+use crate::file::Output;
 
 /// Pages that are written at a time, 16 MiB of them: each piece has one at least. Tests have small maps, and are to see
 /// more than one batch.
@@ -37,7 +38,7 @@ pub(super) fn write_blob<'a>(
     file: &File,
     blob: &MapBlob,
     extents: impl Iterator<Item = &'a Extent>,
-    out: &File,
+    out: &Output,
     stop: Stop<'_>,
     on_written: &mut dyn FnMut(u64),
 ) -> Result<(), LayoutError> {
@@ -69,7 +70,7 @@ fn write_batch(
     file: &File,
     index: &Index,
     pieces: &[Piece],
-    out: &File,
+    out: &Output,
     stop: Stop<'_>,
 ) -> Result<(), LayoutError> {
     let groups = group(pieces);
@@ -86,7 +87,8 @@ fn write_batch(
             let Some(frame) = pieces.first().map(|piece| piece.frame as usize) else { continue };
             let Some(entry) = index.frames().get(frame) else { continue };
             compressed.resize(entry.compressed as usize, 0);
-            file.read_exact_at(&mut compressed, entry.offset)?;
+            file.read_exact_at(&mut compressed, entry.offset)
+                .map_err(|source| LayoutError::Read { digest: blob.digest, source })?;
             reader
                 .decode(index, frame, &compressed, &mut plain)
                 .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
@@ -155,14 +157,14 @@ fn group(pieces: &[Piece]) -> Vec<Range<usize>> {
 }
 
 /// Writes whole pages, leaving holes where they are zero.
-fn write_sparse(out: &File, plain: &[u8], start: u64) -> io::Result<()> {
+fn write_sparse(out: &Output, plain: &[u8], start: u64) -> Result<(), FileError> {
     let page = bytes(1);
     let zero = |page: &[u8]| page.iter().all(|byte| *byte == 0);
     let mut at = start;
     for run in plain.chunks(page).collect::<Vec<_>>().chunk_by(|a, b| zero(a) == zero(b)) {
         let (from, length) = (bytes(at - start), run.iter().map(|page| page.len()).sum::<usize>());
         if !run.first().is_some_and(|page| zero(page)) {
-            out.write_all_at(plain.get(from..from + length).unwrap_or_default(), at * PAGE_SIZE)?;
+            out.write_at(plain.get(from..from + length).unwrap_or_default(), at * PAGE_SIZE)?;
         }
         at += run.len() as u64;
     }

@@ -194,7 +194,6 @@ impl Item<'_> {
             return Ok(State::Done(file));
         }
         let writer = store.flat_writer(lease, self.key)?;
-        writer.file().set_len(self.map.bytes())?;
         let content = match self.key {
             FlatKey::Layer(content) => Some(content),
             FlatKey::Map(_) => None,

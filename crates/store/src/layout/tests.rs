@@ -51,7 +51,7 @@ proptest! {
         let file = sparse(600, &filled);
         let map = store_pages(&home, &file, 600, &filled);
         let out = tempfile::tempfile().unwrap();
-        write_map(&home.store, &map, &[], &out).unwrap();
+        write_map(&home.store, &map, &[], &Output::of_test(&out)).unwrap();
         prop_assert!(content(&out) == content(&file));
     }
 }
@@ -64,7 +64,7 @@ fn stored_zeros_become_holes() {
     let map = store_pages(&home, &file, 1000, &all);
     assert_eq!(map.covered_pages(), 1000);
     let out = tempfile::tempfile().unwrap();
-    write_map(&home.store, &map, &[], &out).unwrap();
+    write_map(&home.store, &map, &[], &Output::of_test(&out)).unwrap();
     assert_eq!(content(&out), content(&file));
     assert!(out.metadata().unwrap().blocks() * 512 <= 64 * PAGE_SIZE, "{}", out.metadata().unwrap().blocks());
 }
@@ -91,7 +91,7 @@ fn equal_pages_give_equal_blobs_of_bounded_size() {
     map.check_layer().unwrap();
     assert_eq!(home.store.write_layer_frames(&lease, &file, pages).unwrap(), map);
     let out = tempfile::tempfile().unwrap();
-    write_map(&home.store, &map, &[], &out).unwrap();
+    write_map(&home.store, &map, &[], &Output::of_test(&out)).unwrap();
     assert_eq!(hash_file(&out).unwrap(), Digest::of(&noise));
 }
 
@@ -104,9 +104,12 @@ fn memory_takes_pages_from_layers() {
     builder.layer(5, 3, identity, 7).unwrap();
     let map = builder.finish().unwrap();
     let out = tempfile::tempfile().unwrap();
-    assert!(matches!(write_map(&home.store, &map, &[], &out), Err(LayoutError::NoLayer(_))));
+    assert!(matches!(
+        write_map(&home.store, &map, &[], &Output::of_test(&out)),
+        Err(LayoutError::NoLayer(_))
+    ));
     let layers = [LayerFile { content: identity, file: layer.try_clone().unwrap() }];
-    write_map(&home.store, &map, &layers, &out).unwrap();
+    write_map(&home.store, &map, &layers, &Output::of_test(&out)).unwrap();
     assert_eq!(content(&out)[5 * 4096..8 * 4096], content(&layer)[7 * 4096..]);
 }
 
@@ -128,10 +131,13 @@ fn damage_is_found_before_it_is_laid_out() {
     let blob = map.blobs()[0].clone();
     let out = tempfile::tempfile().unwrap();
     damage(&home, &blob.digest, blob.index_offset + 30);
-    assert!(matches!(write_map(&home.store, &map, &[], &out), Err(LayoutError::Index { .. })));
+    assert!(matches!(
+        write_map(&home.store, &map, &[], &Output::of_test(&out)),
+        Err(LayoutError::Index { .. })
+    ));
     damage(&home, &blob.digest, blob.index_offset + 30);
     damage(&home, &blob.digest, 5);
-    let error = write_map(&home.store, &map, &[], &out).unwrap_err();
+    let error = write_map(&home.store, &map, &[], &Output::of_test(&out)).unwrap_err();
     assert!(matches!(error, LayoutError::Frame { source: FrameError::Digest { .. }, .. }), "{error}");
 }
 

@@ -6,8 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -17,12 +15,13 @@ use format::map::Source;
 use format::{Digest, Hasher, Map, PAGE_SIZE};
 
 use super::{BySource, LayerFile, LayoutError, Stop, copy_layers, write_blob};
+use crate::file::Output;
 use crate::{FlatWriter, Lock, Store};
 
 /// A map that this process lays out.
 #[derive(Debug)]
 pub(super) struct Work {
-    out: File,
+    out: Output,
     order: BySource,
     /// Numbers of the blobs that are written.
     written: BTreeSet<u32>,
@@ -53,15 +52,16 @@ impl Work {
         writer: FlatWriter,
         lock: Lock,
         content: Option<Digest>,
-    ) -> io::Result<Self> {
-        let out = writer.file().try_clone()?;
+    ) -> Result<Self, LayoutError> {
+        let (out, whole) = (writer.output()?, writer.output()?);
+        out.set_len(map.bytes())?;
         let (progress, written) = channel();
         let (bytes, is_layer) = (map.bytes(), content.is_some());
         let given_up = Arc::new(AtomicBool::new(false));
         let is_given_up = Arc::clone(&given_up);
         let close = move || {
             let _held = lock;
-            close(writer, bytes, content, &written, &is_given_up)
+            close(writer, &whole, bytes, content, &written, &is_given_up)
         };
         let closer = Some(thread::Builder::new().name("layout".to_owned()).spawn(close)?);
         let (order, written, progress) = (BySource::new(map), BTreeSet::new(), Some(progress));
@@ -159,6 +159,7 @@ impl Drop for Work {
 /// Hashes what is written, if it has an identity to show, and makes the file visible when all of it is written.
 fn close(
     writer: FlatWriter,
+    out: &Output,
     bytes: u64,
     content: Option<Digest>,
     written: &Receiver<Progress>,
@@ -180,7 +181,7 @@ fn close(
             }
             let length = buffer.len().min(usize::try_from(end - hashed).unwrap_or(usize::MAX));
             let chunk = buffer.get_mut(..length).unwrap_or_default();
-            writer.file().read_exact_at(chunk, hashed)?;
+            out.read_back(chunk, hashed)?;
             hasher.update(chunk);
             hashed += length as u64;
         }
@@ -192,7 +193,7 @@ fn close(
             Ok(progress) => Ok(progress),
             Err(_) => {
                 // The disk begins with what is there, while the rest is being decoded.
-                writer.file().sync_data()?;
+                out.sync_data()?;
                 written.recv()
             }
         };
