@@ -32,6 +32,13 @@ soak: ## 200 kills of push and pull at random moments (a SPORE_TEST_SEED that is
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
 
+.PHONY: soak-endurance
+soak: soak-endurance
+soak-endurance: ## 10,000 forks and kills, then a hundred execs at once for ten minutes: nothing is left of them
+	scripts/install-deps.sh --tests
+	SPORE_TEST_FORKS=$${SPORE_TEST_FORKS:-10000} SPORE_TEST_SECONDS=$${SPORE_TEST_SECONDS:-600} \
+	  cargo test --locked --package spore --test endurance -- --nocapture --test-threads=1
+
 fuzz: ## every parser, 15 minutes each (TARGETS="a b": only those; SPORE_FUZZ_SECONDS=60: shorter)
 	scripts/install-deps.sh --fuzz
 	scripts/fuzz.sh $(TARGETS)
