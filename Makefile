@@ -40,6 +40,13 @@ soak-write-errors: ## each write of a push and a pull fails, in turn, and 50 of 
 check: ## the checks alone: format, lints, documentation, licences
 	scripts/check.sh
 
+.PHONY: soak-endurance
+soak: soak-endurance
+soak-endurance: ## 10,000 forks and kills, then a hundred execs at once for ten minutes: nothing is left of them
+	scripts/install-deps.sh --tests
+	SPORE_TEST_FORKS=$${SPORE_TEST_FORKS:-10000} SPORE_TEST_SECONDS=$${SPORE_TEST_SECONDS:-600} \
+	  cargo test --locked --package spore --test endurance -- --nocapture --test-threads=1
+
 fuzz: ## every parser, 15 minutes each (TARGETS="a b": only those; SPORE_FUZZ_SECONDS=60: shorter)
 	scripts/install-deps.sh --fuzz
 	scripts/fuzz.sh $(TARGETS)

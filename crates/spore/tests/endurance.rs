@@ -5,7 +5,7 @@
 //! one, and what it has more is named. Memory, which is never the same to the byte, may grow by a little ([`sample`]).
 //!
 //! `SPORE_TEST_FORKS` says how many forks there are (40 unless it is set), `SPORE_TEST_SECONDS` for how long there are execs (15);
-//! `make soak` takes 10,000 and 600, and the rows that are printed show how it goes on.
+//! `make soak-endurance` takes 10,000 and 600, and the rows that are printed show how it goes on.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
@@ -47,8 +47,8 @@ fn number(name: &str, usual: u64) -> u64 {
     set.map_or(usual, |number| number.unwrap_or_else(|error| panic!("{name}: {error}")).get())
 }
 
-/// Calls `act` in so many threads, with their numbers, until it says that there is nothing more to do; when one of them fails, the others
-/// end with what they are at.
+/// Calls `act` in so many threads, with their numbers, until it says that there is nothing more to do. When it fails in one of
+/// them, the others end with what they are at.
 fn all_at_once(workers: usize, act: impl Fn(usize) -> bool + Sync) {
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {

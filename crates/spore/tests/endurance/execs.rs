@@ -64,8 +64,8 @@ impl Sandboxes {
 
     /// One thing of one client. Each does all there is in turn; neighbours are at different ones.
     fn ask(&self, client: usize) {
-        let turn = client + self.done[client].load(Ordering::Relaxed);
-        WORKS[turn % WORKS.len()].act(&self.spore, &self.ids[client % SANDBOXES]);
+        let number = client + self.done[client].load(Ordering::Relaxed);
+        WORKS[number % WORKS.len()].act(&self.spore, &self.ids[client % SANDBOXES]);
         self.done[client].fetch_add(1, Ordering::Relaxed);
     }
 
