@@ -29,12 +29,12 @@ def run(world, section):
     """Each command once."""
     memory, layers = (4, 2) if world.quick else fitting(world)
     print(f"  {memory} GiB of memory, {layers} GiB of layers")
-    peaks = {**synthetic(world, memory, layers), **restorable(world, memory)}
-    rows = []
-    for name, (peak, wall) in peaks.items():
-        # One that has ended before anybody looked needed next to nothing.
-        rows.append([name, report.mebibytes(peak) if peak else "not seen", f"{wall:.2f} s"])
-    section.table(["command", "peak RssAnon", "wall"], rows)
+    peaks = {}
+    for found in (synthetic(world, memory, layers), restorable(world, memory)):
+        for name, (peak, wall) in found:
+            # One that has ended before anybody looked needed next to nothing.
+            print(f"  {name:24} {report.mebibytes(peak) if peak else 'not seen':>10} {wall:9.2f} s", flush=True)
+            peaks[name] = peak, wall
     section.record(memory_gib=memory, layers_gib=layers, peaks=peaks)
     name, (peak, _) = max(peaks.items(), key=lambda one: one[1][0])
     section.criterion(f"RssAnon of any command, most of all {name}", peak / 1e6, LIMIT / 1e6, " MB", "{:.1f}")
@@ -54,13 +54,12 @@ def fitting(world):
 
 
 def synthetic(world, memory, layers):
-    """What each command that moves a snapshot needs."""
-    peaks = {}
+    """What each command that moves a snapshot needs: its name, the most memory, the wall seconds, as they are found."""
     made, pulled, unpacked = (world.scratch_root(name) for name in ("made", "pulled", "unpacked"))
     hub, copied, pack = world.scratch("hub"), world.scratch("copied"), world.scratch("packs") / "huge.spore"
     watch = Watch(world.spore.program)
     ended = run_command([build("sandbox", "huge"), made.root, str(memory), str(layers)], watch=watch)
-    peaks["bake: frame, sort"] = watch.peaks["command"], ended.wall
+    yield "bake: frame, sort", (watch.peaks["command"], ended.wall)
     for name, spore, *command in (
         ("push", made, "push", "huge", "--hub", hub),
         ("pack", made, "pack", "huge", "-o", pack),
@@ -76,29 +75,27 @@ def synthetic(world, memory, layers):
         ("unpack --dry-run", unpacked, "unpack", pack, "--dry-run"),
         ("unpack, laying out", unpacked, "unpack", pack),
     ):
-        peaks[name] = watched(spore, *command)
+        yield name, watched(spore, *command)
     for file in (unpacked.root / "flat").iterdir():
         file.unlink()
-    peaks["fork, laying out"] = watched(unpacked, "fork", "huge", may_fail=True)
+    yield "fork, laying out", watched(unpacked, "fork", "huge", may_fail=True)
     for folder in (made.root, pulled.root, unpacked.root, hub, copied, pack.parent):
         shutil.rmtree(folder)
-    return peaks
 
 
 def restorable(world, memory):
-    """What the commands need that have a guest."""
+    """What the commands need that have a guest, as they are found."""
     spore = world.scratch_root("large")
-    peaks = {"bake": watched(spore, "bake", with_memory(world, memory), "--name", "large")}
+    yield "bake", watched(spore, "bake", with_memory(world, memory), "--name", "large")
     watch = Watch(spore.program)
     # A host does not always lend a process more memory than it has itself.
     forked = spore.run("fork", "large", watch=watch, may_fail=True)
     if not (sandboxes := spore.sandboxes()):
         print(f"  not forked with {memory} GiB: {forked.errors.strip()[-300:]}")
-        return peaks
-    peaks["fork"] = most(watch), forked.wall
-    peaks["exec"] = watched(spore, "exec", sandboxes[0].id, "--", "true")
-    peaks["kill"] = watched(spore, "kill", sandboxes[0].id)
-    return peaks
+        return
+    yield "fork", (most(watch), forked.wall)
+    yield "exec", watched(spore, "exec", sandboxes[0].id, "--", "true")
+    yield "kill", watched(spore, "kill", sandboxes[0].id)
 
 
 def with_memory(world, gibibytes):
