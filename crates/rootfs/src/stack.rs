@@ -20,7 +20,7 @@ pub struct LayerFile {
     pub size: u64,
     /// What equal layers of other images on the same layers have in common; of images only.
     pub key: Option<Digest>,
-    /// Whether it was made just now, in the caller's folder. Otherwise it is one of [`MadeLayers`].
+    /// Whether it was made just now, in the caller's folder. Otherwise it is one of [`MadeLayers`](crate::MadeLayers).
     pub is_new: bool,
 }
 
