@@ -43,7 +43,9 @@ fuzz_target!(|input: &[u8]| {
     );
     fuzz::memory::within(4 * sent.len() + (1 << 20), || {
         Scene::new(version).play(script);
-        let output = session_output(&sent[greeting.len()..], version).expect("a socket takes it");
+        let said = &sent[greeting.len()..];
+        let output =
+            session_output(said.get(..64 << 10).unwrap_or(said), version).expect("a socket takes it");
         assert!(output.map_or(0, |output| output.len()) <= sent.len());
     });
 });
@@ -128,18 +130,18 @@ impl Scene {
         self.look_at_what_was_sent();
     }
 
-    fn act(&mut self, record: Record<'_>) {
+    fn act(&mut self, record: Record) {
         let Record { kind, session, content } = record;
         let id = SessionId(u32::from(session / 2 % 2) + 1);
         let place = &mut self.clients[usize::from(session % 2)];
         match (kind, &mut *place) {
             (GRANT, Some(client)) => client.grant(id, content.len()),
-            (INPUT, Some(client)) => client.send(id, content),
+            (INPUT, Some(client)) => client.send(id, &content),
             (READ, Some(client)) => client.read(),
             (GO, _) => *place = None,
             (PORT_INPUT, _) => {
                 if let Some(port) = &self.port {
-                    assert!(port.send(content) <= content.len());
+                    assert!(port.send(&content) <= content.len());
                 }
             }
             (PORT_READ, _) => self.read_port(),

@@ -8,9 +8,11 @@ use format::limits::{
     WORD_BYTES,
 };
 use format::{PAGE_SIZE, snapshot};
+use fuzz::documents::CONFIG;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|json: &[u8]| {
+fuzz_target!(|input: &[u8]| {
+    let json = &*fuzz::json::read(input, &[CONFIG]);
     let parsed = fuzz::memory::within(64 * json.len() + (64 << 10), || Config::parse(json));
     let Ok(config) = parsed else { return };
     machine(&config);

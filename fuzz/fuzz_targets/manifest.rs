@@ -9,9 +9,11 @@ use format::limits::{
 };
 use format::manifest::{Manifest, ManifestError, media_type};
 use format::snapshot::Roles;
+use fuzz::documents::MANIFEST;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|json: &[u8]| {
+fuzz_target!(|input: &[u8]| {
+    let json = &*fuzz::json::read(input, &[MANIFEST]);
     let parsed = fuzz::memory::within(64 * json.len() + (64 << 10), || Manifest::parse(json));
     let manifest = match parsed {
         Ok(manifest) => manifest,

@@ -4,13 +4,16 @@
 #![no_main]
 
 use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
+use std::path::{Path, PathBuf};
 
-use format::Digest;
+use format::{Digest, Manifest};
 use libfuzzer_sys::fuzz_target;
 use pack::{Counts, Input, UnpackError, UnpackOptions, UnpackPlan, plan_unpack};
 use store::{Store, TagAs};
+use tar::EntryType;
 use tempfile::TempDir;
 
 /// Bytes of its blobs, and of what they are laid out to.
@@ -50,11 +53,42 @@ fn look(store: &Store, pack: &[u8]) {
     from_file.write_all(pack).expect("there is room");
     let (piped, file) =
         fuzz::memory::within(MEMORY, || (verify(store, stream(pack)), verify(store, Input::File(from_file))));
+    if let Ok((snapshot, ..)) = &file {
+        assert_declared(pack, *snapshot);
+    }
     match (piped, file) {
         (Ok(piped), Ok(file)) => assert_eq!(piped, file),
         (Ok(_), Err(error)) => panic!("a pipe gives what a file does not: {error}"),
         // Its order may be one that only a file may have.
         (Err(_), _) => {}
+    }
+}
+
+/// Checks that each file of a pack has its place in one, once, and the content that its name says.
+fn assert_declared(pack: &[u8], snapshot: Digest) {
+    let mut found = BTreeMap::new();
+    for entry in tar::Archive::new(pack).entries().expect("it is an archive") {
+        let mut entry = entry.expect("it was read");
+        if entry.header().entry_type() == EntryType::Regular {
+            let (mut content, path) = (Vec::new(), entry.path().expect("it was read").into_owned());
+            entry.read_to_end(&mut content).expect("it was read");
+            let name = path.strip_prefix(".").unwrap_or(&path).to_owned();
+            assert!(found.insert(name, content).is_none(), "a file comes twice");
+        }
+    }
+    let name = |digest: &Digest| PathBuf::from(format!("blobs/sha256/{}", digest.hex()));
+    let manifest = Manifest::parse(&found[&name(&snapshot)]).expect("it was read");
+    let mut blobs: BTreeMap<_, _> =
+        manifest.blobs().map(|blob| (name(&blob.digest), Some(blob.size))).collect();
+    blobs.insert(name(&snapshot), None);
+    for (file, content) in found {
+        match blobs.get(&file) {
+            Some(size) => {
+                assert!(size.is_none_or(|size| size == content.len() as u64));
+                assert_eq!(file, name(&Digest::of(&content)), "a blob has another's name");
+            }
+            None => assert!(["oci-layout", "index.json"].map(Path::new).contains(&&*file), "{file:?}"),
+        }
     }
 }
 
@@ -83,6 +117,12 @@ fn unpack(store: &Store, pack: &[u8]) -> bool {
     match unpacked {
         Ok(unpacked) => {
             let snapshot = store.load_snapshot(&unpacked.snapshot).expect("it is there");
+            let expected = snapshot.manifest.blobs().map(|blob| blob.digest).chain([unpacked.snapshot]);
+            assert_eq!(
+                blobs(store),
+                expected.map(|digest| digest.hex()).collect(),
+                "what is not declared is stored"
+            );
             let flats = store.layout(&store.lease().expect("a lease"), &snapshot.config, &snapshot.maps);
             assert_eq!(flats.expect("it is laid out").bytes(), 0, "something is left to lay out");
             let report = store.fsck(&|_| ()).expect("it can be looked at");
@@ -92,6 +132,12 @@ fn unpack(store: &Store, pack: &[u8]) -> bool {
         Err(UnpackError::Left { .. }) => panic!("something could not be taken back"),
         Err(_) => false,
     }
+}
+
+/// The names of the blobs in the store.
+fn blobs(store: &Store) -> BTreeSet<String> {
+    let files = fs::read_dir(store.root().join("blobs/sha256")).expect("it is there");
+    files.map(|file| file.expect("it can be read").file_name().into_string().expect("a digest")).collect()
 }
 
 fn stream(pack: &[u8]) -> Input {

@@ -4,13 +4,15 @@
 
 use engine::qemu::testing::Spoken;
 use engine::{Attachment, Disk, DiskFormat, EngineError, FileName, Status};
+use fuzz::documents::{BEGIN, STATUS};
 use libfuzzer_sys::fuzz_target;
 
 /// Bytes of what people are told of it.
 const WORDS: usize = 16 << 10;
 
-fuzz_target!(|said: &[u8]| {
-    let said = said.get(..64 << 10).unwrap_or(said);
+fuzz_target!(|input: &[u8]| {
+    let said = fuzz::json::read(input, &[BEGIN, STATUS]);
+    let said = said.get(..64 << 10).unwrap_or(&said);
     fuzz::memory::within(64 * said.len() + (256 << 10), || {
         begin(said);
         match spoken(said).status() {

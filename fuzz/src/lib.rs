@@ -1,14 +1,18 @@
 //! What several targets need.
 //!
 //! ```text
-//! memory   how much of it a parser may take
-//! tar      archives whose sums are right whatever was done to them
-//! pack     packs whose digests and lengths are
-//! wire     streams of frames whose headers are
+//! memory           how much of it a parser may take
+//! tar              archives whose sums are right whatever was done to them
+//! documents, json  documents, of which single tokens are changed
+//! sample, pack     packs whose digests and lengths are right
+//! wire             streams of frames whose lengths are
 //! ```
 
+pub mod documents;
+pub mod json;
 pub mod memory;
 pub mod pack;
+pub mod sample;
 pub mod tar;
 pub mod wire;
 

@@ -4,15 +4,22 @@
 //! first comparison. What is fuzzed is therefore a script, of which a pack is made whose names, lengths, digests and sums are right:
 //!
 //! ```text
-//! kind  rank  length (u16, little-endian)  content        one record after another, what others refer to first
+//! sample  { kind  rank  length (u16, little-endian)  content }        what others refer to comes first
 //! ```
 //!
-//! Entries come in the order of their ranks, those of one rank in that of the script. In a content, `FF 'D' n` stands for the digest of
-//! record `n`, one of those before it; `FF 'S' n` for its size; `FF 'B' n` for the digest's 32 bytes.
+//! The records follow those of a whole pack ([`samples`]), to which the first byte leads; there may be none. Entries come in the order of
+//! their ranks, those of one rank in that of the script. In a content, `FF 'D' n` stands for the digest of record `n`, one of those
+//! before it; `FF 'S' n` for its size; `FF 'B' n` for the digest's 32 bytes.
 
-use format::Digest;
+use std::error::Error;
+use std::sync::LazyLock;
+
+use format::map::Codec;
+use format::{Digest, Map};
 use tar::{EntryType, Header};
 
+use crate::json;
+use crate::sample::{Sample, sample};
 use crate::tar::{BLOCK, with_right_sums};
 
 const TOKEN: u8 = 0xFF;
@@ -22,20 +29,38 @@ const TOKEN: u8 = 0xFF;
 #[repr(u8)]
 pub enum Kind {
     /// A file with the name of its digest.
-    Blob = 0,
+    Blob,
     /// `oci-layout`
-    Layout = 1,
+    Layout,
     /// `index.json`
-    Index = 2,
-    /// A blob that others may refer to and the pack lacks.
-    Absent = 3,
+    Index,
     /// Part of the archive as it is, but for the sums of headers; in whole blocks.
-    Raw = 4,
+    Raw,
+    /// A file with the name that the record has whose number is the first byte.
+    Impostor,
     /// Its first two bytes say how many bytes the archive lacks at its end.
-    Cut = 5,
+    Cut,
+    /// Changes a document ([`json::edited`]): the record whose number is the first byte.
+    Edit,
+    /// Changes bytes: of the record whose number is the first byte, from where the next two say, as many as the fourth says are replaced.
+    Splice,
+    /// Lets the record whose number is the first byte come elsewhere: the second byte is its rank. From 128 on the pack lacks it.
+    Move,
 }
 
-const KINDS: [Kind; 6] = [Kind::Blob, Kind::Layout, Kind::Index, Kind::Absent, Kind::Raw, Kind::Cut];
+const KINDS: [Kind; 9] = [
+    Kind::Blob,
+    Kind::Layout,
+    Kind::Index,
+    Kind::Raw,
+    Kind::Impostor,
+    Kind::Cut,
+    Kind::Edit,
+    Kind::Splice,
+    Kind::Move,
+];
+/// From this rank on, a record is not in the pack.
+pub const ABSENT: u8 = 128;
 
 /// A piece of a script.
 #[derive(Debug, Clone)]
@@ -68,36 +93,117 @@ fn records(mut script: &[u8]) -> Vec<Record> {
     records
 }
 
+/// Packs that are whole: of one layer and of two, and one whose maps are compressed.
+pub fn samples() -> &'static [Vec<Record>] {
+    static SAMPLES: LazyLock<Vec<Vec<Record>>> = LazyLock::new(|| {
+        let sample = |(layers, codec)| sample(layers, codec).and_then(|sample| records_of(&sample));
+        let made = [(1, Codec::Plain), (2, Codec::Plain), (1, Codec::Zstd)].map(sample);
+        made.into_iter().map(|made| made.expect("it is always the same")).collect()
+    });
+    &SAMPLES
+}
+
 /// The pack that a script describes.
 pub fn assemble(script: &[u8]) -> Vec<u8> {
-    let mut records = records(script);
+    let Some((first, script)) = script.split_first() else { return Vec::new() };
+    let mut records = samples().get(usize::from(*first)).cloned().unwrap_or_default();
+    for record in self::records(script) {
+        change(&mut records, &record);
+        records.push(record);
+    }
     let mut known: Vec<(Digest, usize)> = Vec::new();
     for record in &mut records {
         record.content = with_references(&record.content, &known);
         known.push((Digest::of(&record.content), record.content.len()));
     }
-    let mut order: Vec<_> = records.iter().zip(&known).collect();
+    let mut order: Vec<_> = records.iter().zip(&known).filter(|(record, _)| record.rank < ABSENT).collect();
     order.sort_by_key(|(record, _)| record.rank);
     let (mut pack, mut cut) = (Vec::new(), 0);
-    for (record, (digest, _)) in order {
-        match record.kind {
-            Kind::Blob => put(&mut pack, &format!("blobs/sha256/{}", digest.hex()), &record.content),
-            Kind::Layout => put(&mut pack, "oci-layout", &record.content),
-            Kind::Index => put(&mut pack, "index.json", &record.content),
-            Kind::Absent => {}
-            Kind::Raw => {
-                pack.extend(with_right_sums(&record.content));
+    for (Record { kind, content, .. }, (digest, _)) in order {
+        match (kind, content.as_slice()) {
+            (Kind::Blob, _) => put(&mut pack, &blob_name(digest), content),
+            (Kind::Layout, _) => put(&mut pack, "oci-layout", content),
+            (Kind::Index, _) => put(&mut pack, "index.json", content),
+            (Kind::Raw, _) => {
+                pack.extend(with_right_sums(content));
                 pad(&mut pack);
             }
-            Kind::Cut => {
-                let bytes = [0, 1].map(|at| record.content.get(at).copied().unwrap_or(0));
-                cut = usize::from(u16::from_le_bytes(bytes));
+            (Kind::Impostor, [n, content @ ..]) => {
+                let digest = known.get(usize::from(*n)).map_or(digest, |(digest, _)| digest);
+                put(&mut pack, &blob_name(digest), content);
             }
+            (Kind::Cut, [low, high, ..]) => cut = usize::from(u16::from_le_bytes([*low, *high])),
+            _ => {}
         }
     }
     pack.extend([0; 2 * BLOCK]);
     pack.truncate(pack.len().saturating_sub(cut));
     pack
+}
+
+/// Does to the records before it what a record says.
+fn change(records: &mut [Record], by: &Record) {
+    let Some((n, how)) = by.content.split_first() else { return };
+    let Some(record) = records.get_mut(usize::from(*n)) else { return };
+    match (by.kind, how) {
+        (Kind::Edit, changes) => record.content = json::edited(&record.content, changes),
+        (Kind::Splice, [low, high, removed, with @ ..]) => {
+            let length = record.content.len();
+            let start = usize::from(u16::from_le_bytes([*low, *high])) % (length + 1);
+            let end = (start + usize::from(*removed)).min(length);
+            record.content.splice(start..end, with.iter().copied());
+        }
+        (Kind::Move, [rank, ..]) => record.rank = *rank,
+        _ => {}
+    }
+}
+
+fn blob_name(digest: &Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// The records of a whole pack.
+fn records_of(sample: &Sample) -> Result<Vec<Record>, Box<dyn Error>> {
+    let Sample { config, manifest, blobs, .. } = sample;
+    let mut known = Vec::new();
+    let mut records = Vec::new();
+    let place = |digest: &Digest| manifest.layers.iter().position(|blob| blob.digest == *digest);
+    let is_map =
+        |digest: &Digest| config.memory.map == *digest || config.disks.iter().any(|disk| disk.map == *digest);
+    for (n, bytes) in blobs.iter().enumerate() {
+        let digest = Digest::of(bytes);
+        let is_frames = sample.maps.disks.iter().chain([&sample.maps.memory]).flat_map(Map::blobs);
+        let rank = match place(&digest) {
+            _ if n + 1 == blobs.len() => 2,
+            None => 3,
+            Some(_) if is_map(&digest) => 4,
+            Some(_) if is_frames.into_iter().all(|blob| blob.digest != digest) => 5,
+            // Those of memory are declared before those of disks.
+            Some(_) if sample.maps.memory.blobs().iter().any(|blob| blob.digest == digest) => 6,
+            Some(_) => 7,
+        };
+        records.push(Record { kind: Kind::Blob, rank, content: refer(bytes, &known) });
+        known.push((digest, bytes.len()));
+    }
+    let (digest, size) = known.last().ok_or("there is a manifest")?;
+    let index = serde_json::json!({
+        "schemaVersion": 2,
+        "manifests": [{
+            "mediaType": format::manifest::media_type::MANIFEST,
+            "digest": digest,
+            "size": size,
+            "annotations": { "org.opencontainers.image.ref.name": "sample:1" },
+        }],
+    });
+    // Keys are sorted, so that the size does not follow the digest.
+    let text = index.to_string().replace(&format!("\"size\":{size}"), "\"size\":@");
+    let mut content = refer(text.as_bytes(), &known);
+    let at = content.iter().position(|byte| *byte == b'@').ok_or("there is a size")?;
+    content.splice(at..=at, [0xFF, b'S', u8::try_from(known.len() - 1)?]);
+    records.push(Record { kind: Kind::Index, rank: 1, content });
+    let layout = br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec();
+    records.push(Record { kind: Kind::Layout, rank: 0, content: layout });
+    Ok(records)
 }
 
 fn with_references(content: &[u8], known: &[(Digest, usize)]) -> Vec<u8> {
@@ -123,7 +229,7 @@ fn with_references(content: &[u8], known: &[(Digest, usize)]) -> Vec<u8> {
 }
 
 /// The content with what it has of the digests and sizes of these records, by number, as references.
-pub fn refer(content: &[u8], known: &[(Digest, usize)]) -> Vec<u8> {
+fn refer(content: &[u8], known: &[(Digest, usize)]) -> Vec<u8> {
     let mut content = content.to_vec();
     for (n, (digest, size)) in known.iter().enumerate() {
         let n = u8::try_from(n).expect("a script is short");

@@ -7,55 +7,64 @@
 //! kind  session  length (u16, little-endian)  content
 //! ```
 //!
-//! Kinds below 16 are frames of that kind, whose header says their length; [`RAW`] is bytes as they are; others are the target's.
+//! Kinds below 16 are frames of that kind, whose header says their length; [`RAW`] is bytes as they are; others are the target's. The
+//! upper four bits of a session say how many times the content is doubled, up to what a frame holds.
 
 use agent_protocol::{
-    Credit, Decoder, Greeting, HEADER_LEN, Incoming, Nonce, SessionId, Stream, encode_credit, encode_data,
-    encode_end,
+    Credit, Decoder, Greeting, HEADER_LEN, Incoming, MAX_PAYLOAD, Nonce, SessionId, Stream, encode_credit,
+    encode_data, encode_end,
 };
+
+use crate::json::doubled;
 
 /// The kind of a record whose content is sent without a header.
 pub const RAW: u8 = 16;
 
+/// Bytes that one script sends at most.
+const MOST: usize = 2 << 20;
+
 /// A piece of a script.
-#[derive(Debug, Clone, Copy)]
-pub struct Record<'a> {
+#[derive(Debug, Clone)]
+pub struct Record {
     pub kind: u8,
     pub session: u8,
-    pub content: &'a [u8],
+    pub content: Vec<u8>,
 }
 
-impl Record<'_> {
-    /// Appends it to a script.
-    pub fn write(&self, script: &mut Vec<u8>) {
-        let length = u16::try_from(self.content.len()).expect("a record is short");
-        script.extend([self.kind, self.session]);
-        script.extend(length.to_le_bytes());
-        script.extend(self.content);
-    }
+/// Appends a record to a script.
+pub fn write(script: &mut Vec<u8>, kind: u8, session: u8, content: &[u8]) {
+    let length = u16::try_from(content.len()).expect("a record is short");
+    script.extend([kind, session]);
+    script.extend(length.to_le_bytes());
+    script.extend(content);
+}
 
+impl Record {
     /// What it sends; nothing, if that is the target's.
     pub fn bytes(&self) -> Vec<u8> {
         match self.kind {
             ..RAW => {
                 let length = u32::try_from(self.content.len()).expect("a record is short").to_le_bytes();
                 let session = u32::from(self.session).to_le_bytes();
-                [&length[..], &session, &[self.kind, 0, 0, 0], self.content].concat()
+                [&length[..], &session, &[self.kind, 0, 0, 0], &self.content].concat()
             }
-            RAW => self.content.to_vec(),
+            RAW => self.content.clone(),
             _ => Vec::new(),
         }
     }
 }
 
 /// The records of a script. The last one may be cut short.
-pub fn records(mut script: &[u8]) -> impl Iterator<Item = Record<'_>> {
+pub fn records(mut script: &[u8]) -> impl Iterator<Item = Record> {
+    let mut left = MOST;
     std::iter::from_fn(move || {
         let [kind, session, low, high, rest @ ..] = script else { return None };
-        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len()).min(MAX_PAYLOAD);
         let (content, rest) = rest.split_at(length);
         script = rest;
-        Some(Record { kind: *kind, session: *session, content })
+        let content = doubled(content, session >> 4, MAX_PAYLOAD);
+        left = left.checked_sub(content.len())?;
+        Some(Record { kind: *kind, session: session & 15, content })
     })
 }
 
