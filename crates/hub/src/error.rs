@@ -92,7 +92,7 @@ pub enum HubError {
         hub: String,
     },
     /// The hub's disk or quota is full.
-    #[error("hub {hub}: {} to {action} {}: free some there and repeat", store::what_is_full(source), path.display())]
+    #[error("hub {hub}: {} to {action} {}: free some there and repeat", store::what_is_full(said), path.display())]
     NoSpace {
         /// Its location.
         hub: String,
@@ -100,8 +100,8 @@ pub enum HubError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What was reported: which of both it is.
-        source: io::Error,
+        /// What was reported, which this error says in full.
+        said: io::Error,
     },
     /// A file or folder of the hub could not be read or written.
     #[error("hub {hub}: cannot {action} {}: {source}", path.display())]

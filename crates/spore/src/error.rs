@@ -218,13 +218,17 @@ pub(crate) fn report(error: &CliError, format: Format, own_statuses: bool) -> Ex
     ExitCode::from(if passes_statuses_on { SPORE_FAILED } else { kind as u8 })
 }
 
-/// What to do about what no command can repair, wherever in an error it is.
+/// What to do about a disk that is full or fails, wherever in an error it is. One that says it itself has no such source.
 fn advice(error: &CliError) -> &'static str {
+    use std::io::{Error, ErrorKind};
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(error) = next {
-        let said = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-        if said == Some(rustix::io::Errno::IO.raw_os_error()) {
+        let said = error.downcast_ref::<Error>();
+        if said.and_then(Error::raw_os_error) == Some(rustix::io::Errno::IO.raw_os_error()) {
             return "; if that is on a disk, it may be failing: look at the kernel's log (`dmesg`) before you repeat";
+        }
+        if matches!(said.map(Error::kind), Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)) {
+            return "; free some space there (in a store, `spore prune` removes what nothing uses) and repeat";
         }
         next = error.source();
     }
@@ -259,14 +263,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failing_disk_is_said_to_be_one() {
-        let io = |errno: rustix::io::Errno| store::FileError::Io {
-            action: "write",
-            path: "/x".into(),
-            source: errno.into(),
-        };
-        let error = hub::PullError::from(store::BlobError::from(io(rustix::io::Errno::IO)));
+    fn what_to_do_about_a_disk_is_said_once() {
+        use rustix::io::Errno;
+        let io = |errno: Errno| sandbox::Error::Io { what: "write", path: "/x".into(), source: errno.into() };
+        assert!(advice(&io(Errno::NOSPC).into()).contains("free some"));
+        assert!(advice(&io(Errno::DQUOT).into()).contains("free some"));
+        assert_eq!(advice(&io(Errno::ACCESS).into()), "");
+        let file =
+            |errno: Errno| store::FileError::Io { action: "write", path: "/x".into(), source: errno.into() };
+        let error = hub::PullError::from(store::BlobError::from(file(Errno::IO)));
         assert!(advice(&error.into()).contains("dmesg"));
-        assert_eq!(advice(&io(rustix::io::Errno::ACCESS).into()), "");
+        let full =
+            store::FileError::NoSpace { action: "write", path: "/x".into(), said: Errno::NOSPC.into() };
+        assert!(full.to_string().contains("free some"));
+        let error = hub::PullError::from(store::BlobError::from(full));
+        assert_eq!(advice(&error.into()), "");
     }
 }

@@ -108,7 +108,7 @@ fn check(subject: &impl Subject, fault: &Injected, traced: &tracer::Traced) {
         let names = subject.folders().iter().any(|(_, folder)| output.contains(folder.to_str().unwrap()));
         assert!(names, "it does not say where: {output}");
         for words in fault.fault.words() {
-            assert!(output.contains(words), "{words:?} is not said: {output}");
+            assert!(output.to_lowercase().contains(words), "{words:?} is not said: {output}");
         }
     }
     for (_, folder) in subject.folders() {

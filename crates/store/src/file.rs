@@ -18,7 +18,7 @@ pub enum FileError {
     /// The filesystem or the user's quota is full. What was being written has been removed again.
     #[error(
         "{} to {action} {}: free some (`spore prune` removes what nothing uses) and repeat",
-        what_is_full(source),
+        what_is_full(said),
         path.display()
     )]
     NoSpace {
@@ -26,8 +26,8 @@ pub enum FileError {
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the kernel said: which of both it is.
-        source: io::Error,
+        /// What the kernel said, which this error says in full.
+        said: io::Error,
     },
     /// The kernel refused for another reason.
     #[error("cannot {action} {}: {source}", path.display())]
@@ -81,7 +81,7 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
             let (path, source) = (path.to_owned(), error.into());
             match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    FileError::NoSpace { action, path, source }
+                    FileError::NoSpace { action, path, said: source }
                 }
                 _ => FileError::Io { action, path, source },
             }

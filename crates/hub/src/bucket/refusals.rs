@@ -106,5 +106,5 @@ impl Objects {
 
 fn full(hub: String, action: &str, what: ErrorKind) -> HubError {
     let key = action.split_once(' ').map_or(action, |(_, key)| key);
-    HubError::NoSpace { hub, action: "write", path: key.into(), source: what.into() }
+    HubError::NoSpace { hub, action: "write", path: key.into(), said: what.into() }
 }

@@ -34,7 +34,7 @@ impl DirError {
         match self {
             Self::Io { action, path, source } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                    HubError::NoSpace { hub, action, path, source }
+                    HubError::NoSpace { hub, action, path, said: source }
                 }
                 io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                     HubError::Denied { hub, action: format!("{action} {}", path.display()) }

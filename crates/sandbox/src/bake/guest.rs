@@ -46,7 +46,8 @@ impl GuestFiles {
         let content = InitrdContent { agent: options.agent, guest_config: &guest_config, files: &files };
         let initrd = work.join(INITRD_FILE);
         fs::write(&initrd, drivers.build(&content)?).at("write", &initrd)?;
-        fs::copy(&kernel.image, work.join(KERNEL_FILE)).at("copy", &kernel.image)?;
+        let copy = work.join(KERNEL_FILE);
+        fs::copy(&kernel.image, &copy).at("copy the kernel to", &copy)?;
         rootfs::create_disk(&work.join(WRITABLE_FILE), recipe.machine.disk)?;
         Ok(Self { command_line: command_line(recipe) })
     }

@@ -17,7 +17,7 @@ impl Fault {
         match self {
             Self::Error(Errno::ENOSPC) => &["no space left", "free some"],
             Self::Error(Errno::EDQUOT) => &["quota", "free some"],
-            Self::Error(_) => &["Input/output error", "dmesg"],
+            Self::Error(_) => &["input/output error", "dmesg"],
             // It is no error.
             Self::Short => &["nothing is to be said"],
         }
