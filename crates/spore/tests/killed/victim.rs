@@ -90,12 +90,16 @@ impl Victim {
     }
 
     /// Sends SIGKILL; what has ended already, or is just ending, is not concerned.
-    pub fn kill(&self, whom: Whom, root: &Path) {
-        // Not yet waited for, so that the numbers are still its own.
-        let pid = Pid::from_child(&self.child);
+    pub fn kill(&mut self, whom: Whom, root: &Path) {
+        let pid = self.pid();
+        let kill = |send: fn(Pid, Signal) -> rustix::io::Result<()>| {
+            if let Some(pid) = pid {
+                send(pid, Signal::KILL).ok();
+            }
+        };
         match whom {
-            Whom::Command => drop(kill_process(pid, Signal::KILL)),
-            Whom::Group => drop(kill_process_group(pid, Signal::KILL)),
+            Whom::Command => kill(kill_process),
+            Whom::Group => kill(kill_process_group),
             Whom::Detached => processes::kill(&processes::in_folder(root)),
             Whom::Supervisors | Whom::Engines => {
                 let mut those = processes::in_folder(root);
@@ -103,7 +107,7 @@ impl Victim {
                 processes::kill(&those);
             }
             Whom::Everything => {
-                kill_process_group(pid, Signal::KILL).ok();
+                kill(kill_process_group);
                 // One that was being started when the others were listed is killed in the next round.
                 loop {
                     let others = processes::in_folder(root);
@@ -117,8 +121,16 @@ impl Victim {
     }
 
     /// Sends SIGINT to its process group, as Ctrl-C in a terminal does.
-    pub fn interrupt(&self) {
-        kill_process_group(Pid::from_child(&self.child), Signal::INT).ok();
+    pub fn interrupt(&mut self) {
+        if let Some(pid) = self.pid() {
+            kill_process_group(pid, Signal::INT).ok();
+        }
+    }
+
+    /// Its number and its group's, unless it has ended: then they may be anybody's.
+    fn pid(&mut self) -> Option<Pid> {
+        let has_ended = self.child.try_wait().unwrap().is_some();
+        (!has_ended).then(|| Pid::from_child(&self.child))
     }
 
     /// Waits for its end.
