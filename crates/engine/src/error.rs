@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use host::ProcessError;
 
@@ -122,6 +122,11 @@ impl EngineError {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+
+    /// As [`EngineError::io`], for what lies at `path`.
+    pub(crate) fn at(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        Self::io(format!("{doing} {}", path.display()))
     }
 }
 

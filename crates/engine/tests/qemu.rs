@@ -80,7 +80,7 @@ fn check(
         writable_file: "/dev/vda",
         memory: 256 << 20,
         driver: &|| Box::new(ShellDriver::default()),
-        boot_time: Duration::from_secs(120),
+        boot_time: Duration::from_secs(300),
     };
     body(&baker, &restorer, &guest, &folder.path().join("run"));
 }
@@ -155,11 +155,15 @@ fn a_probe_ends_in_time_and_is_remembered() {
     };
     let begun = std::time::Instant::now();
     qemu.probe_accelerators(&guest).unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(20));
-    let accelerators = qemu.capabilities().accelerators.clone();
-    println!("{accelerators:?} after {:?}", begun.elapsed());
-    let begun = std::time::Instant::now();
-    let again = Qemu::discover(options()).unwrap();
-    assert_eq!(again.capabilities().accelerators, accelerators);
-    assert!(begun.elapsed() < Duration::from_millis(100), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    println!("{:?} after {:?}", qemu.capabilities().accelerators, begun.elapsed());
+    let works = qemu.capabilities().accelerators.contains(&Accelerator::Kvm);
+    // Whoever believes the opposite has read it, and not tried again.
+    let remembered = std::fs::read_to_string(&cache).unwrap();
+    let (found, opposite) = (format!("\"kvm_works\":{works}"), format!("\"kvm_works\":{}", !works));
+    assert!(remembered.contains(&found), "{remembered}");
+    std::fs::write(&cache, remembered.replace(&found, &opposite)).unwrap();
+    let mut again = Qemu::discover(options()).unwrap();
+    again.probe_accelerators(&guest).unwrap();
+    assert_eq!(again.capabilities().accelerators.contains(&Accelerator::Kvm), !works);
 }

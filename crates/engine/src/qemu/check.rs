@@ -60,7 +60,7 @@ fn check_files(setup: &Setup<'_>) -> Result<(), EngineError> {
         let path = setup.folder.join(name);
         // A data disk is somebody's file, and may be a link to wherever that is.
         let found = if name == DATA { path.metadata() } else { path.symlink_metadata() };
-        let found = found.map_err(EngineError::io(name))?;
+        let found = found.map_err(EngineError::at("read", &path))?;
         if found.is_file() && found.len() == expected {
             return Ok(());
         }

@@ -182,7 +182,7 @@ impl Key {
             .args(arguments)
             .stdin(Stdio::null())
             .output()
-            .map_err(EngineError::io(format!("run {}", self.program.display())))?;
+            .map_err(EngineError::at("run", &self.program))?;
         if !output.status.success() {
             let reason = format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr).trim());
             return Err(unusable(&self.program, reason));

@@ -122,10 +122,10 @@ impl Engine for Qemu {
 
     fn create_overlay(&self, folder: &Path, overlay: &FileName, base: &FileName) -> Result<(), EngineError> {
         let (path, base) = (folder.join(overlay), folder.join(base));
-        let size = fs::metadata(&base).map_err(EngineError::io(base.display().to_string()))?.len();
+        let size = fs::metadata(&base).map_err(EngineError::at("read", &base))?.len();
         File::create_new(&path)
             .and_then(|file| qcow2::write_empty_overlay(&file, size))
-            .map_err(EngineError::io(format!("create {}", path.display())))
+            .map_err(EngineError::at("create", &path))
     }
 
     fn boot(&self, spec: &BootSpec<'_>) -> Result<Box<dyn Vm>, EngineError> {
@@ -193,20 +193,22 @@ impl Engine for Qemu {
 fn open_state(spec: &RestoreSpec<'_>, version: version::Version) -> Result<File, EngineError> {
     let name = spec.state.as_str();
     let refused = |source: StateError| EngineError::State { file: name.to_owned(), source: source.into() };
-    let mut file = File::open(spec.setup.folder.join(name)).map_err(EngineError::io(name))?;
-    let size = file.metadata().map_err(EngineError::io(name))?.len();
+    let path = spec.setup.folder.join(name);
+    let io = |source| EngineError::at("read", &path)(source);
+    let mut file = File::open(&path).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
     if size > format::limits::STATE_BYTES as u64 {
         return Err(refused(StateError::TooLarge(size)));
     }
     let mut start = Vec::new();
-    file.by_ref().take(state::CHECKED).read_to_end(&mut start).map_err(EngineError::io(name))?;
+    file.by_ref().take(state::CHECKED).read_to_end(&mut start).map_err(io)?;
     state::check(&start, &spec.setup.engine.machine_type).map_err(refused)?;
     if !version.maps_memory_read_only() {
-        file.read_to_end(&mut start).map_err(EngineError::io(name))?;
+        file.read_to_end(&mut start).map_err(io)?;
         state::check_commands(&start).map_err(refused)?;
     }
     // QEMU reads on from where its descriptor stands.
-    file.rewind().map_err(EngineError::io(name))?;
+    file.rewind().map_err(io)?;
     Ok(file)
 }
 

@@ -54,16 +54,17 @@ pub(super) fn start(
         true => None,
         false => confine(found, folder, disks, network == NetworkMode::User)?,
     };
-    let opened = host::socket::folder(folder).map_err(EngineError::io(folder.display().to_string()))?;
+    let opened = host::socket::folder(folder).map_err(EngineError::at("open", folder))?;
     let bind =
-        |name| host::socket::bind(opened.as_fd(), name).map_err(EngineError::io(format!("bind {name}")));
+        |name| host::socket::bind(opened.as_fd(), name).map_err(EngineError::at("bind", &folder.join(name)));
     let (qmp, agent) = (bind(QMP_SOCKET)?, bind(AGENT_SOCKET)?);
+    let log = folder.join(ENGINE_LOG);
     let log = OpenOptions::new()
         .create(true)
         .append(true)
         .mode(0o600)
-        .open(folder.join(ENGINE_LOG))
-        .map_err(EngineError::io(ENGINE_LOG))?;
+        .open(&log)
+        .map_err(EngineError::at("open", &log))?;
     let mut inherit = vec![qmp.as_fd(), agent.as_fd()];
     inherit.extend(state);
     let numbers = Inherited { qmp: qmp.as_raw_fd(), agent: agent.as_raw_fd() };
@@ -83,7 +84,7 @@ pub(super) fn start(
     };
     // Connected first, so that there is no process to clean up if this fails.
     let control = Qmp::connect(folder)?;
-    let process = host::spawn(&spec).map_err(EngineError::io(format!("start {}", program.display())))?;
+    let process = host::spawn(&spec).map_err(EngineError::at("start", program))?;
     Ok((process, control))
 }
 

@@ -70,7 +70,7 @@ impl Qmp {
     /// Connects to the QEMU that listens in `folder`, or will as soon as it has started.
     pub(super) fn connect(folder: &Path) -> Result<Self, EngineError> {
         let stream = host::socket::connect_in(folder, QMP_SOCKET)
-            .map_err(EngineError::io(format!("connect to {QMP_SOCKET}")))?;
+            .map_err(EngineError::at("connect to", &folder.join(QMP_SOCKET)))?;
         Ok(Self::over(stream, folder))
     }
 
@@ -222,7 +222,7 @@ impl Qmp {
         match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::TimedOut => EngineError::Timeout(doing),
             ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => self.died(doing),
-            _ => EngineError::io(QMP_SOCKET)(error),
+            _ => EngineError::at("talk to", &self.folder.join(QMP_SOCKET))(error),
         }
     }
 

@@ -134,7 +134,7 @@ impl QemuVm {
 
     fn complete_state(&self, part: &str, state: &FileName, machine_type: &str) -> Result<(), EngineError> {
         let (part, target) = (self.folder.join(part), self.folder.join(state));
-        let raw = fs::read(&part).map_err(EngineError::io("read the saved state"))?;
+        let raw = fs::read(&part).map_err(EngineError::at("read", &part))?;
         let complete = state::complete(&raw, machine_type)
             .and_then(|bytes| {
                 let length = bytes.len();
@@ -144,7 +144,7 @@ impl QemuVm {
             .map_err(|source| EngineError::State { file: state.to_string(), source: source.into() })?;
         fs::write(&part, complete)
             .and_then(|()| fs::rename(&part, &target))
-            .map_err(EngineError::io(format!("write {state}")))
+            .map_err(EngineError::at("write", &target))
     }
 }
 
@@ -171,8 +171,11 @@ impl Vm for QemuVm {
         self.pause(deadline)?;
         let part = format!("{state}.part");
         // Whatever the name has in between, QEMU would write to it.
-        match fs::remove_file(self.folder.join(&part)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(EngineError::io(part)(error)),
+        let path = self.folder.join(&part);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(EngineError::at("remove", &path)(error));
+            }
             _ => {}
         }
         self.qmp.call("xen-save-devices-state", json!({ "filename": part, "live": false }), deadline)?;
