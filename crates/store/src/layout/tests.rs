@@ -204,8 +204,14 @@ fn a_layout_that_is_given_up_leaves_what_is_whole() {
     for map in [&snapshot.maps.disks[0], &snapshot.maps.memory] {
         layout.add(&map.blobs()[0].digest).unwrap();
     }
-    drop(layout);
+    // A thread of its own makes it visible.
     let content = snapshot.config.disks[0].content.unwrap();
+    let begun = std::time::Instant::now();
+    while home.store.open_flat(FlatKey::Layer(content)).unwrap().is_none() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "the layer is whole, and not visible");
+        std::thread::yield_now();
+    }
+    drop(layout);
     let flats: Vec<_> = home.store.flat_files().unwrap().iter().map(|file| file.key).collect();
     // The memory was still without the pages of its layers, unless that has settled, too.
     assert!(flats.contains(&FlatKey::Layer(content)) && flats.len() < 4, "{flats:?}");
