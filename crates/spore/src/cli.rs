@@ -4,6 +4,7 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands;
@@ -46,8 +47,17 @@ impl Cli {
     /// # Errors
     /// If it is not understood, or asks for help or the version.
     pub(crate) fn read() -> Result<Self, clap::Error> {
-        Self::from_arg_matches(&command().try_get_matches()?)
+        let matches = match Self::command().try_get_matches() {
+            // Fitted only where it is shown: that takes longer than all else that is read here.
+            Err(told) if shows_help(&told) => command().try_get_matches(),
+            read => read,
+        }?;
+        Self::from_arg_matches(&matches)
     }
+}
+
+fn shows_help(told: &clap::Error) -> bool {
+    matches!(told.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
 }
 
 impl Command {

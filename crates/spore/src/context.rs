@@ -34,6 +34,11 @@ pub(crate) fn store(options: &Options) -> Result<Store, CliError> {
     Ok(Store::open(&root(options)?)?)
 }
 
+/// The store, for a verb that only talks to a sandbox.
+pub(crate) fn store_of_sandboxes(options: &Options) -> Result<Store, CliError> {
+    Ok(Store::open_unswept(&root(options)?)?)
+}
+
 /// The engine of this host, which knows whether it can run a snapshot with this config.
 pub(crate) fn engine_for(store: &Store, config: &format::Config) -> Result<Qemu, CliError> {
     let mut engine = engine(store)?;

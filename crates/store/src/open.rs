@@ -154,6 +154,26 @@ impl Store {
     /// If the folder holds something else, is of a newer version, belongs to another user, is spread over filesystems, or
     /// cannot be written.
     pub fn open(root: &Path) -> Result<Self, OpenError> {
+        let (store, _) = Self::prepare(root)?;
+        store.sweep()?;
+        Ok(store)
+    }
+
+    /// As [`Store::open`], but one that is there already is not swept: for what only talks to a sandbox, and is not
+    /// to take longer the more the store holds.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_unswept(root: &Path) -> Result<Self, OpenError> {
+        let (store, was_there) = Self::prepare(root)?;
+        if !was_there {
+            store.sweep()?;
+        }
+        Ok(store)
+    }
+
+    /// Makes or upgrades what is not as it should be. Whether all was.
+    fn prepare(root: &Path) -> Result<(Self, bool), OpenError> {
         make_folder(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
         check_owner(&root)?;
@@ -168,11 +188,11 @@ impl Store {
             replace(&store.folder(Folder::Tmp), &store.root.join(LAYOUT_FILE), LAYOUT)?;
             sync_parent(&store.root)?;
         }
-        if kind != Kind::Store(version::Found::Current) {
+        let was_there = kind == Kind::Store(version::Found::Current);
+        if !was_there {
             version::write(&store.root, &store.folder(Folder::Tmp))?;
         }
-        store.sweep()?;
-        Ok(store)
+        Ok((store, was_there))
     }
 
     /// Whether there is a store at `root` that this Spore knows. Nothing is made or changed.

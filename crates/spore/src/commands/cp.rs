@@ -133,7 +133,7 @@ fn copy(options: &Options, args: &CpArgs) -> Result<ExitCode, CliError> {
 }
 
 fn start(options: &Options, id: &str, request: &Request) -> Result<Session, CliError> {
-    let channel = exec::open(&context::store(options)?, id)?;
+    let channel = exec::open(&context::store_of_sandboxes(options)?, id)?;
     // The sandbox may not answer any more: what ends this does not ask it.
     interrupt::hang_up(channel.sender().doing("connect to the sandbox")?)?;
     Ok(Session::start(channel, request)?)

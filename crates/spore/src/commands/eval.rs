@@ -33,7 +33,7 @@ pub(crate) fn run(options: &Options, args: EvalArgs) -> Result<ExitCode, CliErro
     } else {
         args.code
     };
-    let channel = exec::open(&context::store(options)?, &args.id)?;
+    let channel = exec::open(&context::store_of_sandboxes(options)?, &args.id)?;
     exec::follow(options, channel, &Request::Eval { code }, None, || ())
         .map_err(|error| exec::explain(options, &args.id, error))
 }

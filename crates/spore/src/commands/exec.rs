@@ -82,7 +82,7 @@ impl CommandArgs {
 
 pub(crate) fn run(options: &Options, args: &ExecArgs) -> Result<ExitCode, CliError> {
     let (request, terminal) = args.command.request()?;
-    let channel = open(&context::store(options)?, &args.id)?;
+    let channel = open(&context::store_of_sandboxes(options)?, &args.id)?;
     follow(options, channel, &request, terminal, || ()).map_err(|error| explain(options, &args.id, error))
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn explain(options: &Options, id: &str, error: CliError) -> CliError 
     let (CliError::Channel(lost) | CliError::Output(OutputError::Channel(lost))) = error else {
         return error;
     };
-    match context::store(options) {
+    match context::store_of_sandboxes(options) {
         Ok(store) => why_lost(&store, id, lost).map_or_else(CliError::from, CliError::from),
         Err(_) => lost.into(),
     }

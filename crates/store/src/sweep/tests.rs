@@ -25,6 +25,18 @@ fn read_only_files_are_swept() {
 }
 
 #[test]
+fn what_only_talks_to_a_sandbox_sweeps_no_store_but_a_new_one() {
+    let home = home();
+    let left = home.store.root().join("tmp/leftover");
+    fs::write(&left, b"x").unwrap();
+    Store::open_unswept(home.store.root()).unwrap();
+    assert!(left.exists());
+    let root = home.store.root().with_file_name("another");
+    Store::open_unswept(&root).unwrap();
+    assert!(root.join(crate::refs::INDEX_FILE).exists());
+}
+
+#[test]
 fn a_work_folder_is_swept_only_when_nobody_works_in_it() {
     let home = home();
     let left = home.store.root().join("tmp/leftover");
