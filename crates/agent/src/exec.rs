@@ -16,8 +16,7 @@ use rustix::process::Pid;
 use crate::link::Link;
 use crate::spawn::{Descriptors, Pipe, Program, failure, spawn};
 use crate::streams::{Ending, Input, Output};
-use crate::sys;
-use crate::sys::Extra;
+use crate::sys::{self, Extra};
 use crate::terminal::{self, Terminal};
 
 pub(crate) struct ExecSession {

@@ -9,8 +9,7 @@ use rustix::process::Pid;
 
 use crate::identity;
 use crate::spawn::{Descriptors, Program, failure, spawn};
-use crate::sys;
-use crate::sys::Extra;
+use crate::sys::{self, Extra};
 use crate::warm::{Reseed, Warm};
 
 /// How often a file is looked for.

@@ -12,8 +12,7 @@ use crate::link::Link;
 use crate::log::Log;
 use crate::runner::{Broken, FromRunner, Runner};
 use crate::spawn::{Descriptors, Program, failure, set_nonblocking, spawn};
-use crate::sys;
-use crate::sys::Extra;
+use crate::sys::{self, Extra};
 
 const RUNNER_FD: &str = "SPORE_RUNNER_FD";
 

@@ -8,8 +8,7 @@ use serde_json::json;
 
 use crate::error::CliError;
 use crate::options::Options;
-use crate::output::Format;
-use crate::output::{self, Level};
+use crate::output::{self, Format, Level};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
