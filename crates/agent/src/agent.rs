@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use agent_protocol::{ExitStatus, MAX_PAYLOAD};
+use agent_protocol::{ExitStatus, HEADER_LEN, MAX_PAYLOAD};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{WaitOptions, wait};
 
@@ -39,7 +39,12 @@ impl Agent {
     pub(crate) fn new(booted: Booted) -> io::Result<Self> {
         let service = Service::new(booted.config, booted.writable, Log::create(WARM_LOG)?);
         let signals = sys::child_signals()?;
-        Ok(Agent { link: Link::new(booted.port), service, signals, buffer: vec![0; MAX_PAYLOAD] })
+        Ok(Agent {
+            link: Link::new(booted.port),
+            service,
+            signals,
+            buffer: vec![0; HEADER_LEN + MAX_PAYLOAD],
+        })
     }
 
     /// Serves until the guest is powered off.

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use agent_protocol::{Failure, FailureKind, INITIAL_CREDIT, SessionId, Stream};
+use agent_protocol::{Failure, FailureKind, HEADER_LEN, INITIAL_CREDIT, SessionId, Stream};
 
 use crate::link::Link;
 use crate::spawn::{failure, read};
@@ -60,7 +60,10 @@ impl Input {
                 self.held.extend(last);
             }
         } else {
-            self.held.extend(bytes);
+            // Straight through, where nothing is before it.
+            let written = if self.held.is_empty() { write(&mut self.fd, bytes) } else { 0 };
+            self.owe(written);
+            self.held.extend(bytes.get(written..).unwrap_or_default());
         }
         Ok(())
     }
@@ -76,12 +79,12 @@ impl Input {
     }
 
     pub(crate) fn pump(&mut self, id: SessionId, link: &mut Link) {
-        while let (Some(fd), false) = (&self.fd, self.held.is_empty()) {
-            match rustix::io::write(fd, self.held.as_slices().0) {
-                Ok(count) => self.consume(count),
-                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => break,
-                Err(_) => self.fd = None,
+        loop {
+            let written = write(&mut self.fd, self.held.as_slices().0);
+            if written == 0 {
+                break;
             }
+            self.consume(written);
         }
         if self.fd.is_none() {
             self.consume(self.held.len());
@@ -101,9 +104,26 @@ impl Input {
 
     fn consume(&mut self, count: usize) {
         self.held.drain(..count);
-        // What is held never exceeds the window, which is a u32.
+        self.owe(count);
+    }
+
+    fn owe(&mut self, count: usize) {
+        // What comes never exceeds the window, which is a u32.
         self.owed += u32::try_from(count).unwrap_or(u32::MAX);
     }
+}
+
+/// Writes what is taken of `bytes`, and gives how much that was. A reader that has gone is `None` from then on.
+fn write(fd: &mut Option<OwnedFd>, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while let (Some(open), Some(rest @ [_, ..])) = (&fd, bytes.get(written..)) {
+        match rustix::io::write(open, rest) {
+            Ok(count) => written += count,
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => break,
+            Err(_) => *fd = None,
+        }
+    }
+    written
 }
 
 /// Bytes on their way to the host.
@@ -175,8 +195,9 @@ impl Output {
         } else if wanted == 0 || !link.has_room() {
             return false;
         } else {
-            let limit = usize::try_from(wanted).unwrap_or(usize::MAX).min(buffer.len());
-            match read(fd.as_fd(), buffer.get_mut(..limit).unwrap_or_default()) {
+            let end =
+                usize::try_from(wanted).unwrap_or(usize::MAX).saturating_add(HEADER_LEN).min(buffer.len());
+            match read(fd.as_fd(), buffer.get_mut(HEADER_LEN..end).unwrap_or_default()) {
                 Some(count) => count,
                 None if self.left.is_some() => 0,
                 None => return false,
@@ -184,7 +205,7 @@ impl Output {
         };
         self.credit -= count as u64;
         self.left = self.left.map(|left| left - count as u64);
-        link.queue().data(id, self.stream, buffer.get(..count).unwrap_or_default());
+        link.send_data(id, self.stream, buffer, count);
         if count == 0 || self.left == Some(0) {
             link.queue().end(id, self.stream);
             self.fd = None;

@@ -43,7 +43,7 @@ pub const MAP_BLOBS: usize = 32_768;
 pub const MAP_EXTENTS: usize = 1 << 21;
 
 /// Plain bytes of one frame.
-pub const FRAME_PLAIN_BYTES: usize = 1 << 20;
+pub const FRAME_PLAIN_BYTES: usize = 4 << 20;
 /// Compressed bytes of one frame: zstd's bound for incompressible input, rounded up.
 pub const FRAME_COMPRESSED_BYTES: usize = FRAME_PLAIN_BYTES + (FRAME_PLAIN_BYTES >> 8) + 64;
 /// Frames of one blob.

@@ -9,7 +9,7 @@ use zstd::zstd_safe;
 /// Level for engine states, maps, memory and writable disks.
 pub const LEVEL_FAST: i32 = 3;
 /// Level for layers, which many snapshots share.
-pub const LEVEL_LAYER: i32 = 6;
+pub const LEVEL_LAYER: i32 = 9;
 
 /// Why bytes are not the one zstd frame that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

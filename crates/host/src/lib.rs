@@ -7,6 +7,7 @@
 
 mod confine;
 mod deadline;
+mod memory;
 mod process;
 pub mod socket;
 mod spawn;
@@ -14,6 +15,7 @@ mod usage;
 
 pub use confine::{Allowed, Confinement, Enforced};
 pub use deadline::Deadline;
+pub use memory::give_back_freed_memory;
 pub use process::{ProcessError, ProcessId, detached_in};
 pub use spawn::{Spawn, inherited_pipe, inherited_stream, spawn};
 pub use usage::{Usage, usage};

@@ -28,7 +28,6 @@ use store::Store;
 
 use crate::Error;
 use crate::probe::probe;
-use guest::GuestFiles;
 
 /// What a bake needs besides the recipe.
 #[derive(Debug)]
@@ -120,7 +119,7 @@ impl Bake<'_> {
         self.proceed()?;
         let work = store.work_folder()?;
         progress.stage("guest", "packing the initrd");
-        let files = GuestFiles::write(work.path(), recipe, options, &held.kernel, &base)?;
+        guest::write_files(work.path(), recipe, options, &held.kernel, &base)?;
         // It is copied: other bakes need not wait any longer.
         let kernel = held.release();
         base::link_layers(store, &base, work.path())?;
@@ -130,7 +129,7 @@ impl Bake<'_> {
         self.proceed()?;
         // The guest may write to all of its memory, which is a file here: a full disk then ends the engine without a word.
         store.ensure_space(recipe.machine.memory.bytes())?;
-        let frozen = machine::Frozen::make(self, &*engine, work.path(), &base, files.command_line);
+        let frozen = machine::Frozen::make(self, &*engine, work.path(), &base);
         let vm = full_disk::named(store, frozen)?;
         self.proceed()?;
         let captured = capture::Capture { bake: self, lease: &lease, base: &base, kernel: &kernel, vm: &vm };

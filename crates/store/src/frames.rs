@@ -27,13 +27,16 @@ use crate::{BlobError, BlobWriter, FileError, Lease, Store};
 pub struct Framing {
     level: i32,
     frame_pages: u64,
+    /// Threads, at most.
+    workers_max: usize,
 }
 
 impl Framing {
-    /// For layers: read in whole, shared by many snapshots.
-    pub const LAYER: Self = Self { level: LEVEL_LAYER, frame_pages: 256 };
+    /// For layers: read in whole, shared by many snapshots, compressed once for each base. Frames of 4 MiB are 5 % smaller
+    /// than those of 1 MiB, and take an encoder of 11 MiB: together with what is on its way, 25 MiB for each thread.
+    pub const LAYER: Self = Self { level: LEVEL_LAYER, frame_pages: 1024, workers_max: 4 };
     /// For memory and writable disks: parts of them are replaced by derived snapshots.
-    pub const PRIVATE: Self = Self { level: LEVEL_FAST, frame_pages: 64 };
+    pub const PRIVATE: Self = Self { level: LEVEL_FAST, frame_pages: 64, workers_max: WORKERS_MAX };
 }
 
 /// Why pages could not be stored.
@@ -93,7 +96,7 @@ impl Store {
         ranges: impl IntoIterator<Item = Range, IntoIter: Send>,
         framing: Framing,
     ) -> Result<Vec<MapBlob>, FramesError> {
-        let workers = workers();
+        let workers = workers().min(framing.workers_max);
         let ranges = ranges.into_iter();
         let (jobs, taken) = sync_channel::<Job>(workers);
         let (ordered, replies) = sync_channel(workers * IN_FLIGHT);

@@ -233,7 +233,7 @@ pub(crate) fn hash_file(file: &File) -> io::Result<Digest> {
     }
 }
 
-/// Pages of one frame, blob or map as bytes in a buffer: at most 1 MiB here.
+/// Pages of one frame, blob or map as bytes in a buffer: at most 4 MiB here.
 fn bytes(pages: u64) -> usize {
     usize::try_from(pages * PAGE_SIZE).unwrap_or(usize::MAX)
 }

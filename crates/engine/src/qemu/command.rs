@@ -38,7 +38,7 @@ pub(super) struct Inherited {
 
 /// The command line of a machine that boots from its kernel.
 pub(super) fn boot(version: Version, spec: &BootSpec<'_>, inherited: Inherited) -> Vec<String> {
-    let mut line = Line::machine(version, &spec.setup, inherited);
+    let mut line = Line::machine(version, &spec.setup, true, inherited);
     line.option("-kernel", spec.kernel.as_str());
     line.option("-initrd", spec.initrd.as_str());
     line.option("-append", &spec.setup.machine.kernel.command_line);
@@ -47,8 +47,15 @@ pub(super) fn boot(version: Version, spec: &BootSpec<'_>, inherited: Inherited) 
 
 /// The command line of a machine that is restored. It waits to be told of its state: a machine that is not what it
 /// should be is to be found by its attachments, not by a device that its state does not fit.
-pub(super) fn restore(version: Version, setup: &Setup<'_>, inherited: Inherited) -> Vec<String> {
-    let mut line = Line::machine(version, setup, inherited);
+///
+/// Unless it is to `reserve` all memory that the guest may come to write, a guest may have more than the host.
+pub(super) fn restore(
+    version: Version,
+    setup: &Setup<'_>,
+    reserve: bool,
+    inherited: Inherited,
+) -> Vec<String> {
+    let mut line = Line::machine(version, setup, reserve, inherited);
     // So that its end is told, not asked for again and again.
     line.option("-global", "migration.x-events=on");
     line.option("-incoming", "defer");
@@ -58,10 +65,10 @@ pub(super) fn restore(version: Version, setup: &Setup<'_>, inherited: Inherited)
 struct Line(Vec<String>);
 
 impl Line {
-    fn machine(version: Version, setup: &Setup<'_>, inherited: Inherited) -> Self {
+    fn machine(version: Version, setup: &Setup<'_>, reserve: bool, inherited: Inherited) -> Self {
         let mut line = Self(Vec::with_capacity(96));
         line.process();
-        line.processor_and_memory(version, setup);
+        line.processor_and_memory(version, setup, reserve);
         line.channels(inherited);
         for device in &setup.machine.devices {
             line.device(device.kind, &device.id, device.slot, setup);
@@ -81,7 +88,7 @@ impl Line {
         self.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
     }
 
-    fn processor_and_memory(&mut self, version: Version, setup: &Setup<'_>) {
+    fn processor_and_memory(&mut self, version: Version, setup: &Setup<'_>, reserve: bool) {
         let Setup { machine, engine, .. } = setup;
         let (size, cpus) = (machine.memory_size(), machine.vcpus);
         // Without suppress-vmdesc a loader complains of a description that such a state does not have.
@@ -106,7 +113,8 @@ impl Line {
             MemoryMode::Private => "share=off",
         };
         let memory = format!("memory-backend-file,id=ram,size={size},mem-path={MEMORY_FILE},{share}");
-        self.option("-object", &format!("{memory},merge=off,dump=off,prealloc=off"));
+        let reserve = if reserve { "" } else { ",reserve=off" };
+        self.option("-object", &format!("{memory},merge=off,dump=off,prealloc=off{reserve}"));
     }
 
     /// The control socket, and the serial port, which is part of the profile's machine.

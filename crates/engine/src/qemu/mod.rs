@@ -154,7 +154,8 @@ impl Engine for Qemu {
         } else {
             (Some(state.as_fd()), format!("fd:{}", state.as_raw_fd()))
         };
-        let arguments = |inherited| command::restore(version, setup, inherited);
+        let reserve = !process::may_overcommit();
+        let arguments = |inherited| command::restore(version, setup, reserve, inherited);
         let start = Start {
             folder: setup.folder,
             disks: setup.disks,

@@ -1,6 +1,6 @@
 //! Starting a QEMU in a sandbox's folder.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -86,6 +86,12 @@ pub(super) fn start(
     let control = Qmp::connect(folder)?;
     let process = host::spawn(&spec).map_err(EngineError::at("start", program))?;
     Ok((process, control))
+}
+
+/// Whether the host lets memory be mapped that it does not reserve (proc(5), `overcommit_memory`). Where it does not, QEMU
+/// would refuse to; and it reads the same file.
+pub(super) fn may_overcommit() -> bool {
+    fs::read_to_string("/proc/sys/vm/overcommit_memory").is_ok_and(|policy| policy.trim() != "2")
 }
 
 /// Ends a QEMU and waits until it is gone.

@@ -46,11 +46,10 @@ impl Frozen {
         engine: &dyn Engine,
         work: &Path,
         base: &Base,
-        command_line: String,
     ) -> Result<Self, Error> {
-        let recipe = bake.recipe;
-        let machine = machine(recipe, base.layers.len(), command_line);
-        let description = engine.describe(accelerator(engine));
+        let (recipe, accelerator) = (bake.recipe, accelerator(engine));
+        let machine = machine(recipe, base.layers.len(), guest::command_line(recipe, accelerator));
+        let description = engine.describe(accelerator);
         let disks = disks(recipe, base)?;
         let bench = Bench { bake, engine, work, machine: &machine, description: &description, disks };
         if !recipe.build.commands.is_empty() {

@@ -55,6 +55,8 @@ pub(super) struct Mux {
     /// Since when there is no session: `None` before that counts, of no meaning while one is open.
     idle_since: Cell<Option<Instant>>,
     ended: Notify,
+    /// The last of those that were open has ended.
+    all_ended: Notify,
     /// What is read lies here until it is translated, which nothing waits for: one buffer is enough for all who read.
     buffer: RefCell<Vec<u8>>,
     /// What the agent speaks: clients are told, so that none asks for what that does not know.
@@ -123,6 +125,7 @@ impl Mux {
             next: Cell::new(1),
             idle_since: Cell::new(None),
             ended: Notify::new(),
+            all_ended: Notify::new(),
             buffer: RefCell::new(vec![0; READ_BYTES]),
             version,
         }
@@ -136,13 +139,23 @@ impl Mux {
 
     /// How long there has been no session, once that counts.
     pub(super) fn idle_for(&self) -> Duration {
-        let since = self.idle_since.get().filter(|_| self.sessions.borrow().is_empty());
+        let since = self.idle_since.get().filter(|_| !self.has_sessions());
         since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
     /// Returns when a session has ended, since the last call or from now on.
     pub(super) async fn session_ended(&self) {
         self.ended.notified().await;
+    }
+
+    /// Returns when all sessions have ended, since the last call or from now on.
+    pub(super) async fn all_sessions_ended(&self) {
+        self.all_ended.notified().await;
+    }
+
+    /// Whether any session is open.
+    pub(super) fn has_sessions(&self) -> bool {
+        !self.sessions.borrow().is_empty()
     }
 
     fn close(&self, id: SessionId) -> bool {
@@ -152,6 +165,9 @@ impl Mux {
                 self.idle_since.set(Some(Instant::now()));
             }
             self.ended.notify_one();
+            if !self.has_sessions() {
+                self.all_ended.notify_one();
+            }
         }
         was_open
     }

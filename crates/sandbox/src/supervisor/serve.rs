@@ -1,5 +1,6 @@
 //! What a supervisor waits for, all at once, on one thread.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::path::Path;
 use std::rc::Rc;
@@ -21,6 +22,10 @@ use crate::{activity, layout, record};
 
 /// How often it is noted at least that a session is open.
 const ACTIVITY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// For how long there has to be no session before memory is given back: whoever runs one command after another does not wait
+/// for it.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why a supervisor's work ends.
 enum End {
@@ -66,6 +71,7 @@ pub(super) fn until_end(
             end = stays(keep, &folder, record.idle_limit(), &mux) => end,
             reason = read_agent(from_agent, decoder, &mux) => End::Agent(reason),
             never = logs::keep_bounded(&bounded) => match never {},
+            never = give_back_memory(&mux) => match never {},
         })
     })?;
     let reason = match end {
@@ -98,6 +104,17 @@ async fn accept(control: UnixListener, mux: Rc<Mux>) {
             }
             // Out of descriptors, most likely: clients that go free some.
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+}
+
+/// Gives back what sessions have needed, once there is none.
+async fn give_back_memory(mux: &Mux) -> Infallible {
+    loop {
+        mux.all_sessions_ended().await;
+        tokio::time::sleep(MEMORY_PATIENCE).await;
+        if !mux.has_sessions() {
+            host::give_back_freed_memory();
         }
     }
 }

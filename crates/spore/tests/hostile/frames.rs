@@ -39,8 +39,8 @@ pub fn cases() -> Vec<Case> {
                 edit(draft, |frame| frame.digest = Digest::of(b"another frame"));
             },
         ),
-        layout("a frame of 2 MiB", &["blob sha256:", "frame 0", "2097152 plain"], |draft| {
-            edit(draft, |frame| *frame = RawFrame::new(&vec![7; 2 << 20]));
+        layout("a frame of a page more than 4 MiB", &["blob sha256:", "frame 0", "4198400 plain"], |draft| {
+            edit(draft, |frame| *frame = RawFrame::new(&vec![7; (4 << 20) + 4096]));
         }),
         layout("a frame of half a page", &["blob sha256:", "frame 0", "2048 plain"], |draft| {
             edit(draft, |frame| *frame = RawFrame::new(&[7; 2048]));

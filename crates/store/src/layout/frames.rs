@@ -17,9 +17,9 @@ use super::{LayoutError, Stop, bytes, read_index};
 use crate::FileError;
 use crate::file::Output;
 
-/// Pages that are written at a time, 16 MiB of them: each piece has one at least. Tests have small maps, and are to see
-/// more than one batch.
-const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 12 };
+/// Pages that are written at a time, 32 MiB of them: a layer's frame for each of the workers. Each piece has one page at
+/// least. Tests have small maps, and are to see more than one batch.
+const BATCH_PAGES: u32 = if cfg!(test) { 50 } else { 1 << 13 };
 
 /// Part of an extent that lies in one frame. A map, a blob and a frame have fewer than 2^32 pages each.
 #[derive(Debug, Clone, Copy)]

@@ -55,7 +55,7 @@ fn boot_lines(version: &str) -> Vec<String> {
     boot(Version::parse(version).unwrap(), &BootSpec { setup, kernel: &kernel, initrd: &initrd }, INHERITED)
 }
 
-fn restore_lines(version: &str, accelerator: Accelerator) -> Vec<String> {
+fn restore_lines(version: &str, accelerator: Accelerator, reserve: bool) -> Vec<String> {
     let (machine, engine) = (machine(2), engine(accelerator));
     let disks = disks(DiskFormat::Overlay { base: FileName::new("writable.raw").unwrap() }, "writable.qcow2");
     let setup = Setup {
@@ -67,16 +67,16 @@ fn restore_lines(version: &str, accelerator: Accelerator) -> Vec<String> {
         memory: MemoryMode::Private,
         deadline: Deadline::after(Duration::ZERO),
     };
-    restore(Version::parse(version).unwrap(), &setup, INHERITED)
+    restore(Version::parse(version).unwrap(), &setup, reserve, INHERITED)
 }
 
 #[test]
 fn the_command_lines_are_frozen() {
     assert_golden("boot.txt", &boot_lines("version 7.2.22"));
     assert_golden("boot.txt", &boot_lines("version 10.0.2"));
-    assert_golden("restore-7.2.txt", &restore_lines("version 7.2.22", Accelerator::Tcg));
-    assert_golden("restore-10.0.txt", &restore_lines("version 10.0.2", Accelerator::Tcg));
-    let on_kvm = restore_lines("version 10.0.2", Accelerator::Kvm);
+    assert_golden("restore-7.2.txt", &restore_lines("version 7.2.22", Accelerator::Tcg, true));
+    assert_golden("restore-10.0.txt", &restore_lines("version 10.0.2", Accelerator::Tcg, false));
+    let on_kvm = restore_lines("version 10.0.2", Accelerator::Kvm, false);
     assert!(on_kvm.windows(2).any(|option| option == ["-accel", "kvm"]));
 }
 
