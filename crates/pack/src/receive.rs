@@ -70,10 +70,6 @@ impl Opened {
         progress: &dyn Progress,
     ) -> Result<Counts, UnpackError> {
         let counts = self.count_documents(progress);
-        for (part, writer) in std::mem::take(&mut self.documents.new) {
-            brought.add(Item::Blob(part.digest));
-            finish_blob(writer, &part)?;
-        }
         let (store, lease) = (self.store.clone(), self.lease.clone());
         let stop = || progress.is_interrupted();
         thread::scope(|scope| {
@@ -88,6 +84,11 @@ impl Opened {
             let feed = layout.is_some().then_some(feed);
             let (sender, queue) = sync_channel(QUEUE);
             let finisher = scope.spawn(move || finish_all(&queue, feed));
+            for (part, writer) in std::mem::take(&mut self.documents.new) {
+                brought.add(Item::Blob(part.digest));
+                // Where nobody takes it any more, nobody takes the next one either.
+                sender.send(Arrived::Written(Box::new(writer), part)).ok();
+            }
             let to = Destination::Store { finisher: sender, brought };
             let received = self.receive(counts, to, progress);
             // What is wrong with the flat files is said first: it ended the others, and it is what is wrong with the pack.

@@ -176,14 +176,18 @@ impl TempFile {
     }
 
     /// Makes it durable under the name `target` with these permissions, in place of what had that name.
-    pub(crate) fn place(mut self, target: &Path, mode: u32) -> Result<(), FileError> {
+    pub(crate) fn place(self, target: &Path, mode: u32) -> Result<(), FileError> {
         self.file.sync_all().at(self.action, &self.shown)?;
+        self.rename(target, mode)?;
+        sync_parent(target)
+    }
+
+    fn rename(mut self, target: &Path, mode: u32) -> Result<(), FileError> {
         fs::rename(&self.path, target).at("write", target)?;
         self.placed = true;
         // Last: whoever is killed before it leaves a file that its owner can write, which harms nobody. The other
         // way round, one with a temporary name could be left that its owner cannot go on with.
-        self.file.set_permissions(Permissions::from_mode(mode)).at("write", target)?;
-        sync_parent(target)
+        self.file.set_permissions(Permissions::from_mode(mode)).at("write", target)
     }
 
     /// Removes it, also if it was adopted.
@@ -241,6 +245,14 @@ pub(crate) fn replace(tmp: &Path, target: &Path, bytes: &[u8]) -> Result<(), Fil
     let mut temp = TempFile::create(tmp, "write", target.to_owned())?;
     temp.append(bytes)?;
     temp.place(target, 0o600)
+}
+
+/// As [`replace`], for what is derived from other files and compared with them by every sweep: should the host lose its power, it may be
+/// empty or as it was, and nothing waits for the disk.
+pub(crate) fn replace_derived(tmp: &Path, target: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut temp = TempFile::create(tmp, "write", target.to_owned())?;
+    temp.append(bytes)?;
+    temp.rename(target, 0o600)
 }
 
 /// Makes changes of the names in a folder durable.

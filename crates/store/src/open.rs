@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use format::Digest;
 
-use crate::file::{At, FileError, found, names, read_small, replace, sync_parent};
+use crate::file::{At, FileError, found, names, read_small, replace, sync_folder, sync_parent};
 
 mod version;
 
@@ -174,12 +174,18 @@ impl Store {
 
     /// Makes or upgrades what is not as it should be. Whether all was.
     fn prepare(root: &Path) -> Result<(Self, bool), OpenError> {
-        make_folder(root)?;
+        if make_folder(root)? {
+            sync_parent(root)?;
+        }
         let root = fs::canonicalize(root).at("find", root)?;
         check_owner(&root)?;
         let kind = check_kind(&root)?;
+        let mut is_changed = false;
         for folder in Folder::ALL {
-            make_folder(&root.join(folder.name()))?;
+            is_changed |= make_folder(&root.join(folder.name()))?;
+        }
+        if is_changed {
+            sync_folders(&root)?;
         }
         check_one_filesystem(&root)?;
         let store = Self { root: root.into() };
@@ -222,12 +228,21 @@ impl Store {
     }
 }
 
-fn make_folder(path: &Path) -> Result<(), FileError> {
+/// Whether it had to be made.
+fn make_folder(path: &Path) -> Result<bool, FileError> {
     if path.is_dir() {
-        return Ok(());
+        return Ok(false);
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)?;
-    sync_parent(path)
+    Ok(true)
+}
+
+/// Makes the names of a store's folders durable.
+fn sync_folders(root: &Path) -> Result<(), FileError> {
+    for folder in Folder::ALL.iter().filter(|folder| folder.name() != folder.top()) {
+        sync_folder(&root.join(folder.top()))?;
+    }
+    sync_folder(root)
 }
 
 fn check_owner(path: &Path) -> Result<(), OpenError> {

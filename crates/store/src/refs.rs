@@ -8,7 +8,7 @@ use format::manifest::media_type;
 use format::{Digest, FullName};
 use serde::{Deserialize, Serialize};
 
-use crate::file::{At, FileError, names, read_small, remove_file, replace, sync_folder};
+use crate::file::{At, FileError, names, read_small, remove_file, replace, replace_derived, sync_folder};
 use crate::{Folder, LoadError, Lock, LockKey, Store};
 
 pub(crate) const INDEX_FILE: &str = "index.json";
@@ -234,7 +234,7 @@ impl Store {
     }
 
     fn write_index(&self, _held: &Lock) -> Result<(), FileError> {
-        replace(&self.folder(Folder::Tmp), &self.root().join(INDEX_FILE), &self.index()?)
+        replace_derived(&self.folder(Folder::Tmp), &self.root().join(INDEX_FILE), &self.index()?)
     }
 
     fn index(&self) -> Result<Vec<u8>, FileError> {

@@ -26,7 +26,7 @@ fn machine_type(found: &Found, wanted: &str) -> Option<Mismatch> {
     if q35(wanted).is_some() && found.machine_types.contains(wanted) {
         return None;
     }
-    let newest = found.machine_types.iter().filter_map(|name| q35(name)).max();
+    let newest = found.machine_types.iter().filter_map(q35).max();
     let newest = newest.map_or("none".to_owned(), |(major, minor)| format!("up to pc-q35-{major}.{minor}"));
     Some(Mismatch {
         subject: Subject::MachineType,

@@ -3,7 +3,6 @@
 //! Asking costs as much as half a fork, so the answers are kept in a file, for as long as the executable and the
 //! host's boot are the same. A file that can't be read is as good as none.
 
-use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -67,6 +66,27 @@ impl Options {
     }
 }
 
+/// Words with a blank between two. There are hundreds of them, of which a fork asks for a few: to read them is to read one string.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Words(String);
+
+impl Words {
+    pub(super) fn contains(&self, word: &str) -> bool {
+        self.iter().any(|one| one == word)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split(' ')
+    }
+}
+
+impl<'a> FromIterator<&'a str> for Words {
+    fn from_iter<I: IntoIterator<Item = &'a str>>(words: I) -> Self {
+        Self(words.into_iter().collect::<Vec<_>>().join(" "))
+    }
+}
+
 /// A QEMU and what it said of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,9 +94,9 @@ pub(super) struct Found {
     /// What the answers hold for.
     key: Key,
     pub(super) version: Version,
-    pub(super) machine_types: BTreeSet<String>,
-    pub(super) cpu_models: BTreeSet<String>,
-    pub(super) cpu_features: BTreeSet<String>,
+    pub(super) machine_types: Words,
+    pub(super) cpu_models: Words,
+    pub(super) cpu_features: Words,
     /// Whether a guest ran on KVM; `None` if that was not tried.
     pub(super) kvm_works: Option<bool>,
 }
@@ -120,7 +140,7 @@ impl Found {
         let models = models.lines().skip(1);
         let cpu_models =
             models.filter_map(|line| first_word(line.strip_prefix("x86 ").unwrap_or(line))).collect();
-        let cpu_features = features.split_ascii_whitespace().map(str::to_owned).collect();
+        let cpu_features = features.split_ascii_whitespace().collect();
         Ok(Self { key, version, machine_types, cpu_models, cpu_features, kvm_works: None })
     }
 
@@ -211,6 +231,6 @@ fn on_path() -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(PROGRAM)).find(executable)
 }
 
-fn first_word(line: &str) -> Option<String> {
-    line.split_ascii_whitespace().next().map(str::to_owned)
+fn first_word(line: &str) -> Option<&str> {
+    line.split_ascii_whitespace().next()
 }

@@ -78,7 +78,7 @@ fn capabilities(options: &Options, found: &Found) -> Capabilities {
     Capabilities {
         version: found.version.to_string(),
         accelerators,
-        machine_types: found.machine_types.iter().cloned().collect(),
+        machine_types: found.machine_types.iter().map(str::to_owned).collect(),
         state_formats: vec![StateFormat::QemuDevicesV1],
         memory_file_read_only: found.version.maps_memory_read_only(),
     }
@@ -94,7 +94,7 @@ impl Engine for Qemu {
     }
 
     fn describe(&self, accelerator: Accelerator) -> Description {
-        let known = self.found.machine_types.iter().filter_map(|name| version::q35(name));
+        let known = self.found.machine_types.iter().filter_map(version::q35);
         let (major, minor) = known.filter(|version| *version >= BASELINE).min().unwrap_or(BASELINE);
         let features: &[&str] = match accelerator {
             // What releases emulate differently, or wrongly; and `rep movsb`, which they emulate byte by byte, so that a kernel that
