@@ -27,6 +27,8 @@ sanitizer=none
 if compgen -G "$(rustc --print target-libdir)/librustc*_rt.asan.a" >/dev/null; then sanitizer=address; fi
 build=(--sanitizer "$sanitizer" --target-dir "$PWD/target/fuzz")
 limits=(-rss_limit_mb=1024 -timeout=10)
+# Of what is freed it keeps 256 MiB from being used again, which counts as memory taken.
+export ASAN_OPTIONS=quarantine_size_mb=16
 
 # All before the first runs, so that what does not build is heard of now.
 cargo fuzz build "${build[@]}"

@@ -27,7 +27,7 @@ pub fn cases() -> Vec<Case> {
 
 /// What the format allows and no host has.
 fn sizes() -> Vec<Case> {
-    vec![fork("a tebibyte of memory", 1, &["memory"], |draft| {
+    vec![fork("a tebibyte of memory", 1, &["the engine ended", "Address space limit"], |draft| {
         let (low, high) = (2048_u64 << 20, (1_u64 << 40) - (2048 << 20));
         draft.config["machine"]["memory"] = json!([
             { "guest_address": 0, "size": low, "offset": 0 },
