@@ -3,11 +3,10 @@
 //! The extents are cut at the frames' borders, and a bounded number of pieces is in memory at a time: how many a map
 //! makes is up to who wrote it. They come sorted by page, so that few frames are decoded for more than one batch.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::ops::Range;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use format::PAGE_SIZE;
 use format::frame::{FrameError, Index, Reader};
@@ -37,78 +36,144 @@ struct Piece {
 pub(super) fn write_blob<'a>(
     file: &File,
     blob: &MapBlob,
-    extents: impl Iterator<Item = &'a Extent>,
+    extents: impl Iterator<Item = &'a Extent> + Send,
     out: &Output,
     stop: Stop<'_>,
-    on_written: &mut dyn FnMut(u64),
+    on_written: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), LayoutError> {
-    let index = read_index(file, blob)?;
-    let at_blob = |source| LayoutError::Frame { blob: blob.digest, source };
-    let mut pieces = extents.flat_map(|extent| cut(&index, extent));
-    loop {
-        let (mut batch, mut pages) = (Vec::new(), 0);
-        while pages < BATCH_PAGES
-            && let Some(piece) = pieces.next().transpose().map_err(at_blob)?
-        {
-            pages += piece.pages;
-            batch.push(piece);
-        }
-        let Some(last) = batch.last().copied() else { break };
-        batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
-        write_batch(blob, file, &index, &batch, out, stop)?;
-        on_written(u64::from(last.start) + u64::from(last.pages));
-    }
+    let index = &read_index(file, blob)?;
+    let pieces = extents.flat_map(|extent| cut(index, extent));
+    let batches = Batches {
+        pieces,
+        groups: VecDeque::new(),
+        open: VecDeque::new(),
+        ended: 0,
+        is_given_up: false,
+        on_written,
+    };
+    let writer =
+        Writer { blob, file, index, out, stop, batches: Mutex::new(batches), writing: Mutex::new(()) };
+    let workers = crate::frames::workers().min(index.frames().len());
+    std::thread::scope(|scope| {
+        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(|| writer.work())).collect();
+        tasks
+            .into_iter()
+            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .fold(Ok(()), Result::and)
+    })?;
     // What is laid out is not read again: its memory is of more use to what is being written. That it is not taken back is no
     // harm.
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).ok();
     Ok(())
 }
 
-/// Writes pieces, sorted by frame, on many cores.
-fn write_batch(
-    blob: &MapBlob,
-    file: &File,
-    index: &Index,
-    pieces: &[Piece],
-    out: &Output,
-    stop: Stop<'_>,
-) -> Result<(), LayoutError> {
-    let groups = group(pieces);
-    let next = AtomicUsize::new(0);
-    // The kernel lets one write to a file at a time, and who waits for that burns a core: the others decode meanwhile.
-    let writing = Mutex::new(());
-    let work = || -> Result<(), LayoutError> {
+/// The pieces of a blob, a batch of them at a time. Whoever comes when a batch is given away begins the next one: nobody waits for
+/// the others.
+struct Batches<'a, P> {
+    pieces: P,
+    /// What is to be written next: its batch, and pieces of one frame.
+    groups: VecDeque<(usize, Vec<Piece>)>,
+    /// Of each batch that is not written: the page that it ends with, and how many of its groups are left.
+    open: VecDeque<(u64, usize)>,
+    /// How many batches are written, and all before them.
+    ended: usize,
+    /// Whether somebody has failed.
+    is_given_up: bool,
+    on_written: &'a mut (dyn FnMut(u64) + Send),
+}
+
+impl<P: Iterator<Item = Result<Piece, FrameError>>> Batches<'_, P> {
+    fn next(&mut self) -> Result<Option<(usize, Vec<Piece>)>, FrameError> {
+        if self.is_given_up {
+            return Ok(None);
+        }
+        if self.groups.is_empty() {
+            self.begin()?;
+        }
+        Ok(self.groups.pop_front())
+    }
+
+    fn begin(&mut self) -> Result<(), FrameError> {
+        let (mut batch, mut pages) = (Vec::new(), 0);
+        while pages < BATCH_PAGES
+            && let Some(piece) = self.pieces.next().transpose()?
+        {
+            pages += piece.pages;
+            batch.push(piece);
+        }
+        let Some(last) = batch.last().copied() else { return Ok(()) };
+        batch.sort_unstable_by_key(|piece| (piece.frame, piece.page));
+        let number = self.ended + self.open.len();
+        self.groups.extend(batch.chunk_by(|a, b| a.frame == b.frame).map(|group| (number, group.to_vec())));
+        self.open.push_back((u64::from(last.start) + u64::from(last.pages), self.groups.len()));
+        Ok(())
+    }
+
+    /// A group of this batch is written.
+    fn written(&mut self, batch: usize) {
+        if let Some((_, left)) = self.open.get_mut(batch - self.ended) {
+            *left -= 1;
+        }
+        while let Some((end, 0)) = self.open.front().copied() {
+            self.open.pop_front();
+            self.ended += 1;
+            (self.on_written)(end);
+        }
+    }
+}
+
+/// What those share who write one blob's pieces.
+struct Writer<'a, P> {
+    blob: &'a MapBlob,
+    file: &'a File,
+    index: &'a Index,
+    out: &'a Output,
+    stop: Stop<'a>,
+    batches: Mutex<Batches<'a, P>>,
+    /// The kernel lets one write to a file at a time, and who waits for that burns a core: the others decode meanwhile.
+    writing: Mutex<()>,
+}
+
+impl<'a, P: Iterator<Item = Result<Piece, FrameError>>> Writer<'a, P> {
+    /// Writes until nothing is left, or somebody has failed.
+    fn work(&self) -> Result<(), LayoutError> {
+        self.write_all().inspect_err(|_| self.batches().is_given_up = true)
+    }
+
+    fn write_all(&self) -> Result<(), LayoutError> {
+        let Self { blob, file, index, out, stop, .. } = *self;
+        let at_blob = |source| LayoutError::Frame { blob: blob.digest, source };
         let (mut reader, mut compressed, mut plain) = (Reader::new()?, Vec::new(), Vec::new());
-        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some((batch, pieces)) = self.next().map_err(at_blob)? {
             if stop() {
                 return Err(LayoutError::Stopped);
             }
-            let pieces = pieces.get(group.clone()).unwrap_or_default();
             let Some(frame) = pieces.first().map(|piece| piece.frame as usize) else { continue };
             let Some(entry) = index.frames().get(frame) else { continue };
             compressed.resize(entry.compressed as usize, 0);
             file.read_exact_at(&mut compressed, entry.offset)
                 .map_err(|source| LayoutError::Read { digest: blob.digest, source })?;
-            reader
-                .decode(index, frame, &compressed, &mut plain)
-                .map_err(|source| LayoutError::Frame { blob: blob.digest, source })?;
-            let _held = writing.lock().unwrap_or_else(PoisonError::into_inner);
+            reader.decode(index, frame, &compressed, &mut plain).map_err(at_blob)?;
+            let held = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
             for piece in pieces {
                 let from = bytes(piece.page.into());
                 let to = from + bytes(piece.pages.into());
                 write_sparse(out, plain.get(from..to).unwrap_or_default(), piece.start.into())?;
             }
+            drop(held);
+            self.batches().written(batch);
         }
         Ok(())
-    };
-    let workers = crate::frames::workers().min(groups.len());
-    std::thread::scope(|scope| {
-        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        tasks
-            .into_iter()
-            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .fold(Ok(()), Result::and)
-    })
+    }
+
+    /// What is to be written next. Nothing is held when this returns.
+    fn next(&self) -> Result<Option<(usize, Vec<Piece>)>, FrameError> {
+        self.batches().next()
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Batches<'a, P>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An extent cut at the frames' borders.
@@ -142,18 +207,6 @@ fn cut(index: &Index, extent: &Extent) -> impl Iterator<Item = Result<Piece, Fra
 
 fn narrow(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// The ranges of pieces that lie in one frame.
-fn group(pieces: &[Piece]) -> Vec<Range<usize>> {
-    let mut end = 0;
-    pieces
-        .chunk_by(|a, b| a.frame == b.frame)
-        .map(|group| {
-            end += group.len();
-            end - group.len()..end
-        })
-        .collect()
 }
 
 /// Writes whole pages, leaving holes where they are zero.

@@ -160,15 +160,29 @@ impl Layout<'_> {
             item.begin(store, lease)?;
             item.write_rest(store, *stop)?;
         }
-        let (mut layers, mut keys) = (Vec::new(), Vec::new());
-        for item in items {
+        let mut layers = Vec::new();
+        for item in items.iter_mut() {
             if let State::Elsewhere = item.state {
                 item.wait(store, lease, *stop, on_wait)?;
             }
-            let file = item.finish(&layers, *stop)?;
-            if let FlatKey::Layer(content) = item.key {
-                layers.push(LayerFile { content, file });
+            match item.fill(&layers, *stop) {
+                Ok(file) => {
+                    if let FlatKey::Layer(content) = item.key {
+                        layers.push(LayerFile { content, file });
+                    }
+                }
+                // That one is another than declared may be why, and is said then.
+                Err(error @ LayoutError::NoLayer(_)) => {
+                    items.iter_mut().take(layers.len()).try_for_each(Item::finish)?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
             }
+        }
+        // Layers come first: what has pages of one that turns out to be another never becomes visible.
+        let mut keys = Vec::new();
+        for item in items {
+            item.finish()?;
             keys.push(item.key);
         }
         let memory = keys.pop().ok_or_else(|| io::Error::other("a snapshot has a memory"))?;
@@ -219,7 +233,8 @@ impl Item<'_> {
     fn settle(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<(), LayoutError> {
         let State::AtWork(work) = &mut self.state else { return Ok(()) };
         if work.can_close(self.map, layers) {
-            work.close(self.map, layers, stop)?;
+            work.fill(self.map, layers, stop)?;
+            work.close();
         }
         if work.is_closed()
             && let State::AtWork(work) = std::mem::replace(&mut self.state, State::ToDo)
@@ -242,14 +257,34 @@ impl Item<'_> {
         self.write_rest(store, stop)
     }
 
-    fn finish(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<File, LayoutError> {
-        match std::mem::replace(&mut self.state, State::ToDo) {
-            State::Done(file) => Ok(file),
-            State::AtWork(mut work) => {
-                work.close(self.map, layers, stop)?;
-                work.wait()
+    /// Writes the pages of layers, which may not be verified yet. Gives the file; a layer's own is verified meanwhile.
+    fn fill(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<File, LayoutError> {
+        match &mut self.state {
+            State::Done(file) => Ok(file.try_clone()?),
+            State::AtWork(work) => {
+                work.fill(self.map, layers, stop)?;
+                if matches!(self.key, FlatKey::Layer(_)) {
+                    work.close();
+                }
+                work.file()
             }
-            State::ToDo | State::Elsewhere => Err(io::Error::other("a map was not begun").into()),
+            State::ToDo | State::Elsewhere => Err(not_begun()),
         }
     }
+
+    /// Waits until it is visible.
+    fn finish(&mut self) -> Result<(), LayoutError> {
+        match std::mem::replace(&mut self.state, State::ToDo) {
+            State::Done(_) => Ok(()),
+            State::AtWork(mut work) => {
+                work.close();
+                work.wait().map(drop)
+            }
+            State::ToDo | State::Elsewhere => Err(not_begun()),
+        }
+    }
+}
+
+fn not_begun() -> LayoutError {
+    io::Error::other("a map was not begun").into()
 }

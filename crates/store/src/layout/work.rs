@@ -116,8 +116,8 @@ impl Work {
             && map.layers().iter().all(is_there)
     }
 
-    /// All blobs are written: the pages of layers, then the file can become visible.
-    pub(super) fn close(
+    /// All blobs are written: the pages of layers, which are written and may not be verified yet.
+    pub(super) fn fill(
         &mut self,
         map: &Map,
         layers: &[LayerFile],
@@ -126,10 +126,19 @@ impl Work {
         if self.progress.is_some() {
             copy_layers(map, &self.order, layers, &self.out, stop)?;
             self.order = BySource::default();
-            self.tell(Progress::All);
-            self.progress = None;
+            self.tell(Progress::Some);
         }
         Ok(())
+    }
+
+    /// All is written: the file can become visible. To be called once the layers are verified that it has pages of.
+    pub(super) fn close(&mut self) {
+        self.tell(Progress::All);
+        self.progress = None;
+    }
+
+    pub(super) fn file(&self) -> Result<File, LayoutError> {
+        Ok(self.out.try_clone()?)
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -141,7 +150,7 @@ impl Work {
         if let Some(closer) = self.closer.take() {
             closer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
-        Ok(self.out.try_clone()?)
+        self.file()
     }
 }
 
