@@ -160,29 +160,22 @@ impl Layout<'_> {
             item.begin(store, lease)?;
             item.write_rest(store, *stop)?;
         }
+        // What has pages of layers gets them while these are verified and synced.
         let mut layers = Vec::new();
         for item in items.iter_mut() {
+            layers.extend(item.written_layer()?);
+            item.fill(&layers, *stop)?;
+        }
+        // Layers come first: what has pages of one that turns out to be another never becomes visible.
+        let (mut layers, mut keys) = (Vec::new(), Vec::new());
+        for item in items {
             if let State::Elsewhere = item.state {
                 item.wait(store, lease, *stop, on_wait)?;
             }
-            match item.fill(&layers, *stop) {
-                Ok(file) => {
-                    if let FlatKey::Layer(content) = item.key {
-                        layers.push(LayerFile { content, file });
-                    }
-                }
-                // That one is another than declared may be why, and is said then.
-                Err(error @ LayoutError::NoLayer(_)) => {
-                    items.iter_mut().take(layers.len()).try_for_each(Item::finish)?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
+            let file = item.finish(&layers, *stop)?;
+            if let FlatKey::Layer(content) = item.key {
+                layers.push(LayerFile { content, file });
             }
-        }
-        // Layers come first: what has pages of one that turns out to be another never becomes visible.
-        let mut keys = Vec::new();
-        for item in items {
-            item.finish()?;
             keys.push(item.key);
         }
         let memory = keys.pop().ok_or_else(|| io::Error::other("a snapshot has a memory"))?;
@@ -257,34 +250,37 @@ impl Item<'_> {
         self.write_rest(store, stop)
     }
 
-    /// Writes the pages of layers, which may not be verified yet. Gives the file; a layer's own is verified meanwhile.
-    fn fill(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<File, LayoutError> {
-        match &mut self.state {
-            State::Done(file) => Ok(file.try_clone()?),
+    /// A layer that this process has written, or that is there. It may not be verified yet: that goes on by itself.
+    fn written_layer(&mut self) -> Result<Option<LayerFile>, LayoutError> {
+        let FlatKey::Layer(content) = self.key else { return Ok(None) };
+        let file = match &mut self.state {
             State::AtWork(work) => {
-                work.fill(self.map, layers, stop)?;
-                if matches!(self.key, FlatKey::Layer(_)) {
-                    work.close();
-                }
-                work.file()
-            }
-            State::ToDo | State::Elsewhere => Err(not_begun()),
-        }
-    }
-
-    /// Waits until it is visible.
-    fn finish(&mut self) -> Result<(), LayoutError> {
-        match std::mem::replace(&mut self.state, State::ToDo) {
-            State::Done(_) => Ok(()),
-            State::AtWork(mut work) => {
                 work.close();
-                work.wait().map(drop)
+                work.file()?
             }
-            State::ToDo | State::Elsewhere => Err(not_begun()),
+            State::Done(file) => file.try_clone()?,
+            State::ToDo | State::Elsewhere => return Ok(None),
+        };
+        Ok(Some(LayerFile { content, file }))
+    }
+
+    /// Writes the pages of layers, if these are there.
+    fn fill(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<(), LayoutError> {
+        match &mut self.state {
+            State::AtWork(work) if work.can_close(self.map, layers) => work.fill(self.map, layers, stop),
+            _ => Ok(()),
         }
     }
-}
 
-fn not_begun() -> LayoutError {
-    io::Error::other("a map was not begun").into()
+    fn finish(&mut self, layers: &[LayerFile], stop: Stop<'_>) -> Result<File, LayoutError> {
+        match std::mem::replace(&mut self.state, State::ToDo) {
+            State::Done(file) => Ok(file),
+            State::AtWork(mut work) => {
+                work.fill(self.map, layers, stop)?;
+                work.close();
+                work.wait()
+            }
+            State::ToDo | State::Elsewhere => Err(io::Error::other("a map was not begun").into()),
+        }
+    }
 }

@@ -238,6 +238,28 @@ fn what_another_command_lays_out_is_waited_for() {
     assert!(held.borrow().is_none() && home.store.open_flat(flats.memory).unwrap().is_some());
 }
 
+/// Each has begun what the other one waits for.
+#[test]
+fn commands_that_lay_out_the_same_do_not_wait_for_each_other_for_ever() {
+    const TIMES: usize = 50;
+    let home = home();
+    let lease = home.store.lease().unwrap();
+    for unique in 0..TIMES {
+        let digest = put_snapshot(&home.store, &lease, &["a", "b"], &unique.to_string());
+        let snapshot = std::sync::Arc::new(home.store.load_snapshot(&digest).unwrap());
+        let (done, results) = std::sync::mpsc::channel();
+        for _ in 0..2 {
+            let (store, snapshot, done) = (home.store.clone(), snapshot.clone(), done.clone());
+            std::thread::spawn(move || {
+                let lease = store.lease().unwrap();
+                done.send(store.lay_out(&lease, &snapshot, NEVER).unwrap()).unwrap();
+            });
+        }
+        let wait = || results.recv_timeout(std::time::Duration::from_secs(60)).expect("both end");
+        assert_eq!(wait(), wait());
+    }
+}
+
 /// Nothing is left of what was begun.
 #[test]
 fn a_layout_stops_when_it_is_told_to() {

@@ -116,7 +116,7 @@ impl Work {
             && map.layers().iter().all(is_there)
     }
 
-    /// All blobs are written: the pages of layers, which are written and may not be verified yet.
+    /// All blobs are written: the pages of layers, which are written and may not be verified yet. Once is enough.
     pub(super) fn fill(
         &mut self,
         map: &Map,
