@@ -174,9 +174,8 @@ impl Store {
 
     /// Makes or upgrades what is not as it should be. Whether all was.
     fn prepare(root: &Path) -> Result<(Self, bool), OpenError> {
-        if make_folder(root)? {
-            sync_parent(root)?;
-        }
+        // An empty one is no store yet: that it stays is waited for with the layout file.
+        make_folder(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
         check_owner(&root)?;
         let kind = check_kind(&root)?;
