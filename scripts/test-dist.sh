@@ -36,7 +36,7 @@ same_twice() {
 same_elsewhere() {
   local copy=$work/elsewhere/sources
   mkdir -p "$copy"
-  git ls-files -z | xargs -0 cp --parents --target-directory="$copy"
+  git ls-files -z | xargs -0 cp --parents --no-dereference --target-directory="$copy"
   (umask 077 && cd "$copy" && SOURCE_DATE_EPOCH=$(git -C "$OLDPWD" log -1 --format=%ct) scripts/dist.sh >/dev/null)
   diff "$work/first" "$copy/target/dist/SHA256SUMS" || die "compiled elsewhere, it is not the same"
   rm -rf "$work/elsewhere"
