@@ -27,9 +27,9 @@ test-recipes: ## every recipe baked, pushed, pulled, forked, used; and what that
 
 soak: soak-kills soak-write-errors ## all of the following, for hours (SPORE_TEST_SEED=... SPORE_TEST_FROM=... go on where it says)
 
-soak-kills: ## 550 kills at random moments: everything that can be killed, in turns
+soak-kills: ## 600 kills at random moments: everything that can be killed, in turns
 	scripts/install-deps.sh --tests
-	SPORE_TEST_KILLS=$${SPORE_TEST_KILLS:-550} cargo test --locked --package spore --test killed_anywhere -- \
+	SPORE_TEST_KILLS=$${SPORE_TEST_KILLS:-600} cargo test --locked --package spore --test killed_anywhere -- \
 	  --ignored --exact soak --nocapture
 
 soak-write-errors: ## each write of a push and a pull fails, in turn, and 50 of a bake

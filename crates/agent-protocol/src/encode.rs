@@ -53,11 +53,6 @@ pub fn encode_data(out: &mut Vec<u8>, session: SessionId, stream: Stream, bytes:
     }
 }
 
-/// What stands before `length` bytes of data of a stream, 1 to [`MAX_PAYLOAD`], where they lie already.
-pub fn data_header(session: SessionId, stream: Stream, length: usize) -> [u8; HEADER_LEN] {
-    Header { length, session, kind: stream.kind() }.to_bytes()
-}
-
 /// Appends the end of a stream.
 pub fn encode_end(out: &mut Vec<u8>, session: SessionId, stream: Stream) {
     frame(out, session, stream.kind(), &[]);

@@ -17,6 +17,8 @@ use crate::log::Log;
 use crate::service::Service;
 use crate::{power, sys};
 
+/// What is read of a program's output at a time: with its header, twice what Linux's port takes in one write.
+const READ_BYTES: usize = MAX_PAYLOAD - HEADER_LEN;
 /// Where the warm process's output is kept.
 const WARM_LOG: &str = "/run/spore/warm.log";
 
@@ -39,12 +41,7 @@ impl Agent {
     pub(crate) fn new(booted: Booted) -> io::Result<Self> {
         let service = Service::new(booted.config, booted.writable, Log::create(WARM_LOG)?);
         let signals = sys::child_signals()?;
-        Ok(Agent {
-            link: Link::new(booted.port),
-            service,
-            signals,
-            buffer: vec![0; HEADER_LEN + MAX_PAYLOAD],
-        })
+        Ok(Agent { link: Link::new(booted.port), service, signals, buffer: vec![0; READ_BYTES] })
     }
 
     /// Serves until the guest is powered off.

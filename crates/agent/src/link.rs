@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use agent_protocol::{
-    Credit, Decoder, Failure, FailureKind, Greeting, HEADER_LEN, Incoming, MAX_PAYLOAD, Reply, SessionId,
-    Stream, VERSION, data_header, encode_credit, encode_data, encode_end, encode_reply, hello_reply,
+    Credit, Decoder, Failure, FailureKind, Greeting, Incoming, MAX_PAYLOAD, Reply, SessionId, Stream,
+    VERSION, encode_credit, encode_data, encode_end, encode_reply, hello_reply,
 };
 
 use crate::port::{Moved, Port};
@@ -98,24 +98,6 @@ impl Link {
     pub(crate) fn queue(&mut self) -> &mut Queue {
         debug_assert!(self.is_open(), "frames may be queued only while a connection is open");
         &mut self.queue
-    }
-
-    /// Sends `count` bytes of data, which lie in `buffer` behind room for a header: at once, where nothing is before them.
-    pub(crate) fn send_data(&mut self, id: SessionId, stream: Stream, buffer: &mut [u8], count: usize) {
-        debug_assert!(self.is_open(), "frames may be sent only while a connection is open");
-        if let (1.., Some(header)) = (count, buffer.first_chunk_mut()) {
-            *header = data_header(id, stream, count);
-            let mut frame = buffer.get(..HEADER_LEN + count).unwrap_or_default();
-            while self.writable && self.queue.is_empty() && !frame.is_empty() {
-                match self.port.write(frame) {
-                    Ok(Moved::Bytes(count)) => frame = frame.get(count..).unwrap_or_default(),
-                    Ok(Moved::Blocked | Moved::Closed) => self.writable = false,
-                    // Tried again when the queue is, which tells of it.
-                    Err(_) => break,
-                }
-            }
-            self.queue.bytes.extend(frame);
-        }
     }
 
     /// Begins the connection that `greeting` asks for.

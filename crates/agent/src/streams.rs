@@ -4,13 +4,13 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use agent_protocol::{Failure, FailureKind, HEADER_LEN, INITIAL_CREDIT, SessionId, Stream};
+use agent_protocol::{Failure, FailureKind, INITIAL_CREDIT, SessionId, Stream};
 
 use crate::link::Link;
 use crate::spawn::{failure, read};
 
 /// Consumed input is credited in pieces no smaller than this, so that credit is not most of the traffic.
-const CREDIT_STEP: u32 = INITIAL_CREDIT / 4;
+const CREDIT_STEP: u32 = INITIAL_CREDIT / 2;
 /// More than the kernel holds of what was written to a terminal: 64 KiB under way, and 4 KiB to be read.
 const TERMINAL_HOLDS: u64 = 128 * 1024;
 
@@ -195,9 +195,8 @@ impl Output {
         } else if wanted == 0 || !link.has_room() {
             return false;
         } else {
-            let end =
-                usize::try_from(wanted).unwrap_or(usize::MAX).saturating_add(HEADER_LEN).min(buffer.len());
-            match read(fd.as_fd(), buffer.get_mut(HEADER_LEN..end).unwrap_or_default()) {
+            let end = usize::try_from(wanted).unwrap_or(usize::MAX).min(buffer.len());
+            match read(fd.as_fd(), buffer.get_mut(..end).unwrap_or_default()) {
                 Some(count) => count,
                 None if self.left.is_some() => 0,
                 None => return false,
@@ -205,7 +204,7 @@ impl Output {
         };
         self.credit -= count as u64;
         self.left = self.left.map(|left| left - count as u64);
-        link.send_data(id, self.stream, buffer, count);
+        link.queue().data(id, self.stream, buffer.get(..count).unwrap_or_default());
         if count == 0 || self.left == Some(0) {
             link.queue().end(id, self.stream);
             self.fd = None;

@@ -93,18 +93,18 @@ impl Opened {
             let received = self.receive(counts, to, progress);
             // What is wrong with the flat files is said first: it ended the others, and it is what is wrong with the pack.
             let finished = finisher.join().unwrap_or_else(|panic| resume_unwind(panic));
-            let counts = match (received, finished) {
+            let (counts, feed) = match (received, finished) {
                 (Ok(counts), Ok(feed)) => {
-                    if counts.missing.is_empty() {
-                        feed.into_iter().for_each(LayoutFeed::all_there);
-                    }
-                    Ok(counts)
+                    let feed = feed.filter(|_| counts.missing.is_empty());
+                    feed.iter().for_each(LayoutFeed::all_there);
+                    (Ok(counts), feed)
                 }
-                (Err(error), _) | (_, Err(error)) => Err(error),
+                (Err(error), _) | (_, Err(error)) => (Err(error), None),
             };
             if let Some(layout) = layout {
                 layout.join().unwrap_or_else(|panic| resume_unwind(panic))?;
             }
+            drop(feed);
             counts
         })
     }

@@ -89,6 +89,13 @@ fn an_image_is_the_same_wherever_it_comes_from() {
         sample.write_docker_archive(&folder.join("saved.tar"), &["app:1"]);
     });
     assert_eq!(saved.unwrap(), expected);
+    for base in ["docker-archive:saved.tar", "docker-archive:saved.tar:app:1", "oci-archive:saved.tar"] {
+        let saved = layers(&format!("image = \"{base}\""), |folder| {
+            sample.write_docker_layout(&folder.join("layout"), &["app:1"]);
+            write_archive(&folder.join("layout"), &folder.join("saved.tar"));
+        });
+        assert_eq!(saved.unwrap(), expected, "{base}");
+    }
     // As one archive, the lower layer is the same layer.
     for packing in [Packing::Plain, Packing::Gzip, Packing::Zstd] {
         let one = layers("tar = \"base.tar\"", |folder| {

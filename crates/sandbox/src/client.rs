@@ -31,7 +31,7 @@ const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 /// How long to wait before looking for a supervisor again.
 const INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of output that were read before they are granted again.
-const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
+const GRANT_BYTES: u32 = INITIAL_CREDIT / 2;
 
 /// A connection to the supervisor of a running sandbox; starts a new supervisor if the last one has died.
 ///

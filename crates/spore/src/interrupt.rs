@@ -6,6 +6,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::error::{CliError, INTERRUPTED};
 
@@ -68,6 +69,10 @@ pub(crate) fn ends_process() -> Result<(), CliError> {
     Ok(())
 }
 
+/// How long threads that a future has left may tidy up. One that waits for a lock of another process does not hear that nobody
+/// waits for it.
+const TIDYING: Duration = Duration::from_secs(5);
+
 /// Runs a future to its end, or drops it at the first interruption. A second one ends the process at once.
 pub(crate) fn block_on<T, E>(future: impl Future<Output = Result<T, E>>) -> Result<T, CliError>
 where
@@ -86,10 +91,12 @@ where
     if has_come() {
         return Err(CliError::Interrupted);
     }
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         tokio::select! {
             result = future => Ok(result?),
             Ok(()) = interrupted.changed() => Err(CliError::Interrupted),
         }
-    })
+    });
+    runtime.shutdown_timeout(TIDYING);
+    result
 }

@@ -37,3 +37,5 @@ mod streams;
 mod talk;
 #[path = "exec_and_eval/terminal.rs"]
 mod terminal;
+#[path = "exec_and_eval/width.rs"]
+mod width;

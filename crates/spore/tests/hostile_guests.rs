@@ -192,12 +192,20 @@ fn a_guest_that_stalls() {
 
 #[test]
 fn a_guest_that_fills_its_disk_and_forks_without_end() {
+    /// More processes than a guest has that is in order.
+    const MANY: u32 = 500;
     let test = "a_guest_that_fills_its_disk_and_forks_without_end";
     let Some(pair) = Pair::fork(test, &[]) else { return };
     let filled = pair.act(&["dd", "if=/dev/zero", "of=/full", "bs=1M"]).wait(DEADLINE).expect("it ends");
     assert!(filled.error().contains("No space left"), "{filled}");
     assert_eq!(pair.spore.sh(&pair.hostile, "echo here"), "here");
     let bomb = pair.act(&["/bin/sh", "-c", "bomb() { bomb | bomb & }; bomb; sleep 1000"]);
+    // A guest that has no more processes, or no time for one, does not say how many there are.
+    let count = || pair.act(&["/bin/sh", "-c", "set -- /proc/[0-9]*; echo $#"]).wait(Duration::from_secs(5));
+    let begun = Instant::now();
+    while count().is_some_and(|answer| answer.text().parse().is_ok_and(|count: u32| count < MANY)) {
+        assert!(begun.elapsed() < DEADLINE, "it does not fork without end");
+    }
     pair.watch(test);
     pair.kill();
     drop(bomb);

@@ -14,7 +14,8 @@
 //! | huge annotations, a manifest and an index of 4 MiB | `annotations_may_be_huge_…`, `documents_of_four_mebibytes_…` |
 //! | a store or a hub that has parts | `what_the_store_has_…`, `a_hub_completes_no_forgery` |
 //! | a name that a terminal obeys | `a_terminal_obeys_no_name` |
-//! | memory | each command has 512 MiB of address space; the worst maps: crate `pack`, `tests/memory.rs` |
+//! | the same of a base: a tar archive, a container image | `bases_are_refused` |
+//! | memory | each command that needs no engine has 200 MB; the worst maps: crate `pack`, `tests/memory.rs` |
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "what a test says is its output")]
@@ -24,6 +25,8 @@
 mod archive;
 #[path = "hostile/arena.rs"]
 mod arena;
+#[path = "hostile/bases.rs"]
+mod bases;
 #[path = "hostile/case.rs"]
 mod case;
 #[path = "hostile/configs.rs"]
@@ -105,6 +108,11 @@ fn texts_are_neither_paths_nor_terminal_commands() {
     }
 }
 
+#[test]
+fn bases_are_refused() {
+    PackArena::new().refuses_bases(bases::cases());
+}
+
 /// Where progress is shown, the name that a pack proposes is shown before anybody has judged it.
 #[test]
 fn a_terminal_obeys_no_name() {
@@ -183,7 +191,7 @@ fn what_the_store_has_is_not_of_another_size() {
 /// Nor does a hub that has all of the true snapshot: what is in the pack is judged as it is.
 #[test]
 fn a_hub_completes_no_forgery() {
-    let arena = PackArena::with_a_hub();
+    let arena = PackArena::new();
     let hub = ["--hub", arena.hub.to_str().unwrap()];
     let whole = arena.archive(arena.draft());
     let mut corrupt = whole.clone();

@@ -7,12 +7,12 @@
 mod harness;
 
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use harness::needs::{Need, skipped};
-use harness::run::in_parallel;
+use harness::run::{DEADLINE, in_parallel};
 use harness::shared::Shared;
-use harness::{Spore, files, recipes};
+use harness::{Spore, files, processes, recipes};
 use serde_json::Value;
 
 /// Children of each of two forks: an identity that one command counts up is not fresh in the next one.
@@ -100,13 +100,33 @@ fn assert_no_fork(name: &str, on_fork: &str, says: &[&str]) {
     let recipe = recipes::changed("tiny", name, &format!("[on_fork]\n{on_fork}\n"));
     let spore = Spore::new();
     let (snapshot, _) = Shared::of(recipe.path()).pull_into(&spore);
-    let forked =
-        spore.command(["fork", &snapshot, "-n", "3", "--deadline", "10s"]).deadline(Duration::from_secs(60));
-    let outcome = forked.finish().exits_with(1).says(says);
+    let (healthy, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&spore);
+    let sibling = spore.fork(&healthy, 1).remove(0);
+    let forked = spore.command(["fork", &snapshot, "-n", "3", "--deadline", "10s"]);
+    let (mut forked, begun) = (forked.start(), Instant::now());
+    let outcome = loop {
+        assert!(begun.elapsed() < DEADLINE, "the fork does not end");
+        if let Some(outcome) = forked.wait(Duration::from_millis(100)) {
+            break outcome.exits_with(1).says(says);
+        }
+        assert_small_supervisors(&spore);
+        assert_eq!(spore.sh(&sibling, "echo here"), "here");
+    };
+    spore.run(["kill", &sibling]).succeeds();
     assert_eq!(outcome.text(), "", "it names sandboxes that do not exist");
     println!("{name}: {}", outcome.error().trim());
     spore.assert_no_sandboxes();
     assert_eq!(files::entries(&spore.root().join("sandboxes")), Vec::<std::path::PathBuf>::new());
+}
+
+/// Asserts on the memory of all that runs for sandboxes and is no engine.
+fn assert_small_supervisors(spore: &Spore) {
+    const SUPERVISOR_KIB: u64 = 4 << 10;
+    for process in processes::in_folder(&spore.root().join("sandboxes")) {
+        let own = processes::anonymous_kib_if_there(process.pid).unwrap_or_default();
+        let is_engine = process.arguments.contains("memory-backend-file");
+        assert!(is_engine || own < SUPERVISOR_KIB, "{own} KiB are its own: {process:?}");
+    }
 }
 
 /// Seconds since 1970.

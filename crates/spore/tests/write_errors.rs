@@ -52,6 +52,8 @@ const SAMPLE: u64 = 6_584_115_111_679_548_143;
 
 /// How long a command may take that is traced.
 const DEADLINE: Duration = Duration::from_secs(240);
+/// How often a call is waited for that is not always made.
+const TRIES: usize = 3;
 
 /// A command whose writes fail.
 trait Subject {
@@ -61,6 +63,8 @@ trait Subject {
     /// Takes back what it did when it succeeded.
     fn reset(&self);
     fn command(&self) -> Run;
+    /// Whether the command does its work all the same: what could not be written is a hint, of which a lost one costs time.
+    fn is_hint(&self, fault: &Injected) -> bool;
     /// After it has failed, and what it had begun is gone; or succeeded.
     fn assert_is_whole(&self) {}
 }
@@ -80,24 +84,27 @@ fn fail_writes(test: &str, subject: &impl Subject, few: usize, most: usize) {
     let seed = if is_sampled { SAMPLE } else { seed() };
     let faults = Faults::of(&undisturbed.calls);
     println!("{test}: {} calls, SPORE_TEST_SEED={seed}", undisturbed.calls.len());
-    let (chosen, mut injected) = (faults.chosen(test, seed, few, most), 0);
+    let (chosen, mut missed) = (faults.chosen(test, seed, few, most), 0);
     for number in &chosen {
         let fault = &faults.all[*number];
-        subject.reset();
-        let traced = run(Some(fault));
+        // Where threads have taken turns in another way, it may have needed one call less.
+        let mut tries = (0..TRIES).map(|_| {
+            subject.reset();
+            run(Some(fault))
+        });
+        let Some(traced) = tries.find(|traced| traced.was_injected || !traced.status.success()) else {
+            println!("{test}: fault {number} of {}, {fault}: that call was not made", faults.all.len());
+            missed += 1;
+            continue;
+        };
         println!("{test}: fault {number} of {}, {fault}: {}", faults.all.len(), traced.status);
-        if traced.was_injected {
-            injected += 1;
-            check(subject, fault, &traced);
-        } else {
-            // Threads have taken turns in another way, and need one call less.
-            assert!(traced.status.success(), "{}", traced.output);
-            println!("  that call was not made this time");
-        }
+        assert!(traced.was_injected, "it failed by itself: {}", traced.output);
+        check(subject, fault, &traced);
         subject.command().deadline(DEADLINE).finish().succeeds();
         subject.assert_is_whole();
     }
-    assert!(2 * injected >= chosen.len(), "{injected} of {} faults were injected", chosen.len());
+    println!("{test}: of {} faults {missed} were not injected", chosen.len());
+    assert!(missed <= 1 + chosen.len() / 20, "of {} faults {missed} were not injected", chosen.len());
 }
 
 /// Asserts on how a command has ended one of whose writes has failed.
@@ -105,8 +112,8 @@ fn check(subject: &impl Subject, fault: &Injected, traced: &tracer::Traced) {
     let output = traced.output.trim();
     let root = subject.spore().root();
     if traced.status.success() {
-        let is_hint = fault.call.place.starts_with("store/origins") || origins(root).is_empty();
-        assert!(fault.fault == Fault::Short || is_hint, "it has not noticed: {output}");
+        let may_succeed = fault.fault == Fault::Short || subject.is_hint(fault);
+        assert!(may_succeed, "it has not noticed: {output}");
     } else {
         println!("  {}", output.lines().last().unwrap_or_default());
         assert_eq!(traced.status.code(), Some(1), "{output}");
@@ -126,7 +133,11 @@ fn check(subject: &impl Subject, fault: &Injected, traced: &tracer::Traced) {
     subject.assert_is_whole();
 }
 
-/// What remembers in which hubs snapshots were seen: hints, of which a lost one costs bytes.
+/// Whether it is by this fault that nothing remembers in which hub the snapshot was seen.
+fn is_of_an_origin(root: &Path, fault: &Injected) -> bool {
+    fault.call.place.starts_with("store/origins") || origins(root).is_empty()
+}
+
 fn origins(root: &Path) -> Vec<PathBuf> {
     let folder = root.join("origins");
     if folder.is_dir() { files::entries(&folder) } else { Vec::new() }
@@ -175,6 +186,10 @@ impl Subject for Push {
         self.spore.command(["push", "sample", "--hub"]).args([&self.hub])
     }
 
+    fn is_hint(&self, fault: &Injected) -> bool {
+        is_of_an_origin(self.spore.root(), fault)
+    }
+
     fn assert_is_whole(&self) {
         aftermath::assert_hub_is_whole(&self.hub);
     }
@@ -204,6 +219,10 @@ impl Subject for Pull {
     fn command(&self) -> Run {
         self.spore.command(["pull", "sample", "--hub"]).args([&self.pushed.hub])
     }
+
+    fn is_hint(&self, fault: &Injected) -> bool {
+        is_of_an_origin(self.spore.root(), fault)
+    }
 }
 
 /// With layers and kernel made before: what makes them are other programs.
@@ -225,10 +244,19 @@ impl Subject for Bake {
         let removed = self.spore.run(["rm", "tiny"]);
         assert!(matches!(removed.status.code(), Some(0 | 3)), "{removed}");
         self.spore.run(["prune"]).succeeds();
+        // Layers that are laid out stay, and would not be framed again; what QEMU can do would not be noted again.
+        for folder in ["framings", "cache/engine"].map(|folder| self.spore.root().join(folder)) {
+            let files = if folder.is_dir() { files::entries(&folder) } else { Vec::new() };
+            files.iter().for_each(|file| fs::remove_file(file).unwrap());
+        }
     }
 
     fn command(&self) -> Run {
         self.spore.command(["bake"]).args([&self.recipe])
+    }
+
+    fn is_hint(&self, _: &Injected) -> bool {
+        false
     }
 }
 

@@ -301,6 +301,13 @@ pub(crate) fn read_small(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     read_bounded(&mut file, path, LIMIT).map(Some)
 }
 
+/// Whether a file is there and holds these bytes, and no others.
+pub(crate) fn holds(path: &Path, bytes: &[u8]) -> Result<bool, FileError> {
+    let Some(mut file) = found(File::open(path).at("open", path))? else { return Ok(false) };
+    let is_as_long = file.metadata().at("examine", path)?.len() == bytes.len() as u64;
+    Ok(is_as_long && read_bounded(&mut file, path, bytes.len())? == bytes)
+}
+
 /// The names in a folder in order; a folder that is not there has none.
 pub(crate) fn names(folder: &Path) -> Result<Vec<String>, FileError> {
     let Some(entries) = found(fs::read_dir(folder).at("list", folder))? else { return Ok(Vec::new()) };

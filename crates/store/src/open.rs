@@ -174,8 +174,7 @@ impl Store {
 
     /// Makes or upgrades what is not as it should be. Whether all was.
     fn prepare(root: &Path) -> Result<(Self, bool), OpenError> {
-        // An empty one is no store yet: that it stays is waited for with the layout file.
-        make_folder(root)?;
+        make_root(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
         check_owner(&root)?;
         let kind = check_kind(&root)?;
@@ -191,10 +190,11 @@ impl Store {
         if kind == Kind::Empty {
             // After the folders: a root without it has nothing in it yet.
             replace(&store.folder(Folder::Tmp), &store.root.join(LAYOUT_FILE), LAYOUT)?;
-            sync_parent(&store.root)?;
         }
         let was_there = kind == Kind::Store(version::Found::Current);
         if !was_there {
+            // Before the version, which comes last: whoever was killed between has not done it.
+            sync_parent(&store.root)?;
             version::write(&store.root, &store.folder(Folder::Tmp))?;
         }
         Ok((store, was_there))
@@ -225,6 +225,14 @@ impl Store {
     pub(crate) fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.folder(Folder::Blobs).join(digest.hex())
     }
+}
+
+/// Makes it with all above it. Its own name is synced later, when it is a store.
+fn make_root(root: &Path) -> Result<(), FileError> {
+    let above = root.parent().into_iter().flat_map(Path::ancestors);
+    let new: Vec<_> = above.take_while(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()).collect();
+    make_folder(root)?;
+    new.into_iter().try_for_each(sync_parent)
 }
 
 /// Whether it had to be made.

@@ -21,6 +21,9 @@ pub(crate) struct Reached {
     pub(crate) flats: HashSet<FlatKey>,
     /// Flat files that are kept to make the next fork or bake faster: those of tags, and of cached bases.
     pub(crate) cached_flats: HashSet<FlatKey>,
+    /// Snapshots whose parts are among them. A blob that another snapshot lists is not: it may be a manifest all the same, of
+    /// an attachment for instance.
+    walked: HashSet<Digest>,
 }
 
 impl Store {
@@ -73,9 +76,10 @@ impl Store {
         digest: &Digest,
         root: impl Fn() -> String,
     ) -> Result<HashSet<FlatKey>, PruneError> {
-        if !reached.blobs.insert(*digest) {
+        if !reached.walked.insert(*digest) {
             return Ok(HashSet::new());
         }
+        reached.blobs.insert(*digest);
         let manifest = self.read_manifest(digest).map(|(manifest, _)| manifest);
         manifest
             .and_then(|manifest| self.reach_parts(reached, &manifest))

@@ -8,7 +8,9 @@ use format::manifest::media_type;
 use format::{Digest, FullName};
 use serde::{Deserialize, Serialize};
 
-use crate::file::{At, FileError, names, read_small, remove_file, replace, replace_derived, sync_folder};
+use crate::file::{
+    At, FileError, holds, names, read_small, remove_file, replace, replace_derived, sync_folder,
+};
 use crate::{Folder, LoadError, Lock, LockKey, Store};
 
 pub(crate) const INDEX_FILE: &str = "index.json";
@@ -217,10 +219,7 @@ impl Store {
     /// Writes `index.json` anew if it does not say what the tags say: a command was killed between the two.
     pub(crate) fn heal_index(&self) -> Result<(), FileError> {
         let lock = self.lock_refs()?;
-        if read_small(&self.root().join(INDEX_FILE))?.as_deref() != Some(&self.index()?) {
-            self.write_index(&lock)?;
-        }
-        Ok(())
+        if holds(&self.root().join(INDEX_FILE), &self.index()?)? { Ok(()) } else { self.write_index(&lock) }
     }
 
     fn lock_refs(&self) -> Result<Lock, FileError> {

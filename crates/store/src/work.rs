@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use format::Digest;
 
 use crate::file::{At, FileError, TempFile, found, random_name, still_names};
-use crate::{FlatKey, Folder, Lease, Store};
+use crate::{FlatKey, Folder, Lease, LockKey, Store};
 
 /// A folder below `tmp/`. Dropped, it goes with all that is in it; if its process is killed, the next sweep
 /// takes it away.
@@ -54,14 +54,19 @@ impl Store {
         }
     }
 
-    /// Moves `file`, on the store's filesystem, to where the layer with this content lies flat. The caller has hashed it.
+    /// Moves `file`, on the store's filesystem, to where the layer with this content lies flat, unless it lies there: what runs
+    /// has that file open. The caller has hashed it.
     ///
     /// # Errors
     /// If it cannot be moved.
     pub fn place_layer(&self, lease: &Lease, content: &Digest, file: &Path) -> Result<(), FileError> {
         lease.protect(content)?;
         let key = FlatKey::Layer(*content);
-        let open = File::open(file).at("open", file)?;
-        TempFile::adopt(file.to_owned(), open).place(&self.flat_path(key), key.mode())
+        let temp = TempFile::adopt(file.to_owned(), File::open(file).at("open", file)?);
+        let _lock = self.lock(LockKey::Flat(key), &mut || ())?;
+        match self.open_flat(key)? {
+            Some(_) => temp.discard(),
+            None => temp.place(&self.flat_path(key), key.mode()),
+        }
     }
 }

@@ -72,7 +72,7 @@ impl PullPlan {
             let laid_out = async {
                 thread.await.map_err(|error| LayoutError::Io(error.into()))?.map_err(PullError::from)
             };
-            try_join(self.receive_all(&stored, Some(laying), &progress), laid_out).await?;
+            try_join(self.receive_all(&stored, Some(&laying), &progress), laid_out).await?;
         } else {
             self.receive_all(&stored, None, &progress).await?;
         }
@@ -116,14 +116,13 @@ impl PullPlan {
     async fn receive_all(
         &self,
         stored: &HashSet<Digest>,
-        laying: Option<LayoutFeed>,
+        laying: Option<&LayoutFeed>,
         progress: &Arc<dyn Progress>,
     ) -> Result<(), PullError> {
         let Ends { store, lease, sources, holders, parts, .. } = &self.ends;
         let TransferPlan { snapshot, present, missing, .. } = &self.transfer;
-        let (snapshot, told) = (*snapshot, laying.as_ref());
-        let receiver = &Receiver { store, lease, sources, snapshot, laying: told, progress };
-        if let Some(laying) = &laying {
+        let receiver = &Receiver { store, lease, sources, snapshot: *snapshot, laying, progress };
+        if let Some(laying) = laying {
             // One that hears no more has failed, which ends the pull.
             let _ = present.iter().all(|blob| laying.there(blob.digest));
         }

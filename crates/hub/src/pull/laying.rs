@@ -17,7 +17,7 @@ pub(super) struct LayoutThread {
 }
 
 impl LayoutThread {
-    /// Starts the thread. It ends when all is laid out, when it fails, or when nobody is left to tell it of blobs.
+    /// Starts the thread. It ends when all is laid out, when it fails, or when the feed is dropped.
     pub(super) fn start(self) -> (LayoutFeed, JoinHandle<Result<(), LayoutError>>) {
         let (feed, arrivals) = layout_feed();
         let work = move || {

@@ -69,7 +69,16 @@ impl Image {
         Digest::of(manifest.as_bytes())
     }
 
-    /// Writes what `docker save` writes, with a link where a layer is there before.
+    /// Writes what `docker save` writes since release 25: an image layout that is also what it was before.
+    pub(crate) fn write_docker_layout(&self, folder: &Path, tags: &[&str]) {
+        self.write_layout(folder, None, Packing::Plain);
+        let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+        let layers: Vec<_> = self.layers.iter().map(|layer| blob(layer)).collect();
+        let index = json!([{"Config": blob(&self.config), "RepoTags": tags, "Layers": layers}]);
+        fs::write(folder.join("manifest.json"), index.to_string()).unwrap();
+    }
+
+    /// Writes what `docker save` wrote before, with a link where a layer is there before.
     pub(crate) fn write_docker_archive(&self, file: &Path, tags: &[&str]) {
         let mut builder = tar::Builder::new(File::create(file).unwrap());
         let mut names: Vec<String> = Vec::new();

@@ -28,7 +28,7 @@ use crate::error::At;
 use crate::record::Forward;
 
 /// Bytes that went to the caller before they are granted again.
-const GRANT_BYTES: u32 = INITIAL_CREDIT / 4;
+const GRANT_BYTES: u32 = INITIAL_CREDIT / 2;
 /// Connections to all ports of one sandbox: the other half of the sessions is its owner's. More wait to be accepted.
 const MAX_CONNECTIONS: usize = MAX_SESSIONS / 2;
 /// How long a caller may be silent before its host is asked whether it is still there, how often, and for how long at a time.

@@ -147,7 +147,7 @@ fn head(plan: &PackPlan) -> String {
         0 => String::new(),
         count => format!("; {count} blobs stay out, {}", output::size(plan.left_out_bytes())),
     };
-    format!("{}: {count} blobs, a pack of {bytes}{left_out}", plan.snapshot)
+    format!("{}\n{count} blobs, a pack of {bytes}{left_out}", plan.snapshot)
 }
 
 fn dry_run(plan: &PackPlan) -> String {

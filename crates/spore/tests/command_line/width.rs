@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::harness::run::in_parallel;
-use crate::harness::{Spore, files, terminal};
+use crate::harness::terminal::{self, too_wide};
+use crate::harness::{Spore, files};
 use crate::{leave_dead_sandbox, user};
-
-const COLUMNS: usize = 80;
 
 /// All verbs, and those below them, as words: `hub`, `hub serve`. The manual has a page of each.
 fn verbs(spore: &Spore) -> Vec<Vec<String>> {
@@ -20,12 +19,6 @@ fn verbs(spore: &Spore) -> Vec<Vec<String>> {
     let verbs: Vec<_> = words.collect();
     assert!(verbs.len() > 30 && verbs.contains(&vec!["hub".to_owned(), "serve".to_owned()]), "{verbs:?}");
     verbs
-}
-
-/// Lines that are too wide. A word alone, such as a path, is shown whole, whatever its length.
-fn too_wide(what: &str, text: &str) -> Vec<String> {
-    let is_wide = |line: &&str| line.chars().count() > COLUMNS && line.trim().contains(' ');
-    text.lines().filter(is_wide).map(|line| format!("{what}: {line}")).collect()
 }
 
 #[test]
@@ -47,8 +40,8 @@ fn every_help_fits() {
     assert!(wide.concat().is_empty(), "{}", wide.concat().join("\n"));
 }
 
-/// Verbs whose output is somebody else's (a guest's, a snapshot's, a shell's), or that need a VM: their tests are in files
-/// of their own.
+/// Verbs whose output is somebody else's (a guest's, a snapshot's, a shell's), or that need a VM
+/// (`exec_and_eval/width.rs`).
 const ELSEWHERE: &[&str] = &[
     "bake",
     "completions",

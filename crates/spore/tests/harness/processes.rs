@@ -1,5 +1,6 @@
 //! Which processes of the host belong to a root: those that work in it, as engines and supervisors do.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -48,7 +49,12 @@ pub fn kill(processes: &[Process]) {
 #[track_caller]
 pub fn anonymous_kib(pid: &Value) -> u64 {
     let pid = pid.as_u64().unwrap_or_else(|| panic!("no process: {pid}"));
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("its memory");
-    line.trim().trim_end_matches(" kB").parse().expect("a number")
+    anonymous_kib_if_there(pid).expect("it runs")
+}
+
+/// The same of one that may have ended.
+pub fn anonymous_kib_if_there(pid: impl Display) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse().expect("a number"))
 }

@@ -69,3 +69,10 @@ pub fn shown(run: Run, columns: u16, typed: &str) -> String {
     child.wait().expect("its status can be had");
     String::from_utf8_lossy(&all.expect("it ends in time")).replace("\r\n", "\n")
 }
+
+/// Lines that are too wide for eighty columns. A word alone, such as a path, is shown whole, whatever its length.
+pub fn too_wide(what: &str, text: &str) -> Vec<String> {
+    const COLUMNS: usize = 80;
+    let is_wide = |line: &&str| line.chars().count() > COLUMNS && line.trim().contains(' ');
+    text.lines().filter(is_wide).map(|line| format!("{what}: {line}")).collect()
+}

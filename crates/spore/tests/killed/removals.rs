@@ -1,4 +1,4 @@
-//! What removes: `rm` and `prune` beside a sandbox that shares nearly all with what goes, and the pruning of a hub.
+//! What removes: `rm` or `prune` beside a sandbox that shares nearly all with what goes, and the pruning of a hub.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,17 +16,26 @@ use crate::scene::Scene;
 use crate::victim::Whom;
 use crate::{Trial, aftermath};
 
-/// `rm` and `prune`, in turns.
-struct Rm {
+/// One of the two; the other has its turn before or after it.
+struct Removal {
     scene: Scene,
     /// What stays, and its sandbox.
     kept: String,
     running: String,
     other: Shared,
-    whole: [Duration; 2],
+    is_prune: bool,
+    whole: Duration,
 }
 
 pub fn rm(test: &'static str) -> Option<Box<dyn Trial>> {
+    removal(test, false)
+}
+
+pub fn prune(test: &'static str) -> Option<Box<dyn Trial>> {
+    removal(test, true)
+}
+
+fn removal(test: &'static str, is_prune: bool) -> Option<Box<dyn Trial>> {
     if skipped(test, &[Need::Bake]) {
         return None;
     }
@@ -35,13 +44,14 @@ pub fn rm(test: &'static str) -> Option<Box<dyn Trial>> {
     let (kept, other) = (Shared::of(&recipes::shipped("tiny")), Shared::of(recipe.path()));
     let (kept, _) = kept.pull_into(&scene.spore);
     let running = scene.spore.fork(&kept, 1).remove(0);
-    let mut rm = Rm { scene, kept, running, other, whole: [Duration::ZERO; 2] };
-    rm.make_garbage();
-    rm.whole = [rm.rm(), rm.prune()].map(|command| rm.scene.measure(command));
-    Some(Box::new(rm))
+    let mut removal = Removal { scene, kept, running, other, is_prune, whole: Duration::ZERO };
+    removal.make_garbage();
+    let [rm, prune] = [removal.rm(), removal.prune()].map(|command| removal.scene.measure(command));
+    removal.whole = if is_prune { prune } else { rm };
+    Some(Box::new(removal))
 }
 
-impl Rm {
+impl Removal {
     fn rm(&self) -> Run {
         self.scene.spore.command(["rm", self.other.name.as_str()])
     }
@@ -59,18 +69,18 @@ impl Rm {
     }
 }
 
-impl Trial for Rm {
-    fn kill(&mut self, turn: usize, chance: &mut Chance) {
+impl Trial for Removal {
+    fn kill(&mut self, _: usize, chance: &mut Chance) {
         let spore = &self.scene.spore;
         self.make_garbage();
-        if turn.is_multiple_of(2) {
-            self.scene.kill(chance, self.rm(), self.whole[0], &[Whom::Command]);
+        if self.is_prune {
+            self.rm().finish().succeeds();
+            self.scene.kill(chance, self.prune(), self.whole, &[Whom::Command]);
+        } else {
+            self.scene.kill(chance, self.rm(), self.whole, &[Whom::Command]);
             let again = self.rm().finish();
             // It may have been done already: that is said.
             assert!(matches!(again.status.code(), Some(0 | 3)), "{again}");
-        } else {
-            self.rm().finish().succeeds();
-            self.scene.kill(chance, self.prune(), self.whole[1], &[Whom::Command]);
         }
         assert_eq!(aftermath::tags(spore).len(), 1);
         self.prune().finish().succeeds();

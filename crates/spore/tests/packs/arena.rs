@@ -1,6 +1,7 @@
 //! Where forged archives are unpacked, from files and pipes, in little memory, and what must not come of it. The snapshot in them
 //! is one that no engine can run: what is found out by a fork is tried where hubs are (`hostile/arena.rs`).
 
+use std::fmt::Display;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use store::Store;
 
 use crate::archive::Archive;
 use crate::arena::assert_plain;
+use crate::bases::Base;
 use crate::case::{Carrier, Case, Verdict};
 use crate::forge::{Draft, Original};
 use crate::harness::run::{Outcome, Run};
@@ -57,24 +59,12 @@ pub struct PackArena {
 
 /// The name that forged packs propose.
 const NAME: &str = "forged:1";
-/// Bytes of address space that `spore` may have, its own code and stacks included.
-const MEMORY: u64 = 512 << 20;
-/// The same where it speaks to a hub: by many threads, each of which reserves more than it takes.
-const MEMORY_WITH_A_HUB: u64 = 4 << 30;
+/// Bytes that `spore` may have of its own, its stacks included.
+const MEMORY: u64 = 200_000_000;
 
 impl PackArena {
     #[track_caller]
     pub fn new() -> Self {
-        Self::within(MEMORY)
-    }
-
-    #[track_caller]
-    pub fn with_a_hub() -> Self {
-        Self::within(MEMORY_WITH_A_HUB)
-    }
-
-    #[track_caller]
-    fn within(memory: u64) -> Self {
         let scratch = files::scratch("hostile-packs");
         let folder = scratch.path().to_owned();
         let hub = folder.join("hub");
@@ -85,7 +75,7 @@ impl PackArena {
         store.set_ref(&"local/sample:1".parse().expect("a name"), &sample.digest, None).expect("it is there");
         let to = hub.to_str().expect("UTF-8");
         baker.run(["push", "sample:1", "sample:latest", "--hub", to]).succeeds();
-        let limit = format!("--as={memory}");
+        let limit = format!("--data={MEMORY}");
         let spore = Spore::in_folder(scratch, Path::new("store/of/user")).within(["prlimit", &limit]);
         spore.run(["images"]).succeeds();
         for name in ["work", "tmp"] {
@@ -170,15 +160,40 @@ impl PackArena {
         self.spore.fsck();
     }
 
+    /// Asserts that none of these becomes a snapshot, and that nothing is left of them.
     #[track_caller]
-    fn all(&self, cases: impl Iterator<Item = (&'static str, impl FnOnce())>) {
+    pub fn refuses_bases(&self, bases: impl IntoIterator<Item = Base>) {
+        let folder = self.folder.join("recipe");
+        let bake = |base: &Base| {
+            base.write(&folder);
+            let mut run = self.spore.command(["bake", folder.to_str().expect("UTF-8")]).args(base.options);
+            run.command().current_dir(self.folder.join("work"));
+            let outcome = run.finish();
+            fs::remove_dir_all(&folder).expect("it is still there");
+            outcome
+        };
+        self.all(bases.into_iter().map(|base| {
+            let what = base.what.clone();
+            let act = move || {
+                // What is known of this host is noted by the first.
+                bake(&base);
+                let before = self.listing();
+                assert_plain(&bake(&base).exits_with(base.code).says(&base.says));
+                assert_eq!(self.listing(), before);
+            };
+            (what, act)
+        }));
+    }
+
+    #[track_caller]
+    fn all<W: Display>(&self, cases: impl Iterator<Item = (W, impl FnOnce())>) {
         let mut failed = Vec::new();
         for (what, act) in cases {
             println!("case: {what}");
             if catch_unwind(AssertUnwindSafe(act)).is_err() {
                 println!("failed: {what}");
                 self.spore.run(["prune"]);
-                failed.push(what);
+                failed.push(what.to_string());
             }
         }
         assert!(failed.is_empty(), "{failed:#?}");

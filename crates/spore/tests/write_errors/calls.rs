@@ -62,9 +62,12 @@ impl std::fmt::Display for Call {
     }
 }
 
-/// Digests and the names of temporary files, each as a star.
+/// Digests, the names of temporary files, and the numbers of processes in them, each as a star.
 fn without_random_parts(path: &str) -> String {
     const SHORTEST: usize = 16;
+    let is_process = |part: &&str| part.len() > 1 && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = path.split('.').map(|part| Some(part).filter(|part| !is_process(part)).unwrap_or("*"));
+    let path = parts.collect::<Vec<_>>().join(".");
     let mut short = String::new();
     for run in path.as_bytes().chunk_by(|one, next| one.is_ascii_hexdigit() == next.is_ascii_hexdigit()) {
         let is_random = run.len() >= SHORTEST && run[0].is_ascii_hexdigit();

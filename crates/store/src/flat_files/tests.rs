@@ -38,3 +38,19 @@ fn a_link_is_told_from_a_copy() {
     fs::remove_file(store.trash_path(&Item::Flat(key))).unwrap();
     assert!(!store.is_link_to_flat(key, &link).unwrap());
 }
+
+/// What runs has the file open that is there.
+#[test]
+fn a_layer_that_is_there_is_not_replaced() {
+    let home = home();
+    let (store, lease) = (&home.store, home.store.lease().unwrap());
+    let (content, work) = (Digest::of(b"content"), store.work_folder().unwrap());
+    let file = work.path().join("layer");
+    let place = || {
+        fs::write(&file, b"content").unwrap();
+        store.place_layer(&lease, &content, &file).unwrap();
+        assert!(!file.exists());
+        fs::metadata(store.flat_path(FlatKey::Layer(content))).unwrap().ino()
+    };
+    assert_eq!(place(), place());
+}

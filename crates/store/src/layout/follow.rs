@@ -1,18 +1,27 @@
 //! Laying out behind whoever brings blobs: it tells of each that is in the store, and of the last.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use format::Digest;
 
 use super::{Layout, LayoutError};
 
-/// What a layout that follows is told by. Dropped before [`LayoutFeed::all_there`], it ends the layout.
+/// What a layout that follows is told by. Dropped, it ends the layout, whatever that has still to do: whoever wants all of it keeps
+/// the feed until then.
 #[derive(Debug)]
-pub struct LayoutFeed(Sender<Arrival>);
+pub struct LayoutFeed {
+    sender: Sender<Arrival>,
+    is_dropped: Arc<AtomicBool>,
+}
 
 /// What a layout follows.
 #[derive(Debug)]
-pub struct Arrivals(Receiver<Arrival>);
+pub struct Arrivals {
+    receiver: Receiver<Arrival>,
+    is_given_up: Arc<AtomicBool>,
+}
 
 #[derive(Debug)]
 enum Arrival {
@@ -26,20 +35,27 @@ enum Arrival {
 #[must_use]
 pub fn layout_feed() -> (LayoutFeed, Arrivals) {
     let (sender, receiver) = channel();
-    (LayoutFeed(sender), Arrivals(receiver))
+    let is_given_up = Arc::<AtomicBool>::default();
+    (LayoutFeed { sender, is_dropped: Arc::clone(&is_given_up) }, Arrivals { receiver, is_given_up })
 }
 
 impl LayoutFeed {
     /// A blob is in the store. `false` if nobody follows any more: laying out has failed.
     #[must_use]
     pub fn there(&self, blob: Digest) -> bool {
-        self.0.send(Arrival::One(blob)).is_ok()
+        self.sender.send(Arrival::One(blob)).is_ok()
     }
 
     /// All blobs are in the store.
-    pub fn all_there(self) {
+    pub fn all_there(&self) {
         // Whoever hears it no more has failed, and says so itself.
-        self.0.send(Arrival::All).ok();
+        self.sender.send(Arrival::All).ok();
+    }
+}
+
+impl Drop for LayoutFeed {
+    fn drop(&mut self) {
+        self.is_dropped.store(true, Ordering::Relaxed);
     }
 }
 
@@ -49,8 +65,22 @@ impl Layout<'_> {
     ///
     /// # Errors
     /// As [`Layout::add`] and [`Layout::finish`].
-    pub fn follow(mut self, arrivals: &Arrivals, on_rest: impl FnOnce()) -> Result<(), LayoutError> {
-        for arrival in &arrivals.0 {
+    pub fn follow(self, arrivals: &Arrivals, on_rest: impl FnOnce()) -> Result<(), LayoutError> {
+        let (asked, Arrivals { receiver, is_given_up }) = (self.stop, arrivals);
+        let is_given_up = || is_given_up.load(Ordering::Relaxed);
+        let stop = || asked() || is_given_up();
+        match self.until(&stop).follow_to_the_end(receiver, on_rest) {
+            Err(LayoutError::Stopped) if is_given_up() && !asked() => Ok(()),
+            result => result,
+        }
+    }
+
+    fn follow_to_the_end(
+        mut self,
+        arrivals: &Receiver<Arrival>,
+        on_rest: impl FnOnce(),
+    ) -> Result<(), LayoutError> {
+        for arrival in arrivals {
             match arrival {
                 Arrival::One(blob) => self.add(&blob)?,
                 Arrival::All => {

@@ -7,13 +7,14 @@
 //!   └──▶ elsewhere ───────┘         another process lays it out: waited for at the end
 //! ```
 //!
-//! Nobody but who waits at the end waits for a lock, so that
-//! processes which fetch blobs for each other never wait in a circle.
+//! Nobody but who waits at the end waits for a lock, and who does holds none but that of the memory, and that only if it has pages
+//! of layers: so processes that fetch blobs for each other, or lay out the same maps as other parts, never wait in a circle.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::time::Duration;
 
 use format::map::MapBlob;
 use format::{Config, Digest, Map, Maps, PAGE_SIZE};
@@ -21,6 +22,9 @@ use format::{Config, Digest, Map, Maps, PAGE_SIZE};
 use super::work::Work;
 use super::{LayerFile, LayoutError, NEVER, Stop};
 use crate::{FlatKey, Lease, Lock, LockKey, Snapshot, Store};
+
+/// How long to wait before looking again whether another process has laid out a map.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where a snapshot's address spaces lie as flat files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +43,7 @@ pub struct Layout<'a> {
     items: Vec<Item<'a>>,
     /// The items that a blob belongs to, and its number there.
     uses: HashMap<Digest, Vec<(usize, u32)>>,
-    stop: Stop<'a>,
+    pub(super) stop: Stop<'a>,
 }
 
 impl fmt::Debug for Layout<'_> {
@@ -166,6 +170,9 @@ impl Layout<'_> {
             layers.extend(item.written_layer()?);
             item.fill(&layers, *stop)?;
         }
+        if items.iter().any(|item| matches!(item.state, State::Elsewhere)) {
+            items.iter_mut().for_each(Item::close_if_written);
+        }
         // Layers come first: what has pages of one that turns out to be another never becomes visible.
         let (mut layers, mut keys) = (Vec::new(), Vec::new());
         for item in items {
@@ -245,7 +252,19 @@ impl Item<'_> {
         stop: Stop<'_>,
         on_wait: &mut dyn FnMut(),
     ) -> Result<(), LayoutError> {
-        let lock = store.lock(LockKey::Flat(self.key), on_wait)?;
+        let mut on_wait = Some(on_wait);
+        let lock = loop {
+            if let Some(lock) = store.try_lock(LockKey::Flat(self.key))? {
+                break lock;
+            }
+            if stop() {
+                return Err(LayoutError::Stopped);
+            }
+            if let Some(on_wait) = on_wait.take() {
+                on_wait();
+            }
+            std::thread::sleep(INTERVAL);
+        };
         self.state = self.locked(store, lease, lock)?;
         self.write_rest(store, stop)
     }
@@ -262,6 +281,15 @@ impl Item<'_> {
             State::ToDo | State::Elsewhere => return Ok(None),
         };
         Ok(Some(LayerFile { content, file }))
+    }
+
+    /// Has done with what has no pages of layers, all of which is written: its lock ends by itself.
+    fn close_if_written(&mut self) {
+        if let State::AtWork(work) = &mut self.state
+            && self.map.layers().is_empty()
+        {
+            work.close();
+        }
     }
 
     /// Writes the pages of layers, if these are there.

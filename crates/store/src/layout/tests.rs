@@ -260,6 +260,92 @@ fn commands_that_lay_out_the_same_do_not_wait_for_each_other_for_ever() {
     }
 }
 
+/// Two snapshots that somebody made for it: the memory of each is the writable disk of the other one.
+#[test]
+fn commands_that_lay_out_the_same_as_other_parts_do_not_wait_for_each_other_for_ever() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "x");
+    let snapshot = store.load_snapshot(&digest).unwrap();
+    let part = |name: &str| {
+        let mut builder = MapBuilder::new(16);
+        for page in [0, 4] {
+            let file = sparse(2, &[0, 1]);
+            file.write_all_at(format!("{name} {page}").as_bytes(), 0).unwrap();
+            let blobs = store.write_frames(&lease, &file, [(0, 2)], Framing::PRIVATE).unwrap();
+            builder.blob(page, 2, &blobs[0], 0).unwrap();
+        }
+        (Digest::of(name.as_bytes()), builder.finish().unwrap())
+    };
+    let parts = [part("one"), part("other")];
+    let has_begun = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let (done, results) = std::sync::mpsc::channel();
+    for (memory, writable) in [(0, 1), (1, 0)] {
+        let (mut config, mut maps) = (snapshot.config.clone(), snapshot.maps.clone());
+        (config.memory.map, maps.memory) = parts[memory].clone();
+        (config.disks[1].map, maps.disks[1]) = parts[writable].clone();
+        let (store, done, has_begun) = (store.clone(), done.clone(), has_begun.clone());
+        std::thread::spawn(move || {
+            let lease = store.lease().unwrap();
+            let mut layout = store.layout(&lease, &config, &maps).unwrap();
+            // The memory's frames come first in any manifest.
+            layout.add(&maps.memory.blobs()[0].digest).unwrap();
+            has_begun.wait();
+            layout.finish(&mut || ()).unwrap();
+            done.send(()).unwrap();
+        });
+    }
+    for _ in 0..2 {
+        results.recv_timeout(std::time::Duration::from_secs(60)).expect("both end");
+    }
+    assert_eq!(store.flat_files().unwrap().len(), 3);
+}
+
+/// Where nobody is left who wants it, what is still to do is not done, and that is no error.
+#[test]
+fn a_layout_ends_with_its_feed() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    let snapshot = store.load_snapshot(&digest).unwrap();
+    for is_all_there in [false, true] {
+        let (feed, arrivals) = layout_feed();
+        assert!(snapshot.manifest.blobs().all(|blob| feed.there(blob.digest)));
+        if is_all_there {
+            feed.all_there();
+        }
+        drop(feed);
+        let layout = store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
+        layout.follow(&arrivals, || ()).unwrap();
+        assert!(store.flat_files().unwrap().is_empty());
+    }
+    let (feed, arrivals) = layout_feed();
+    feed.all_there();
+    let layout = store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap();
+    layout.follow(&arrivals, || ()).unwrap();
+    assert_eq!(store.flat_files().unwrap().len(), 3);
+    drop(feed);
+}
+
+/// Nor is another process waited for.
+#[test]
+fn whoever_waits_for_another_layout_stops_when_it_is_told_to() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let digest = put_snapshot(store, &lease, &["a"], "1");
+    let snapshot = store.load_snapshot(&digest).unwrap();
+    let key = FlatKey::Map(snapshot.config.memory.map);
+    let _held = store.lock(crate::LockKey::Flat(key), &mut || ()).unwrap();
+    let is_waiting = std::sync::atomic::AtomicBool::new(false);
+    let stop = || is_waiting.load(std::sync::atomic::Ordering::Relaxed);
+    let layout = store.layout(&lease, &snapshot.config, &snapshot.maps).unwrap().until(&stop);
+    let finished = layout.finish(&mut || is_waiting.store(true, std::sync::atomic::Ordering::Relaxed));
+    assert!(matches!(finished, Err(LayoutError::Stopped)), "{finished:?}");
+}
+
 /// Nothing is left of what was begun.
 #[test]
 fn a_layout_stops_when_it_is_told_to() {

@@ -105,6 +105,39 @@ fn what_was_brought_in_vain_goes_manifests_first() {
     }
 }
 
+/// A snapshot's attachment may be the manifest of another one, by whoever made it. That says nothing of the parts of this.
+#[test]
+fn what_lists_the_manifest_of_another_snapshot_takes_nothing_from_it() {
+    let home = home();
+    let store = &home.store;
+    let lease = store.lease().unwrap();
+    let attached = put_snapshot(store, &lease, &["own"], "attached");
+    let (_, bytes) = store.read_manifest(&attached).unwrap();
+    let other = put_snapshot(store, &lease, &["shared"], "other");
+    let mut other = store.load_snapshot(&other).unwrap();
+    other.config.attachments = vec![format::config::Attachment {
+        media_type: format::manifest::media_type::MANIFEST.to_owned(),
+        digest: attached,
+        size: bytes.len() as u64,
+        critical: false,
+    }];
+    let encoded = other.config.encode().unwrap();
+    store.put_blob(&lease, &encoded).unwrap();
+    let size = |digest: &Digest| fs::metadata(store.blob_path(digest)).unwrap().len();
+    let manifest = format::testing::manifest(&other.config, &encoded, &other.maps, size);
+    let attaching = store.put_blob(&lease, &manifest.encode().unwrap()).unwrap();
+    // Read in this order.
+    store.set_ref(&name("local/a:1"), &attaching, None).unwrap();
+    store.set_ref(&name("local/b:1"), &attached, None).unwrap();
+    store.load_snapshot(&attaching).unwrap();
+    drop(lease);
+    prune(store, true);
+    store.load_snapshot(&attaching).unwrap();
+    let expected: BTreeSet<_> =
+        closure(store, attaching).into_iter().chain(closure(store, attached)).collect();
+    assert_eq!(all_blobs(store), expected);
+}
+
 #[test]
 fn what_nothing_uses_goes_and_what_is_shared_stays() {
     let home = home();

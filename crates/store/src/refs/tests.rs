@@ -87,6 +87,28 @@ fn a_damaged_tag_is_an_error_that_names_its_file() {
     assert!(error.contains("local%2Fa%3A1"), "{error}");
 }
 
+/// However large the list of them becomes.
+#[test]
+fn a_store_of_many_tags_can_be_opened() {
+    const TAGS: usize = 5000;
+    let home = home();
+    let store = &home.store;
+    let digest = put_snapshot(store, &store.lease().unwrap(), &["a"], "1");
+    store.set_ref(&name("local/a:0"), &digest, None).unwrap();
+    let refs = store.folder(Folder::Refs);
+    for number in 1..TAGS {
+        fs::copy(refs.join("local%2Fa%3A0"), refs.join(format!("local%2Fa%3A{number}"))).unwrap();
+    }
+    let index = store.root().join(INDEX_FILE);
+    Store::open(store.root()).unwrap();
+    let written = fs::read(&index).unwrap();
+    assert!(written.len() > 1 << 20, "{}", written.len());
+    let modified = || fs::metadata(&index).unwrap().modified().unwrap();
+    let before = modified();
+    Store::open(store.root()).unwrap();
+    assert!(fs::read(&index).unwrap() == written && modified() == before, "it said what the tags say");
+}
+
 #[test]
 fn a_damaged_tag_keeps_nobody_from_the_others() {
     let home = home();
