@@ -29,6 +29,7 @@ build=(--sanitizer "$sanitizer" --target-dir "$PWD/target/fuzz")
 limits=(-rss_limit_mb=1024 -timeout=10)
 # Of what is freed it keeps 256 MiB from being used again, which counts as memory taken.
 export ASAN_OPTIONS=quarantine_size_mb=16
+export LSAN_OPTIONS=suppressions=$PWD/fuzz/leaks.supp:print_suppressions=0
 
 # All before the first runs, so that what does not build is heard of now.
 cargo fuzz build "${build[@]}"
