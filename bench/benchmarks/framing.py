@@ -24,6 +24,8 @@ THREADS = min(8, len(os.sched_getaffinity(0)))
 FRAME = ("frame the memory", "frame the writable disk")
 SORT = ("index the pages of the layers", "sort the pages of the memory", "sort the pages of the writable disk")
 LAYERS = "frame a layer"
+# The level of layers, in crates/format/src/zstd_frame.rs.
+LEVEL = 9
 
 
 def run(world, section):
@@ -31,7 +33,7 @@ def run(world, section):
     section.commands(
         ours="SPORE_LOG=sandbox=info spore --log-format json bake recipes/python-numpy --name framing",
         peer=compress(["FILE…"], 3, "OUT"),
-        **{"peer of layers": compress(["LAYER…"], 6, "OUT")},
+        **{"peer of layers": compress(["LAYER…"], LEVEL, "OUT")},
     )
     found = []
     for number in range(1 if world.quick else 5):
@@ -54,8 +56,8 @@ MEANING = {
     "peer of the frames": "peer of the frames",
     "sort": "ours: sort pages",
     "peer of all": "peer of all",
-    "layers": "ours: layers, at level 6, hashed, synced",
-    "peer of layers": "peer of layers, zstd -6",
+    "layers": f"ours: layers, at level {LEVEL}, hashed, synced",
+    "peer of layers": f"peer of layers, zstd -{LEVEL}",
 }
 
 
@@ -77,7 +79,7 @@ def one_round(world, forget_layers):
     peers = {"peer of the frames": ([framed], 3), "peer of all": (all_of_it, 3)}
     if LAYERS in steps:
         found["layers"] = steps[LAYERS]
-        peers["peer of layers"] = (world.spore.flat_layers(digest), 6)
+        peers["peer of layers"] = (world.spore.flat_layers(digest), LEVEL)
     for peer, (files, level) in peers.items():
         script = compress(files, level, folder / "out")
         found[peer] = statistics.median(shell(script).wall for _ in range(3))
