@@ -25,12 +25,24 @@ const PAX_HARMLESS: &[&[u8]] =
     &[b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment"];
 const PAX_ATTRIBUTES: &[u8] = b"SCHILY.xattr.";
 
+/// The folders of a pack. skopeo gives one that has no header of its own to root, which only root can do.
+pub(crate) const FOLDERS: [&str; 2] = ["blobs/", "blobs/sha256/"];
+
+/// The header of a folder.
+pub(crate) fn folder(name: &str) -> io::Result<Header> {
+    any_header(name, EntryType::Directory, 0o755, 0)
+}
+
 /// The header of a file. The same for the same name and size.
 pub(crate) fn header(name: &EntryName, size: u64) -> io::Result<Header> {
+    any_header(&name.to_string(), EntryType::Regular, 0o644, size)
+}
+
+fn any_header(name: &str, kind: EntryType, mode: u32, size: u64) -> io::Result<Header> {
     let mut header = Header::new_ustar();
-    header.set_path(name.to_string())?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o644);
+    header.set_path(name)?;
+    header.set_entry_type(kind);
+    header.set_mode(mode);
     header.set_uid(0);
     header.set_gid(0);
     header.set_mtime(0);

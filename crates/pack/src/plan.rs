@@ -17,7 +17,7 @@ use format::{Descriptor, Digest, Hasher, Manifest, PlannedBlob};
 use serde::Serialize;
 use store::{Lease, Snapshot, Store};
 
-use crate::archive::{END, entry_bytes, header, padding};
+use crate::archive::{END, FOLDERS, entry_bytes, folder, header, padding};
 use crate::names::{EntryName, Index, Layout};
 use crate::{BUFFER, PackError, Progress};
 
@@ -94,6 +94,7 @@ pub fn plan_pack(
         (EntryName::Blob(*digest), encoded),
     ];
     let sizes = head.iter().map(|(_, bytes)| bytes.len() as u64).chain(packed.iter().map(|part| part.size));
+    let sizes = sizes.chain(FOLDERS.map(|_| 0));
     let bytes = sizes.map(entry_bytes).fold(END.len() as u64, u64::saturating_add);
     Ok(PackPlan {
         snapshot: *digest,
@@ -133,6 +134,9 @@ impl PackPlan {
     /// If a blob is damaged, of which a part may have been written by then; if `out` takes no more.
     pub fn write(&self, out: &mut dyn Write, progress: &dyn Progress) -> Result<(), PackError> {
         let mut writer = Writer { out, progress, buffer: vec![0; BUFFER] };
+        for name in FOLDERS {
+            writer.put(folder(name).map_err(PackError::Output)?.as_bytes())?;
+        }
         for (name, bytes) in &self.head {
             writer.header(name, bytes.len() as u64)?;
             writer.put(bytes)?;

@@ -332,8 +332,8 @@ fn what_never_ends_is_refused() {
     assert!(matches!(refused, Err(UnpackError::Read(ReadError::TooMany { .. }))), "{refused:?}");
 }
 
-/// Where `index.json` lies: behind a header, `oci-layout`, and its own header.
-const INDEX: std::ops::Range<usize> = 1536..2048;
+/// Where `index.json` lies: behind the headers of two folders, a header, `oci-layout`, and its own header.
+const INDEX: std::ops::Range<usize> = 2560..3072;
 
 /// One pack for all cases, and a store that none of them may change.
 fn shared() -> &'static (Vec<u8>, Home) {
