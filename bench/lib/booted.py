@@ -20,11 +20,14 @@ BLOCK = 64 << 10
 class Booted:
     """It, once its agent has answered."""
 
-    def __init__(self, spore, snapshot, name, folder):
+    def __init__(self, spore, snapshot, name, folder, mitigations=False):
+        """`mitigations`: with what Linux does about processors' faults by itself, which a bake turns off in an emulated guest."""
         template = Template(spore, snapshot, name, folder)
         guest = folder / "guest"
         template.fill(guest)
-        arguments = [*map(with_port, template.arguments), *boot(spore, spore.config(snapshot)["machine"]["kernel"])]
+        kernel = spore.config(snapshot)["machine"]["kernel"]
+        line = kernel["command_line"].replace(" mitigations=off", "") if mitigations else kernel["command_line"]
+        arguments = [*map(with_port, template.arguments), *boot(spore, kernel, line)]
         # It is started stopped, with a state to come.
         del arguments[arguments.index("-incoming") : arguments.index("-incoming") + 2]
         names = ("qmp", "agent", "bare")
@@ -84,12 +87,12 @@ def with_port(argument):
     return argument.replace("max_ports=2", f"max_ports={NUMBER + 1}")
 
 
-def boot(spore, kernel):
-    """What boots the kernel, and the port."""
+def boot(spore, kernel, command_line):
+    """What boots the kernel with that line, and the port."""
     return [
         *("-kernel", str(spore.blob(kernel["image"]))),
         *("-initrd", str(spore.blob(kernel["initrd"]))),
-        *("-append", kernel["command_line"]),
+        *("-append", command_line),
         *("-chardev", "socket,id=bare,fd=,server=on,wait=off"),
         *("-device", f"virtserialport,id=bare-port,bus=agent.0,nr={NUMBER},chardev=bare,name=bare"),
     ]

@@ -15,10 +15,12 @@ use crate::boot::Booted;
 use crate::link::Link;
 use crate::log::Log;
 use crate::service::Service;
+use crate::spawn::OUTPUT_PIPE_BYTES;
 use crate::{power, sys};
 
-/// What is read of a program's output at a time: with its header, twice what Linux's port takes in one write.
-const READ_BYTES: usize = MAX_PAYLOAD - HEADER_LEN;
+/// What is read of a program's output at a time: all that its pipe holds, so that the two take few turns. With their headers these are
+/// as many bytes as fill whole writes of Linux's port, which takes 32 KiB in one.
+const READ_BYTES: usize = OUTPUT_PIPE_BYTES - OUTPUT_PIPE_BYTES / MAX_PAYLOAD * HEADER_LEN;
 /// Where the warm process's output is kept.
 const WARM_LOG: &str = "/run/spore/warm.log";
 

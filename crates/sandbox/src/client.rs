@@ -32,6 +32,9 @@ const GREETING_DEADLINE: Duration = Duration::from_secs(30);
 const INTERVAL: Duration = Duration::from_millis(20);
 /// Bytes of output that were read before they are granted again.
 const GRANT_BYTES: u32 = INITIAL_CREDIT / 2;
+/// What a stream is granted besides, once, when it turns out to be long: a pipe in the guest that is as large as the credit fills
+/// again while what it held is on its way.
+const LONG_STREAM_BYTES: u32 = INITIAL_CREDIT;
 
 /// A connection to the supervisor of a running sandbox; starts a new supervisor if the last one has died.
 ///
@@ -148,11 +151,19 @@ pub struct Session {
     taken: Taken,
 }
 
-/// Bytes of output that were taken and are not granted again yet.
+/// What of output is to be granted again.
 #[derive(Debug, Default)]
 struct Taken {
-    stdout: u32,
-    stderr: u32,
+    stdout: TakenStream,
+    stderr: TakenStream,
+}
+
+#[derive(Debug, Default)]
+struct TakenStream {
+    /// Bytes that were taken and are not granted again yet.
+    bytes: u32,
+    /// Whether it has [`LONG_STREAM_BYTES`].
+    is_long: bool,
 }
 
 /// The way into a session; clones can be used from other threads.
@@ -273,13 +284,22 @@ impl Taken {
             Event::Stderr(bytes) => (Stream::Stderr, &mut self.stderr, bytes.len()),
             Event::Exit(_) | Event::Failed(_) => return Ok(()),
         };
-        *taken = taken.saturating_add(u32::try_from(length).unwrap_or(u32::MAX));
-        if *taken < GRANT_BYTES {
-            return Ok(());
-        }
+        let Some(bytes) = taken.grant(u32::try_from(length).unwrap_or(u32::MAX)) else { return Ok(()) };
         let mut out = Vec::new();
-        encode_credit(&mut out, SESSION, Credit { stream, bytes: std::mem::take(taken) });
+        encode_credit(&mut out, SESSION, Credit { stream, bytes });
         input.send(&out)
+    }
+}
+
+impl TakenStream {
+    /// Adds what was taken. What is to be granted for it, when that is enough.
+    fn grant(&mut self, length: u32) -> Option<u32> {
+        self.bytes = self.bytes.saturating_add(length);
+        if self.bytes < GRANT_BYTES {
+            return None;
+        }
+        let more = if std::mem::replace(&mut self.is_long, true) { 0 } else { LONG_STREAM_BYTES };
+        Some(std::mem::take(&mut self.bytes).saturating_add(more))
     }
 }
 

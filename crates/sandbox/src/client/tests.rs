@@ -110,3 +110,15 @@ fn output_that_nobody_reads_ends_the_session() {
     assert!(matches!(error, ChannelError::Io(_)), "{error:?}");
     agent.join().unwrap();
 }
+
+#[test]
+fn a_long_stream_is_granted_twice_its_first_credit() {
+    let mut stream = TakenStream::default();
+    assert_eq!(stream.grant(GRANT_BYTES - 1), None);
+    let mut allowed = INITIAL_CREDIT - (GRANT_BYTES - 1);
+    for length in [1, GRANT_BYTES, 5, GRANT_BYTES + 7] {
+        allowed = allowed - length + stream.grant(length).unwrap_or(0);
+        assert_eq!(allowed + stream.bytes, 2 * INITIAL_CREDIT);
+    }
+    assert_eq!(stream.bytes, 0);
+}
