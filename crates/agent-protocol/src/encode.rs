@@ -53,6 +53,11 @@ pub fn encode_data(out: &mut Vec<u8>, session: SessionId, stream: Stream, bytes:
     }
 }
 
+/// The header of a frame with that many bytes of a stream, at most [`MAX_PAYLOAD`].
+pub fn data_header(session: SessionId, stream: Stream, length: usize) -> [u8; HEADER_LEN] {
+    Header { length, session, kind: stream.kind() }.to_bytes()
+}
+
 /// Appends the end of a stream.
 pub fn encode_end(out: &mut Vec<u8>, session: SessionId, stream: Stream) {
     frame(out, session, stream.kind(), &[]);

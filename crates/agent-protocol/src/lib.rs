@@ -17,8 +17,8 @@ mod message;
 
 pub use decode::{Decoder, Incoming};
 pub use encode::{
-    EncodeError, encode_credit, encode_data, encode_end, encode_reply, encode_request, hello, hello_reply,
-    padded_hello, resume,
+    EncodeError, data_header, encode_credit, encode_data, encode_end, encode_reply, encode_request, hello,
+    hello_reply, padded_hello, resume,
 };
 pub use frame::{
     Credit, Greeting, HEADER_LEN, INITIAL_CREDIT, Kind, MAX_PAYLOAD, MAX_SESSIONS, Nonce, PADDING_LEN,

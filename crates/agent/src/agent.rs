@@ -18,9 +18,9 @@ use crate::service::Service;
 use crate::spawn::OUTPUT_PIPE_BYTES;
 use crate::{power, sys};
 
-/// What is read of a program's output at a time: all that its pipe holds, so that the two take few turns. With their headers these are
-/// as many bytes as fill whole writes of Linux's port, which takes 32 KiB in one.
-const READ_BYTES: usize = OUTPUT_PIPE_BYTES - OUTPUT_PIPE_BYTES / MAX_PAYLOAD * HEADER_LEN;
+/// What is read of a program's output at a time, behind room for a header: all that its pipe holds, so that the two take few turns. In
+/// frames of 64 KiB with their headers these fill whole writes of Linux's port, which takes 32 KiB in one.
+const BUFFER_BYTES: usize = HEADER_LEN + OUTPUT_PIPE_BYTES - OUTPUT_PIPE_BYTES / MAX_PAYLOAD * HEADER_LEN;
 /// Where the warm process's output is kept.
 const WARM_LOG: &str = "/run/spore/warm.log";
 
@@ -43,7 +43,7 @@ impl Agent {
     pub(crate) fn new(booted: Booted) -> io::Result<Self> {
         let service = Service::new(booted.config, booted.writable, Log::create(WARM_LOG)?);
         let signals = sys::child_signals()?;
-        Ok(Agent { link: Link::new(booted.port), service, signals, buffer: vec![0; READ_BYTES] })
+        Ok(Agent { link: Link::new(booted.port), service, signals, buffer: vec![0; BUFFER_BYTES] })
     }
 
     /// Serves until the guest is powered off.

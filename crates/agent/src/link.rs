@@ -13,8 +13,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use agent_protocol::{
-    Credit, Decoder, Failure, FailureKind, Greeting, Incoming, MAX_PAYLOAD, Reply, SessionId, Stream,
-    VERSION, encode_credit, encode_data, encode_end, encode_reply, hello_reply,
+    Credit, Decoder, Failure, FailureKind, Greeting, HEADER_LEN, Incoming, MAX_PAYLOAD, Reply, SessionId,
+    Stream, VERSION, data_header, encode_credit, encode_data, encode_end, encode_reply, hello_reply,
 };
 
 use crate::port::{Moved, Port};
@@ -100,6 +100,24 @@ impl Link {
         &mut self.queue
     }
 
+    /// Sends bytes of a stream that are in `buffer` behind [`HEADER_LEN`] bytes of room: what the port takes at once straight from there.
+    pub(crate) fn send_data(&mut self, session: SessionId, stream: Stream, mut buffer: &mut [u8]) {
+        while self.writable
+            && self.queue.is_empty()
+            && let Some((frame, _)) = buffer.split_at_mut_checked(buffer.len().min(MAX_PAYLOAD))
+            && let Some((header, bytes @ [_, ..])) = frame.split_at_mut_checked(HEADER_LEN)
+        {
+            header.copy_from_slice(&data_header(session, stream, bytes.len()));
+            // A port that has failed says so again when the queue is sent.
+            let sent = write(&self.port, &mut self.writable, frame).unwrap_or(0);
+            self.queue.bytes.extend_from_slice(frame.get(sent..).unwrap_or_default());
+            // The next header goes over the end of this frame.
+            let next = frame.len() - HEADER_LEN;
+            buffer = buffer.get_mut(next..).unwrap_or_default();
+        }
+        self.queue.data(session, stream, buffer.get(HEADER_LEN..).unwrap_or_default());
+    }
+
     /// Begins the connection that `greeting` asks for.
     pub(crate) fn accept(&mut self, greeting: &Greeting) {
         self.queue.clear();
@@ -174,17 +192,27 @@ impl Link {
 
     /// Writes what the port takes.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        while self.phase != Phase::Closed && self.writable && !self.queue.is_empty() {
-            match self.port.write(self.queue.unsent())? {
-                Moved::Bytes(count) => self.queue.advance(count),
-                Moved::Blocked | Moved::Closed => self.writable = false,
-            }
+        if self.phase != Phase::Closed {
+            let sent = write(&self.port, &mut self.writable, self.queue.unsent())?;
+            self.queue.advance(sent);
         }
         if self.phase == Phase::Quieting && self.queue.is_empty() {
             self.close();
         }
         Ok(())
     }
+}
+
+/// Writes what the port takes of `bytes`, while it is writable; gives how much that was.
+fn write(port: &Port, writable: &mut bool, bytes: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while *writable && let Some(rest @ [_, ..]) = bytes.get(sent..) {
+        match port.write(rest)? {
+            Moved::Bytes(count) => sent += count,
+            Moved::Blocked | Moved::Closed => *writable = false,
+        }
+    }
+    Ok(sent)
 }
 
 /// Encoded frames on their way out.

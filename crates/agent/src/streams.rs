@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use agent_protocol::{Failure, FailureKind, INITIAL_CREDIT, SessionId, Stream};
+use agent_protocol::{Failure, FailureKind, HEADER_LEN, INITIAL_CREDIT, SessionId, Stream};
 
 use crate::link::Link;
 use crate::spawn::{failure, read};
@@ -195,8 +195,9 @@ impl Output {
         } else if wanted == 0 || !link.has_room() {
             return false;
         } else {
-            let end = usize::try_from(wanted).unwrap_or(usize::MAX).min(buffer.len());
-            match read(fd.as_fd(), buffer.get_mut(..end).unwrap_or_default()) {
+            let room = buffer.get_mut(HEADER_LEN..).unwrap_or_default();
+            let end = usize::try_from(wanted).unwrap_or(usize::MAX).min(room.len());
+            match read(fd.as_fd(), room.get_mut(..end).unwrap_or_default()) {
                 Some(count) => count,
                 None if self.left.is_some() => 0,
                 None => return false,
@@ -204,7 +205,7 @@ impl Output {
         };
         self.credit -= count as u64;
         self.left = self.left.map(|left| left - count as u64);
-        link.queue().data(id, self.stream, buffer.get(..count).unwrap_or_default());
+        link.send_data(id, self.stream, buffer.get_mut(..HEADER_LEN + count).unwrap_or_default());
         if count == 0 || self.left == Some(0) {
             link.queue().end(id, self.stream);
             self.fd = None;
