@@ -7,6 +7,7 @@
 
 mod confine;
 mod deadline;
+mod disk;
 mod memory;
 mod process;
 pub mod socket;
@@ -15,6 +16,7 @@ mod usage;
 
 pub use confine::{Allowed, Confinement, Enforced};
 pub use deadline::Deadline;
+pub use disk::begin_writeback;
 pub use memory::give_back_freed_memory;
 pub use process::{ProcessError, ProcessId, detached_in};
 pub use spawn::{Spawn, inherited_pipe, inherited_stream, spawn};

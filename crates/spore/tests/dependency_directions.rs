@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("archive", &["tar-stream"]),
     ("host", &[]),
     ("memory", &["format"]),
-    ("store", &["format"]),
+    ("store", &["format", "host"]),
     ("rootfs", &["format", "host", "tar-stream"]),
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),

@@ -12,6 +12,9 @@ use crate::{Folder, Lease, Store};
 /// Blobs are read-only even for their owner, so that no tool changes one by mistake.
 pub(crate) const BLOB_MODE: u32 = 0o444;
 
+/// The disk is told of so many new bytes at a time, and not only of all of them in the end.
+const WRITEBACK_BYTES: u64 = 8 << 20;
+
 /// Why a blob cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
@@ -80,7 +83,11 @@ impl BlobWriter {
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), FileError> {
         self.temp.append(bytes)?;
         self.hasher.update(bytes);
+        let before = self.size / WRITEBACK_BYTES;
         self.size += bytes.len() as u64;
+        if self.size / WRITEBACK_BYTES > before {
+            host::begin_writeback(self.temp.file());
+        }
         Ok(())
     }
 

@@ -226,8 +226,9 @@ impl Output {
         self.file.write_all_at(bytes, offset).at(self.action, &self.shown)
     }
 
-    pub(crate) fn sync_data(&self) -> Result<(), FileError> {
-        self.file.sync_data().at(self.action, &self.shown)
+    /// Has the disk begin with what was written.
+    pub(crate) fn begin_writeback(&self) {
+        host::begin_writeback(&self.file);
     }
 
     /// Fills `buffer` with what was written there.

@@ -177,8 +177,9 @@ fn close(
     let (mut hasher, mut hashed) = (Hasher::new(), 0);
     let mut buffer = vec![0; 256 << 10];
     let mut is_whole = false;
-    let mut next = written.recv();
-    while let Ok(progress) = next {
+    while let Ok(progress) = written.recv() {
+        // The disk has something to do while the rest is decoded.
+        out.begin_writeback();
         let end = match progress {
             Progress::Pages(pages) => pages * PAGE_SIZE,
             Progress::Some => 0,
@@ -198,14 +199,6 @@ fn close(
         if is_whole {
             break;
         }
-        next = match written.try_recv() {
-            Ok(progress) => Ok(progress),
-            Err(_) => {
-                // The disk begins with what is there, while the rest is being decoded.
-                out.sync_data()?;
-                written.recv()
-            }
-        };
     }
     if !is_whole {
         // Given up: the file goes with its writer.
