@@ -25,9 +25,6 @@ const PAX_HARMLESS: &[&[u8]] =
     &[b"mtime", b"atime", b"ctime", b"uid", b"gid", b"uname", b"gname", b"comment"];
 const PAX_ATTRIBUTES: &[u8] = b"SCHILY.xattr.";
 
-/// The folders of a pack. skopeo gives one that has no header of its own to root, which only root can do.
-pub(crate) const FOLDERS: [&str; 2] = ["blobs/", "blobs/sha256/"];
-
 /// The header of a folder.
 pub(crate) fn folder(name: &str) -> io::Result<Header> {
     any_header(name, EntryType::Directory, 0o755, 0)

@@ -13,6 +13,8 @@ const LAYOUT_VERSION: &str = "1.0.0";
 /// The annotation that a layout's tags are kept in.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const BLOBS: &str = "blobs/sha256/";
+/// The folders of a pack. skopeo gives one that has no header of its own to root, which only root can do.
+pub(crate) const FOLDERS: [&str; 2] = ["blobs/", BLOBS];
 
 /// Bytes of `oci-layout`.
 pub(crate) const LAYOUT_BYTES: u64 = 4096;
@@ -46,7 +48,8 @@ impl EntryName {
     /// Whether a folder of this name holds files of a pack.
     pub(crate) fn is_folder(name: &str) -> bool {
         let below = name.strip_prefix("./").unwrap_or(name);
-        matches!(below, "blobs" | "blobs/" | "blobs/sha256" | "blobs/sha256/") || matches!(name, "." | "./")
+        let is_named = |folder: &&str| below == *folder || folder.strip_suffix('/') == Some(below);
+        FOLDERS.iter().any(is_named) || matches!(name, "." | "./")
     }
 }
 

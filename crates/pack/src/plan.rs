@@ -17,8 +17,8 @@ use format::{Descriptor, Digest, Hasher, Manifest, PlannedBlob};
 use serde::Serialize;
 use store::{Lease, Snapshot, Store};
 
-use crate::archive::{END, FOLDERS, entry_bytes, folder, header, padding};
-use crate::names::{EntryName, Index, Layout};
+use crate::archive::{END, entry_bytes, folder, header, padding};
+use crate::names::{EntryName, FOLDERS, Index, Layout};
 use crate::{BUFFER, PackError, Progress};
 
 /// What of a snapshot goes into a pack.

@@ -124,8 +124,7 @@ fn assert_small_supervisors(spore: &Spore) {
     const SUPERVISOR_KIB: u64 = 4 << 10;
     for process in processes::in_folder(&spore.root().join("sandboxes")) {
         let own = processes::anonymous_kib_if_there(process.pid).unwrap_or_default();
-        let is_engine = process.arguments.contains("memory-backend-file");
-        assert!(is_engine || own < SUPERVISOR_KIB, "{own} KiB are its own: {process:?}");
+        assert!(process.is_engine() || own < SUPERVISOR_KIB, "{own} KiB are its own: {process:?}");
     }
 }
 

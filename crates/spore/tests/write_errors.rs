@@ -63,8 +63,11 @@ trait Subject {
     /// Takes back what it did when it succeeded.
     fn reset(&self);
     fn command(&self) -> Run;
-    /// Whether the command does its work all the same: what could not be written is a hint, of which a lost one costs time.
-    fn is_hint(&self, fault: &Injected) -> bool;
+    /// Whether the command does its work all the same: what could not be written is a hint in which hub a snapshot was seen, of which a
+    /// lost one costs bytes.
+    fn is_hint(&self, fault: &Injected) -> bool {
+        fault.call.place.starts_with("store/origins") || origins(self.spore().root()).is_empty()
+    }
     /// After it has failed, and what it had begun is gone; or succeeded.
     fn assert_is_whole(&self) {}
 }
@@ -133,14 +136,13 @@ fn check(subject: &impl Subject, fault: &Injected, traced: &tracer::Traced) {
     subject.assert_is_whole();
 }
 
-/// Whether it is by this fault that nothing remembers in which hub the snapshot was seen.
-fn is_of_an_origin(root: &Path, fault: &Injected) -> bool {
-    fault.call.place.starts_with("store/origins") || origins(root).is_empty()
+/// What remembers in which hubs snapshots were seen.
+fn origins(root: &Path) -> Vec<PathBuf> {
+    entries_if_there(&root.join("origins"))
 }
 
-fn origins(root: &Path) -> Vec<PathBuf> {
-    let folder = root.join("origins");
-    if folder.is_dir() { files::entries(&folder) } else { Vec::new() }
+fn entries_if_there(folder: &Path) -> Vec<PathBuf> {
+    if folder.is_dir() { files::entries(folder) } else { Vec::new() }
 }
 
 /// Puts a snapshot into a store that takes few calls, and several for one blob.
@@ -186,10 +188,6 @@ impl Subject for Push {
         self.spore.command(["push", "sample", "--hub"]).args([&self.hub])
     }
 
-    fn is_hint(&self, fault: &Injected) -> bool {
-        is_of_an_origin(self.spore.root(), fault)
-    }
-
     fn assert_is_whole(&self) {
         aftermath::assert_hub_is_whole(&self.hub);
     }
@@ -219,10 +217,6 @@ impl Subject for Pull {
     fn command(&self) -> Run {
         self.spore.command(["pull", "sample", "--hub"]).args([&self.pushed.hub])
     }
-
-    fn is_hint(&self, fault: &Injected) -> bool {
-        is_of_an_origin(self.spore.root(), fault)
-    }
 }
 
 /// With layers and kernel made before: what makes them are other programs.
@@ -245,8 +239,8 @@ impl Subject for Bake {
         assert!(matches!(removed.status.code(), Some(0 | 3)), "{removed}");
         self.spore.run(["prune"]).succeeds();
         // Layers that are laid out stay, and would not be framed again; what QEMU can do would not be noted again.
-        for folder in ["framings", "cache/engine"].map(|folder| self.spore.root().join(folder)) {
-            let files = if folder.is_dir() { files::entries(&folder) } else { Vec::new() };
+        for folder in ["framings", "cache/engine"] {
+            let files = entries_if_there(&self.spore.root().join(folder));
             files.iter().for_each(|file| fs::remove_file(file).unwrap());
         }
     }

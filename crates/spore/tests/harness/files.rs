@@ -55,6 +55,16 @@ pub fn open(path: &Path) -> File {
     File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// Writes files under their names in `folder`, with the folders that these name.
+#[track_caller]
+pub fn write_all(folder: &Path, files: &[(String, Vec<u8>)]) {
+    for (name, bytes) in files {
+        let file = folder.join(name);
+        fs::create_dir_all(file.parent().expect("it is in a folder")).expect("a folder can be made");
+        fs::write(&file, bytes).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    }
+}
+
 /// What lies in a folder, sorted by name.
 #[track_caller]
 pub fn entries(folder: &Path) -> Vec<PathBuf> {

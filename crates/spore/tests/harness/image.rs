@@ -1,6 +1,5 @@
 //! Container images, made by code as OCI image layouts, and carried into a registry by skopeo, as people's are.
 
-use std::fs;
 use std::path::Path;
 
 use format::Digest;
@@ -9,6 +8,7 @@ use hub::testing::{PASSWORD, USER};
 use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header, HeaderMode};
 
+use super::files;
 use super::run::Run;
 
 /// The time of every file.
@@ -74,30 +74,51 @@ fn header(kind: EntryType, size: usize, mode: u32, owner: u64) -> Header {
     header
 }
 
+/// An image, whose documents a test may forge before they are written.
+pub struct Image {
+    /// Their archives, lowest first.
+    pub layers: Vec<Vec<u8>>,
+    pub config: Value,
+    /// Of its manifest.
+    pub annotations: Value,
+}
+
+impl Image {
+    pub fn of(layers: &[Vec<u8>]) -> Self {
+        let contents: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
+        let config = json!({
+            "architecture": "amd64", "os": "linux",
+            "rootfs": {"type": "layers", "diff_ids": contents},
+        });
+        Self { layers: layers.to_vec(), config, annotations: json!({}) }
+    }
+
+    /// The files of its layout.
+    pub fn files(self) -> Vec<(String, Vec<u8>)> {
+        let mut files = vec![("oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())];
+        let mut put = |kind: &str, bytes: Vec<u8>| {
+            let (digest, size) = (Digest::of(&bytes), bytes.len());
+            files.push((format!("blobs/sha256/{}", digest.hex()), bytes));
+            json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest, "size": size})
+        };
+        let layers: Vec<_> = self.layers.into_iter().map(|layer| put("layer.v1.tar", layer)).collect();
+        let config = put("config.v1+json", self.config.to_string().into_bytes());
+        let manifest = json!({
+            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": config, "layers": layers, "annotations": self.annotations,
+        });
+        let manifest = put("manifest.v1+json", manifest.to_string().into_bytes());
+        let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+        files.push(("index.json".to_owned(), index.to_string().into_bytes()));
+        files
+    }
+}
+
 /// Writes an image of these layers, lowest first, as a layout. `process` is what it says of the processes in it.
 pub fn write_layout(folder: &Path, layers: &[Vec<u8>], process: &Value) {
-    let blobs = folder.join("blobs/sha256");
-    fs::create_dir_all(&blobs).unwrap();
-    let put = |kind: &str, bytes: &[u8]| {
-        let digest = Digest::of(bytes);
-        fs::write(blobs.join(digest.hex()), bytes).unwrap();
-        let media_type = format!("application/vnd.oci.image.{kind}");
-        json!({"mediaType": media_type, "digest": digest, "size": bytes.len()})
-    };
-    let contents: Vec<_> = layers.iter().map(|layer| Digest::of(layer)).collect();
-    let config = json!({
-        "architecture": "amd64", "os": "linux", "config": process,
-        "rootfs": {"type": "layers", "diff_ids": contents},
-    });
-    let manifest = json!({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": put("config.v1+json", config.to_string().as_bytes()),
-        "layers": layers.iter().map(|layer| put("layer.v1.tar", layer)).collect::<Vec<_>>(),
-    });
-    let entry = put("manifest.v1+json", manifest.to_string().as_bytes());
-    fs::write(folder.join("index.json"), json!({"schemaVersion": 2, "manifests": [entry]}).to_string())
-        .unwrap();
-    fs::write(folder.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
+    let mut image = Image::of(layers);
+    image.config["config"] = process.clone();
+    files::write_all(folder, &image.files());
 }
 
 /// Carries the image of a layout into a registry, in the documents of `format`: `oci` or `v2s2`, which is docker's own.

@@ -17,6 +17,13 @@ pub struct Process {
     pub arguments: String,
 }
 
+impl Process {
+    /// Whether it is a sandbox's engine, and not its supervisor.
+    pub fn is_engine(&self) -> bool {
+        self.arguments.contains("memory-backend-file")
+    }
+}
+
 /// Processes whose working directory is `folder` or in it.
 pub fn in_folder(folder: &Path) -> Vec<Process> {
     all().into_iter().filter(|process| process.folder.starts_with(folder)).collect()

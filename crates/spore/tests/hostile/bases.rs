@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use tar::EntryType::{Char, GNULongName, Link, Regular, Symlink, XHeader};
 
 use crate::archive::{Archive, Entry};
+use crate::harness::files;
+use crate::harness::image::Image;
 
 /// A base, and how it is to be found out.
 pub struct Base {
@@ -24,37 +26,22 @@ pub struct Base {
 impl Base {
     /// Writes the recipe to a folder that is not there yet.
     pub fn write(&self, folder: &Path) {
-        for (name, bytes) in &self.files {
-            let file = folder.join(name);
-            fs::create_dir_all(file.parent().expect("it is in the folder")).expect("a folder can be made");
-            fs::write(file, bytes).expect("a file can be written");
-        }
+        files::write_all(folder, &self.files);
         let recipe = format!("name = \"evil\"\nversion = \"1\"\n[base]\n{}\n", self.key);
         fs::write(folder.join("recipe.toml"), recipe).expect("a recipe can be written");
     }
 
     fn tar(what: &str, says: &[&'static str], bytes: Vec<u8>) -> Self {
-        let files = vec![("base.tar".to_owned(), bytes)];
-        Self {
-            what: what.to_owned(),
-            code: 5,
-            says: says.to_vec(),
-            options: &[],
-            files,
-            key: "tar = \"base.tar\"",
-        }
+        Self::new(what, says, "tar = \"base.tar\"", vec![("base.tar".to_owned(), bytes)])
     }
 
     fn image(what: &str, says: &[&'static str], image: Image) -> Self {
-        let files = image.files();
-        Self {
-            what: what.to_owned(),
-            code: 5,
-            says: says.to_vec(),
-            options: &[],
-            files,
-            key: "image = \"oci:image\"",
-        }
+        let files = image.files().into_iter().map(|(name, bytes)| (format!("image/{name}"), bytes));
+        Self::new(what, says, "image = \"oci:image\"", files.collect())
+    }
+
+    fn new(what: &str, says: &[&'static str], key: &'static str, files: Vec<(String, Vec<u8>)>) -> Self {
+        Self { what: what.to_owned(), code: 5, says: says.to_vec(), options: &[], files, key }
     }
 }
 
@@ -137,48 +124,8 @@ fn cuts() -> Vec<Base> {
     cuts.iter().map(cut).collect()
 }
 
-/// An image layout of one layer.
-struct Image {
-    layer: Vec<u8>,
-    config: Value,
-    /// What the manifest has besides.
-    annotations: Value,
-}
-
-impl Image {
-    fn of(layer: Vec<u8>) -> Self {
-        let config = json!({
-            "architecture": "amd64", "os": "linux",
-            "rootfs": { "type": "layers", "diff_ids": [Digest::of(&layer)] },
-        });
-        Self { layer, config, annotations: json!({}) }
-    }
-
-    fn files(self) -> Vec<(String, Vec<u8>)> {
-        let mut files = vec![("image/oci-layout".to_owned(), br#"{"imageLayoutVersion":"1.0.0"}"#.to_vec())];
-        let mut put = |kind: &str, bytes: Vec<u8>| {
-            let descriptor = json!({
-                "mediaType": format!("application/vnd.oci.image.{kind}"),
-                "digest": Digest::of(&bytes), "size": bytes.len(),
-            });
-            files.push((format!("image/blobs/sha256/{}", Digest::of(&bytes).hex()), bytes));
-            descriptor
-        };
-        let layer = put("layer.v1.tar", self.layer);
-        let config = put("config.v1+json", self.config.to_string().into_bytes());
-        let manifest = json!({
-            "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": config, "layers": [layer], "annotations": self.annotations,
-        });
-        let manifest = put("manifest.v1+json", manifest.to_string().into_bytes());
-        let index = json!({ "schemaVersion": 2, "manifests": [manifest] });
-        files.push(("image/index.json".to_owned(), index.to_string().into_bytes()));
-        files
-    }
-}
-
 fn images() -> Vec<Base> {
-    let sound = || Image::of(archive(sound()));
+    let sound = || Image::of(&[archive(sound())]);
     let with_config = |text: String| {
         let mut image = sound();
         image.config["config"] = json!({ "Labels": { "evil": text } });
@@ -198,7 +145,7 @@ fn images() -> Vec<Base> {
         Base::image(
             "a layer that leads up",
             &["leads out"],
-            Image::of(archive([Entry::file("../../evil", "evil")])),
+            Image::of(&[archive([Entry::file("../../evil", "evil")])]),
         ),
         Base::image("a layer that is another one", &["sha256:"], swapped),
         Base::image("a config of 16 MiB", &["config"], with_config("x".repeat(16 << 20))),

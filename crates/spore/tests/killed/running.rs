@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use crate::chance::Chance;
 use crate::exec::sandbox;
 use crate::harness::needs::{Need, skipped};
-use crate::harness::processes;
+use crate::harness::processes::{self, Process};
 use crate::harness::recipes;
 use crate::harness::run::Run;
 use crate::harness::shared::Shared;
 use crate::scene::{DEADLINE, Scene};
-use crate::victim::{Victim, Whom, is_engine};
+use crate::victim::{Victim, Whom};
 use crate::{Trial, aftermath};
 
 /// What an exec runs that is to be disturbed: it takes a while, and ends.
@@ -53,7 +53,7 @@ impl Trial for Supervisor {
     fn kill(&mut self, turn: usize, chance: &mut Chance) {
         let (scene, id) = (&self.scene, &self.id);
         if turn % 2 == 1 {
-            let supervisors = processes::in_folder(scene.root()).into_iter().filter(|one| !is_engine(one));
+            let supervisors = processes::in_folder(scene.root()).into_iter().filter(|one| !one.is_engine());
             processes::kill(&supervisors.collect::<Vec<_>>());
         }
         let killed = scene.kill(chance, exec(scene, id), self.whole, &[Whom::Supervisors]);
@@ -121,7 +121,7 @@ fn a_supervisor_that_dies_while_its_engine_starts() {
     let Some((scene, name)) = prepared(TEST) else { return };
     for _ in 0..3 {
         let mut victim = Victim::start(scene.spore.command(["fork", &name]), &scene.output);
-        victim.wait_for(DEADLINE, || processes::in_folder(scene.root()).iter().any(is_engine));
+        victim.wait_for(DEADLINE, || processes::in_folder(scene.root()).iter().any(Process::is_engine));
         victim.kill(Whom::Supervisors, scene.root());
         let ending = victim.wait(DEADLINE);
         assert_eq!(ending.status.code(), Some(1), "{}", ending.output);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use crate::harness::processes::{self, Process};
+use crate::harness::processes;
 use crate::harness::run::Run;
 
 /// Who is killed.
@@ -27,11 +27,6 @@ pub enum Whom {
     Supervisors,
     /// Engines alone, as when memory runs out.
     Engines,
-}
-
-/// Whether a process of a root is an engine, and not a supervisor.
-pub fn is_engine(process: &Process) -> bool {
-    process.arguments.contains("memory-backend-file")
 }
 
 /// A command in a process group of its own.
@@ -103,7 +98,7 @@ impl Victim {
             Whom::Detached => processes::kill(&processes::in_folder(root)),
             Whom::Supervisors | Whom::Engines => {
                 let mut those = processes::in_folder(root);
-                those.retain(|process| is_engine(process) == (whom == Whom::Engines));
+                those.retain(|process| process.is_engine() == (whom == Whom::Engines));
                 processes::kill(&those);
             }
             Whom::Everything => {
