@@ -1,5 +1,5 @@
 //! What a host is made of, as far as Spore touches it: processes, what confines them, their memory and time, deadlines,
-//! and Unix sockets.
+//! Unix sockets, and when what is written reaches a disk.
 //!
 //! Nothing here knows of snapshots or of any VMM. A process is never named by its pid alone: a pid is reused,
 //! and a signal to a stranger cannot be taken back (see [`ProcessId`]). Nothing here changes state that all
