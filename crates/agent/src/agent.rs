@@ -18,8 +18,8 @@ use crate::service::Service;
 use crate::spawn::OUTPUT_PIPE_BYTES;
 use crate::{power, sys};
 
-/// What is read of a program's output at a time, behind room for a header: all that its pipe holds, so that the two take few turns. In
-/// frames of 64 KiB with their headers these fill whole writes of Linux's port, which takes 32 KiB in one.
+/// What is read of a program's output at a time, behind room for a header: nearly all that its pipe holds, so that the two take few turns.
+/// In frames of 64 KiB with their headers these fill whole writes of Linux's port, which takes 32 KiB in one.
 const BUFFER_BYTES: usize = HEADER_LEN + OUTPUT_PIPE_BYTES - OUTPUT_PIPE_BYTES / MAX_PAYLOAD * HEADER_LEN;
 /// Where the warm process's output is kept.
 const WARM_LOG: &str = "/run/spore/warm.log";

@@ -114,12 +114,13 @@ impl ExecSession {
 
 impl Streams {
     fn of_pipes(with_input: bool) -> io::Result<Self> {
-        let (stdout, stderr) = (Pipe::from_program()?, Pipe::from_program()?);
+        let (stdout, stderr) = (Pipe::from_program()?.enlarged(), Pipe::from_program()?);
         let stdin = if with_input { Some(Pipe::to_program()?) } else { None };
         let (input, stdin) = stdin.map_or((None, Stdio::null()), |pipe| (Some(pipe.ours), pipe.theirs));
         let theirs = Descriptors { stdin, stdout: stdout.theirs, stderr: stderr.theirs, extra: Extra::None };
+        // Errors are short, and do not wait until all of a long output has room.
         let outputs =
-            vec![Output::of_pipe(Stream::Stdout, stdout.ours), Output::of_pipe(Stream::Stderr, stderr.ours)];
+            vec![Output::of_pipe(Stream::Stderr, stderr.ours), Output::of_pipe(Stream::Stdout, stdout.ours)];
         Ok(Streams { input: input.map(|pipe| Input::new(pipe, Ending::Close)), outputs, theirs })
     }
 

@@ -101,15 +101,18 @@ impl Link {
     }
 
     /// Sends bytes of a stream that are in `buffer` behind [`HEADER_LEN`] bytes of room: what the port takes at once straight from there.
+    /// For use while open only.
     pub(crate) fn send_data(&mut self, session: SessionId, stream: Stream, mut buffer: &mut [u8]) {
+        debug_assert!(self.is_open(), "data may be sent only while a connection is open");
         while self.writable
             && self.queue.is_empty()
             && let Some((frame, _)) = buffer.split_at_mut_checked(buffer.len().min(MAX_PAYLOAD))
             && let Some((header, bytes @ [_, ..])) = frame.split_at_mut_checked(HEADER_LEN)
         {
             header.copy_from_slice(&data_header(session, stream, bytes.len()));
+            let mut sent = 0;
             // A port that has failed says so again when the queue is sent.
-            let sent = write(&self.port, &mut self.writable, frame).unwrap_or(0);
+            write(&self.port, &mut self.writable, frame, &mut sent).ok();
             self.queue.bytes.extend_from_slice(frame.get(sent..).unwrap_or_default());
             // The next header goes over the end of this frame.
             let next = frame.len() - HEADER_LEN;
@@ -193,8 +196,10 @@ impl Link {
     /// Writes what the port takes.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.phase != Phase::Closed {
-            let sent = write(&self.port, &mut self.writable, self.queue.unsent())?;
+            let mut sent = 0;
+            let written = write(&self.port, &mut self.writable, self.queue.unsent(), &mut sent);
             self.queue.advance(sent);
+            written?;
         }
         if self.phase == Phase::Quieting && self.queue.is_empty() {
             self.close();
@@ -203,16 +208,15 @@ impl Link {
     }
 }
 
-/// Writes what the port takes of `bytes`, while it is writable; gives how much that was.
-fn write(port: &Port, writable: &mut bool, bytes: &[u8]) -> io::Result<usize> {
-    let mut sent = 0;
-    while *writable && let Some(rest @ [_, ..]) = bytes.get(sent..) {
+/// Writes what the port takes of `bytes`, while it is writable; `sent` is how much that was, also after an error.
+fn write(port: &Port, writable: &mut bool, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
+    while *writable && let Some(rest @ [_, ..]) = bytes.get(*sent..) {
         match port.write(rest)? {
-            Moved::Bytes(count) => sent += count,
+            Moved::Bytes(count) => *sent += count,
             Moved::Blocked | Moved::Closed => *writable = false,
         }
     }
-    Ok(sent)
+    Ok(())
 }
 
 /// Encoded frames on their way out.

@@ -13,7 +13,7 @@ use crate::users::{self, Credentials};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What the pipe of a program's output holds. Each time that the agent and the program take turns, an emulated processor forgets what it
+/// What the pipe of a program's output holds, which is what a guest keeps of one that nobody reads. Each time that the agent and the program take turns, an emulated processor forgets what it
 /// knows of page tables; Linux's 64 KiB are little work for that.
 pub(crate) const OUTPUT_PIPE_BYTES: usize = 256 * 1024;
 
@@ -76,9 +76,14 @@ impl Pipe {
     /// The agent reads what the program writes.
     pub(crate) fn from_program() -> io::Result<Self> {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        // A guest that allows less has more turns to take, and nothing else.
-        let _ = rustix::pipe::fcntl_setpipe_size(&write, OUTPUT_PIPE_BYTES);
         Self::new(read, write)
+    }
+
+    /// Has it hold [`OUTPUT_PIPE_BYTES`].
+    pub(crate) fn enlarged(self) -> Self {
+        // A guest that allows less has more turns to take, and nothing else.
+        let _ = rustix::pipe::fcntl_setpipe_size(&self.ours, OUTPUT_PIPE_BYTES);
+        self
     }
 
     /// The program reads what the agent writes.

@@ -17,7 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &[]),
     ("memory", &["format"]),
     ("store", &["format", "host"]),
-    ("rootfs", &["format", "host", "tar-stream"]),
+    ("rootfs", &["format", "tar-stream"]),
     ("engine", &["format", "host"]),
     ("hub", &["format", "store"]),
     ("catalog", &["format", "hub"]),

@@ -63,10 +63,9 @@ trait Subject {
     /// Takes back what it did when it succeeded.
     fn reset(&self);
     fn command(&self) -> Run;
-    /// Whether the command does its work all the same: what could not be written is a hint in which hub a snapshot was seen, of which a
-    /// lost one costs bytes.
-    fn is_hint(&self, fault: &Injected) -> bool {
-        fault.call.place.starts_with("store/origins") || origins(self.spore().root()).is_empty()
+    /// Whether the command does its work all the same, since what could not be written is a hint.
+    fn is_hint(&self, _: &Injected) -> bool {
+        false
     }
     /// After it has failed, and what it had begun is gone; or succeeded.
     fn assert_is_whole(&self) {}
@@ -136,6 +135,11 @@ fn check(subject: &impl Subject, fault: &Injected, traced: &tracer::Traced) {
     subject.assert_is_whole();
 }
 
+/// Whether it is by this fault that nothing remembers in which hub the snapshot was seen: a hint, of which a lost one costs bytes.
+fn is_of_an_origin(root: &Path, fault: &Injected) -> bool {
+    fault.call.place.starts_with("store/origins") || origins(root).is_empty()
+}
+
 /// What remembers in which hubs snapshots were seen.
 fn origins(root: &Path) -> Vec<PathBuf> {
     entries_if_there(&root.join("origins"))
@@ -188,6 +192,10 @@ impl Subject for Push {
         self.spore.command(["push", "sample", "--hub"]).args([&self.hub])
     }
 
+    fn is_hint(&self, fault: &Injected) -> bool {
+        is_of_an_origin(self.spore.root(), fault)
+    }
+
     fn assert_is_whole(&self) {
         aftermath::assert_hub_is_whole(&self.hub);
     }
@@ -216,6 +224,10 @@ impl Subject for Pull {
 
     fn command(&self) -> Run {
         self.spore.command(["pull", "sample", "--hub"]).args([&self.pushed.hub])
+    }
+
+    fn is_hint(&self, fault: &Injected) -> bool {
+        is_of_an_origin(self.spore.root(), fault)
     }
 }
 
@@ -247,10 +259,6 @@ impl Subject for Bake {
 
     fn command(&self) -> Run {
         self.spore.command(["bake"]).args([&self.recipe])
-    }
-
-    fn is_hint(&self, _: &Injected) -> bool {
-        false
     }
 }
 
