@@ -12,6 +12,9 @@ use crate::error::CliError;
 use crate::options::{Flags, Options};
 
 mod help;
+mod lazy;
+
+use lazy::Lazy;
 
 /// Bake a warm VM once, ship it to any host, and fork it there any number of times.
 #[derive(Debug, Parser)]
@@ -74,12 +77,12 @@ impl Command {
             Self::Rm(args) => commands::rm::run(options, &args),
             Self::Prune(args) => commands::prune::run(options, &args),
             Self::Du(args) => commands::du::run(options, &args),
-            Self::Bake(args) => commands::bake::run(options, args),
+            Self::Bake(args) => commands::bake::run(options, args.0),
             Self::Fork(args) => commands::fork::run(options, &args),
             Self::Run(args) => commands::run::run(options, &args),
             Self::Exec(args) => commands::exec::run(options, &args),
             Self::Cp(args) => commands::cp::run(options, &args),
-            Self::Eval(args) => commands::eval::run(options, args),
+            Self::Eval(args) => commands::eval::run(options, args.0),
             Self::Ps(args) => commands::ps::run(options, &args),
             Self::Logs(args) => commands::logs::run(options, &args),
             Self::Kill(args) => commands::kill::run(options, &args),
@@ -97,74 +100,76 @@ impl Command {
     }
 }
 
-/// The command line as it is shown and understood.
+/// The command line as it is shown and understood, with the options of all verbs.
 pub(crate) fn command() -> clap::Command {
-    help::fitted(Cli::command())
+    let mut command = Cli::command();
+    command.build();
+    help::fitted(command)
 }
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Fetch a snapshot from a hub
-    Pull(commands::pull::PullArgs),
+    Pull(Lazy<commands::pull::PullArgs>),
     /// Send a snapshot to a hub
-    Push(commands::push::PushArgs),
+    Push(Lazy<commands::push::PushArgs>),
     /// Write a snapshot to one file, or to a pipe
-    Pack(commands::pack::PackArgs),
+    Pack(Lazy<commands::pack::PackArgs>),
     /// Take a snapshot from a pack
-    Unpack(commands::unpack::UnpackArgs),
+    Unpack(Lazy<commands::unpack::UnpackArgs>),
     /// List the snapshots that are here, or in a hub
-    Images(commands::images::ImagesArgs),
+    Images(Lazy<commands::images::ImagesArgs>),
     /// Show all that is known of a snapshot or a sandbox
-    Inspect(commands::inspect::InspectArgs),
+    Inspect(Lazy<commands::inspect::InspectArgs>),
     /// Give a snapshot another local tag
-    Tag(commands::tag::TagArgs),
+    Tag(Lazy<commands::tag::TagArgs>),
     /// Remove tags of snapshots
-    Rm(commands::rm::RmArgs),
+    Rm(Lazy<commands::rm::RmArgs>),
     /// Remove what nothing needs any more
-    Prune(commands::prune::PruneArgs),
+    Prune(Lazy<commands::prune::PruneArgs>),
     /// Show what the store takes
-    Du(commands::du::DuArgs),
+    Du(Lazy<commands::du::DuArgs>),
     /// Make a snapshot of a warm VM from a recipe
-    Bake(commands::bake::BakeArgs),
+    Bake(Lazy<commands::bake::BakeArgs>),
     /// Start copies of a snapshot
-    Fork(commands::fork::ForkArgs),
+    Fork(Lazy<commands::fork::ForkArgs>),
     /// Run a program in a fork that ends with it
-    Run(commands::run::RunArgs),
+    Run(Lazy<commands::run::RunArgs>),
     /// Run a program in a sandbox
-    Exec(commands::exec::ExecArgs),
+    Exec(Lazy<commands::exec::ExecArgs>),
     /// Evaluate code in a sandbox's warm process
-    Eval(commands::eval::EvalArgs),
+    Eval(Lazy<commands::eval::EvalArgs>),
     /// Copy files between here and a sandbox
-    Cp(commands::cp::CpArgs),
+    Cp(Lazy<commands::cp::CpArgs>),
     /// List sandboxes
-    Ps(commands::ps::PsArgs),
+    Ps(Lazy<commands::ps::PsArgs>),
     /// Show what a sandbox's console, engine and supervisor wrote
-    Logs(commands::logs::LogsArgs),
+    Logs(Lazy<commands::logs::LogsArgs>),
     /// End sandboxes and remove what is left of them
-    Kill(commands::kill::KillArgs),
+    Kill(Lazy<commands::kill::KillArgs>),
     /// Log in to a registry
-    Login(commands::login::LoginArgs),
+    Login(Lazy<commands::login::LoginArgs>),
     /// Forget the login to a registry
-    Logout(commands::logout::LogoutArgs),
+    Logout(Lazy<commands::logout::LogoutArgs>),
     /// Act on hubs
-    Hub(commands::hub::HubArgs),
+    Hub(Lazy<commands::hub::HubArgs>),
     /// Check every byte of the store
-    Fsck(commands::fsck::FsckArgs),
+    Fsck(Lazy<commands::fsck::FsckArgs>),
     /// Say whether this host has what is needed
-    Doctor(commands::doctor::DoctorArgs),
+    Doctor(Lazy<commands::doctor::DoctorArgs>),
     /// Show the configuration and where each value comes from
-    Config(commands::config::ConfigArgs),
+    Config(Lazy<commands::config::ConfigArgs>),
     /// Print a shell's completion script
-    Completions(commands::completions::CompletionsArgs),
+    Completions(Lazy<commands::completions::CompletionsArgs>),
     /// Write the manual pages into a folder
     #[command(hide = true)]
-    Man(commands::man::ManArgs),
+    Man(Lazy<commands::man::ManArgs>),
     /// Print the versions of Spore, its agent and its format
-    Version(commands::version::VersionArgs),
+    Version(Lazy<commands::version::VersionArgs>),
     /// Own one sandbox's engine (started by fork)
     #[command(hide = true)]
-    Supervise(commands::supervise::SuperviseArgs),
+    Supervise(Lazy<commands::supervise::SuperviseArgs>),
 }
 
 impl Command {
@@ -199,7 +204,7 @@ mod tests {
 
     #[test]
     fn every_verb_has_examples() {
-        let command = Cli::command();
+        let command = command();
         let below = command.get_subcommands().flat_map(clap::Command::get_subcommands);
         for verb in command.get_subcommands().chain(below).filter(|verb| !verb.is_hide_set()) {
             let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
