@@ -13,8 +13,8 @@ use crate::users::{self, Credentials};
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// What the pipe of a program's output holds, which is what a guest keeps of one that nobody reads. Each time that the agent and the program take turns, an emulated processor forgets what it
-/// knows of page tables; Linux's 64 KiB are little work for that.
+/// What the pipe of a program's output holds, which is what a guest keeps of one that nobody reads. Each time that the agent and the
+/// program take turns, an emulated processor forgets what it knows of page tables; Linux's 64 KiB are little work for that.
 pub(crate) const OUTPUT_PIPE_BYTES: usize = 256 * 1024;
 
 /// A program, and what differs from the guest's defaults.
