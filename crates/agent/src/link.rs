@@ -110,9 +110,8 @@ impl Link {
             && let Some((header, bytes @ [_, ..])) = frame.split_at_mut_checked(HEADER_LEN)
         {
             header.copy_from_slice(&data_header(session, stream, bytes.len()));
-            let mut sent = 0;
             // A port that has failed says so again when the queue is sent.
-            write(&self.port, &mut self.writable, frame, &mut sent).ok();
+            let (sent, _) = write(&self.port, &mut self.writable, frame);
             self.queue.bytes.extend_from_slice(frame.get(sent..).unwrap_or_default());
             // The next header goes over the end of this frame.
             let next = frame.len() - HEADER_LEN;
@@ -196,8 +195,7 @@ impl Link {
     /// Writes what the port takes.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         if self.phase != Phase::Closed {
-            let mut sent = 0;
-            let written = write(&self.port, &mut self.writable, self.queue.unsent(), &mut sent);
+            let (sent, written) = write(&self.port, &mut self.writable, self.queue.unsent());
             self.queue.advance(sent);
             written?;
         }
@@ -208,15 +206,17 @@ impl Link {
     }
 }
 
-/// Writes what the port takes of `bytes`, while it is writable; `sent` is how much that was, also after an error.
-fn write(port: &Port, writable: &mut bool, bytes: &[u8], sent: &mut usize) -> io::Result<()> {
-    while *writable && let Some(rest @ [_, ..]) = bytes.get(*sent..) {
-        match port.write(rest)? {
-            Moved::Bytes(count) => *sent += count,
-            Moved::Blocked | Moved::Closed => *writable = false,
+/// Writes what the port takes of `bytes`, while it is writable: how much that was, of which an error takes nothing back.
+fn write(port: &Port, writable: &mut bool, bytes: &[u8]) -> (usize, io::Result<()>) {
+    let mut sent = 0;
+    while *writable && let Some(rest @ [_, ..]) = bytes.get(sent..) {
+        match port.write(rest) {
+            Ok(Moved::Bytes(count)) => sent += count,
+            Ok(Moved::Blocked | Moved::Closed) => *writable = false,
+            Err(error) => return (sent, Err(error)),
         }
     }
-    Ok(())
+    (sent, Ok(()))
 }
 
 /// Encoded frames on their way out.

@@ -1,8 +1,8 @@
 //! Processes that outlive the command that started them.
 
 use std::fmt;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -244,7 +244,11 @@ pub fn detached_in(folder: &Path) -> io::Result<Vec<ProcessId>> {
 
 /// Reads a file of `/proc/PID`; a process that is not there is [`ProcessError::Gone`].
 pub(crate) fn read_proc(pid: u32, file: &'static str) -> Result<String, ProcessError> {
-    fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(|source| {
+    /// More than these files have: the kernel makes them anew for each read, and says of none how long it is.
+    const BYTES: usize = 2 << 10;
+    let mut text = String::with_capacity(BYTES);
+    let read = File::open(format!("/proc/{pid}/{file}")).and_then(|mut file| file.read_to_string(&mut text));
+    read.map(|_| text).map_err(|source| {
         let ended = source.kind() == io::ErrorKind::NotFound
             || source.raw_os_error() == Some(Errno::SRCH.raw_os_error());
         if ended {

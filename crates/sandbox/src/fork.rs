@@ -16,9 +16,11 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{ScopedJoinHandle, available_parallelism};
 use std::time::Duration;
 
 use agent_protocol::Given;
@@ -105,7 +107,7 @@ pub fn fork(
     let state = layout::read_state(context.store, &snapshot.config)?;
     let (kept, keep) =
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC).at("make a pipe in", context.store.root())?;
-    let job = Job { context, snapshot, flats, state, data, options, kept };
+    let job = Job { context, lease, snapshot, flats, state, data, options, kept };
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let ready = Mutex::new(Vec::new());
     let work = || -> Result<(), Error> {
@@ -122,15 +124,12 @@ pub fn fork(
         }
         Ok(())
     };
-    // One more than there are cores: while one waits for its guest, another is set up.
-    let workers = (std::thread::available_parallelism().map_or(1, usize::from) + 1).min(options.count.max(1));
     let result = std::thread::scope(|scope| {
-        let tasks: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        let results: Vec<_> = tasks
-            .into_iter()
-            .map(|task| task.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect();
-        results.into_iter().collect::<Result<(), Error>>()
+        let helpers: Vec<_> = (0..helpers(options.count)).map(|_| scope.spawn(work)).collect();
+        let mine = work();
+        let join = |task: ScopedJoinHandle<'_, _>| task.join().unwrap_or_else(|panic| resume_unwind(panic));
+        let theirs: Vec<Result<(), Error>> = helpers.into_iter().map(join).collect();
+        std::iter::once(mine).chain(theirs).collect::<Result<(), Error>>()
     });
     let ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = result.and_then(|()| keep_all(keep, &ready, interrupted)) {
@@ -140,6 +139,15 @@ pub fn fork(
         return Err(error);
     }
     Ok(ready.into_iter().map(|one| one.forked).collect())
+}
+
+/// How many threads help the one that forks. While one waits for its guest, another sandbox is set up: with that one there is one more
+/// than there are cores.
+fn helpers(count: usize) -> usize {
+    match count.saturating_sub(1) {
+        0 => 0,
+        others => others.min(available_parallelism().map_or(1, usize::from)),
+    }
 }
 
 /// Tells all supervisors that they stay.
@@ -167,6 +175,7 @@ fn keep_all(keep: OwnedFd, ready: &[Ready], interrupted: &AtomicBool) -> Result<
 
 struct Job<'a> {
     context: &'a Context<'a>,
+    lease: &'a Lease,
     snapshot: &'a Snapshot,
     flats: Flats,
     state: Vec<u8>,
@@ -179,8 +188,8 @@ struct Job<'a> {
 impl Job<'_> {
     /// Makes one sandbox and waits until it is ready. When this fails, nothing of it is left.
     fn start(&self, interrupted: &AtomicBool) -> Result<Ready, Error> {
-        let Self { context, snapshot, flats, state, data, options, kept } = self;
-        let draft = context.store.draft_sandbox(&snapshot.digest)?;
+        let Self { context, lease, snapshot, flats, state, data, options, kept } = self;
+        let draft = context.store.draft_sandbox(lease, &snapshot.digest)?;
         let id = draft.id().clone();
         layout::populate(context.store, context.engine, draft.path(), snapshot, flats, state)?;
         if let Some(data) = data {

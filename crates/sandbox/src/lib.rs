@@ -25,6 +25,7 @@ pub mod bake;
 mod cause;
 mod channel;
 mod client;
+mod credit;
 mod data;
 mod error;
 mod fork;
@@ -35,7 +36,7 @@ mod limits;
 mod manage;
 mod probe;
 mod record;
-mod session_output;
+mod session;
 pub mod supervisor;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -43,14 +44,14 @@ pub mod testing;
 pub use attachments::{Attachment, attachments};
 pub use cause::Cause;
 pub use channel::{Channel, ChannelError};
-pub use client::{Event, Session, SessionInput, connect, why_lost};
+pub use client::{connect, why_lost};
 pub use data::{AttachedData, DataDisk};
 pub use error::Error;
 pub use fork::{ForkOptions, Forked, MAX_COUNT, fork};
 pub use manage::{Sandbox, find, kill, kill_all, list};
 pub use probe::probe_for;
 pub use record::{Forward, Record, Status};
-pub use session_output::{OutputError, SessionOutput};
+pub use session::{Event, OutputError, Session, SessionInput, SessionOutput};
 
 use std::path::PathBuf;
 

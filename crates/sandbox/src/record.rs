@@ -4,13 +4,16 @@
 //! ([`Record::status`]). A pid counts only with its start time and in the host's boot in which it was noted.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::NetworkMode;
 use format::Digest;
 use host::ProcessId;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::{Deserialize, Serialize};
 
 use crate::error::At;
@@ -112,6 +115,16 @@ impl std::fmt::Display for Status {
     }
 }
 
+/// Puts `temp` in the place of `path`, whatever is there. They change places where they can: a file that is renamed over another one is
+/// written to the disk at once by ext4 and btrfs, for who forgets to sync it, and what is not worth a sync is not worth that.
+fn replace(temp: &Path, path: &Path) -> io::Result<()> {
+    match renameat_with(CWD, temp, CWD, path, RenameFlags::EXCHANGE) {
+        Ok(()) => fs::remove_file(temp),
+        // It is the first one, or on a filesystem on which they can not.
+        Err(_) => fs::rename(temp, path),
+    }
+}
+
 impl Record {
     /// The record of a sandbox in which nothing runs yet.
     pub(crate) fn new(
@@ -133,7 +146,7 @@ impl Record {
             lost_ports: Vec::new(),
             given: !given.is_empty(),
             data,
-            host_boot: host_boot()?,
+            host_boot: host_boot()?.to_owned(),
             starter: Process::from(ProcessId::current()?),
             engine: None,
             supervisor: None,
@@ -157,7 +170,7 @@ impl Record {
         let path = folder.join(RECORD_FILE);
         let bytes = serde_json::to_vec_pretty(self).at("write", &path)?;
         fs::write(&temp, bytes).at("write", &temp)?;
-        fs::rename(&temp, &path).at("replace", &path)
+        replace(&temp, &path).at("replace", &path)
     }
 
     /// The engine's process, if the host has not booted since; it may have ended.
@@ -226,9 +239,15 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-fn host_boot() -> Result<String, Error> {
+/// The host's boot, which a process does not outlive.
+fn host_boot() -> Result<&'static str, Error> {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    if let Some(boot) = BOOT.get() {
+        return Ok(boot);
+    }
     let path = Path::new("/proc/sys/kernel/random/boot_id");
-    Ok(fs::read_to_string(path).at("read", path)?.trim_end().to_owned())
+    let read = fs::read_to_string(path).at("read", path)?.trim_end().to_owned();
+    Ok(BOOT.get_or_init(|| read))
 }
 
 #[cfg(test)]
@@ -253,12 +272,17 @@ mod tests {
     }
 
     #[test]
-    fn it_is_read_as_it_was_written() {
+    fn it_is_read_as_it_was_written_last() {
         let folder = tempfile::tempdir().unwrap();
         let mut record = sample();
-        record.set_engine(ProcessId { pid: 1, start_time: 2 });
-        record.write(folder.path()).unwrap();
-        assert_eq!(Record::read(folder.path()).unwrap(), record);
+        for start_time in [2, 3] {
+            record.set_engine(ProcessId { pid: 1, start_time });
+            record.write(folder.path()).unwrap();
+            assert_eq!(Record::read(folder.path()).unwrap(), record);
+        }
+        let files: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files, [RECORD_FILE], "and nothing else is left");
     }
 
     #[test]

@@ -138,19 +138,16 @@ impl Store {
     ///
     /// # Errors
     /// If it is no snapshot, or one is missing.
-    pub fn claim_snapshot(&self, lease: &Lease, digest: &Digest) -> Result<(), LoadError> {
+    pub fn claim_snapshot(&self, lease: &Lease, digest: &Digest) -> Result<Manifest, LoadError> {
         lease.protect(digest)?;
-        if !self.is_readable(digest)? {
-            return Err(LoadError::without_manifest(digest));
-        }
-        let (manifest, _) = self.read_manifest(digest)?;
+        let manifest = self.find_manifest(digest)?;
         let mut is_whole = true;
         // The manifest last: nobody is to see it without the rest.
         for part in manifest.blobs().map(|blob| &blob.digest).chain([digest]) {
             is_whole = is_whole && self.rescue_blob(part)?;
         }
         if is_whole {
-            return Ok(());
+            return Ok(manifest);
         }
         let parts = self.missing_parts(&manifest)?;
         // Collected between the two looks, manifest and all.
@@ -165,8 +162,8 @@ impl Store {
     /// # Errors
     /// As [`Store::claim_snapshot`] and [`Store::load_snapshot`].
     pub fn load_leased(&self, lease: &Lease, digest: &Digest) -> Result<Snapshot, LoadError> {
-        self.claim_snapshot(lease, digest)?;
-        self.load_snapshot(digest)
+        let manifest = self.claim_snapshot(lease, digest)?;
+        self.load_parts(digest, manifest)
     }
 
     /// The snapshot `digest`, if all of it is here and fits together. Its parts can go unless it was claimed before (see
@@ -175,14 +172,25 @@ impl Store {
     /// # Errors
     /// [`LoadError::Missing`] with everything that is missing; else what is damaged or does not fit.
     pub fn load_snapshot(&self, digest: &Digest) -> Result<Snapshot, LoadError> {
-        if !self.is_readable(digest)? {
-            return Err(LoadError::without_manifest(digest));
-        }
-        let (manifest, _) = self.read_manifest(digest)?;
+        let manifest = self.find_manifest(digest)?;
         let parts = self.missing_parts(&manifest)?;
         if !parts.is_empty() {
             return Err(LoadError::Missing { digest: *digest, parts });
         }
+        self.load_parts(digest, manifest)
+    }
+
+    /// The manifest of the snapshot `digest`, which is said to be incomplete without it.
+    fn find_manifest(&self, digest: &Digest) -> Result<Manifest, LoadError> {
+        match self.read_manifest(digest) {
+            Ok((manifest, _)) => Ok(manifest),
+            Err(LoadError::Blob(BlobError::Missing { .. })) => Err(LoadError::without_manifest(digest)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what `manifest` lists, all of which was there.
+    fn load_parts(&self, digest: &Digest, manifest: Manifest) -> Result<Snapshot, LoadError> {
         let config = self.read_config(&manifest.config.digest)?;
         let memory = self.read_map(&config.memory.map)?;
         let mut disks = Vec::new();

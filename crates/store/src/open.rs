@@ -1,6 +1,6 @@
 //! Opening a store: what a root must be, and what is made in it.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Metadata};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,16 +176,12 @@ impl Store {
     fn prepare(root: &Path) -> Result<(Self, bool), OpenError> {
         make_root(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
-        check_owner(&root)?;
+        let found = fs::metadata(&root).at("examine", &root)?;
+        check_owner(&root, &found)?;
         let kind = check_kind(&root)?;
-        let mut is_changed = false;
-        for folder in Folder::ALL {
-            is_changed |= make_folder(&root.join(folder.name()))?;
-        }
-        if is_changed {
+        if make_folders(&root, found.dev())? {
             sync_folders(&root)?;
         }
-        check_one_filesystem(&root)?;
         let store = Self { root: root.into() };
         if kind == Kind::Empty {
             // After the folders: a root without it has nothing in it yet.
@@ -235,13 +231,31 @@ fn make_root(root: &Path) -> Result<(), FileError> {
     new.into_iter().try_for_each(sync_parent)
 }
 
-/// Whether it had to be made.
-fn make_folder(path: &Path) -> Result<bool, FileError> {
-    if path.is_dir() {
-        return Ok(false);
+fn make_folder(path: &Path) -> Result<(), FileError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)
+}
+
+/// Makes the folders that are not there, and refuses those that are somebody else's, or not on the device that is the root's. Whether
+/// one was made. A store has nearly always all: each is looked at once.
+fn make_folders(root: &Path, device: u64) -> Result<bool, OpenError> {
+    let mut is_changed = false;
+    for folder in Folder::ALL {
+        let path = root.join(folder.name());
+        let look = || fs::metadata(&path).at("examine", &path);
+        let metadata = match found(look())? {
+            Some(metadata) if metadata.is_dir() => metadata,
+            _ => {
+                make_folder(&path)?;
+                is_changed = true;
+                look()?
+            }
+        };
+        check_owner(&path, &metadata)?;
+        if metadata.dev() != device {
+            return Err(OpenError::SpansFilesystems { root: root.to_owned(), folder: path });
+        }
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)?;
-    Ok(true)
+    Ok(is_changed)
 }
 
 /// Makes the names of a store's folders durable.
@@ -252,8 +266,8 @@ fn sync_folders(root: &Path) -> Result<(), FileError> {
     sync_folder(root)
 }
 
-fn check_owner(path: &Path) -> Result<(), OpenError> {
-    let (owner, user) = (fs::metadata(path).at("examine", path)?.uid(), rustix::process::geteuid().as_raw());
+fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), OpenError> {
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if owner == user { Ok(()) } else { Err(OpenError::Owner { path: path.to_owned(), owner, user }) }
 }
 
@@ -308,19 +322,6 @@ fn check_unmade(root: &Path) -> Result<(), OpenError> {
     for folder in Folder::OF_EVERY_STORE.map(|folder| root.join(folder.name())) {
         if !names(&folder)?.is_empty() {
             return Err(foreign(format!("{} is not empty, and there is no {LAYOUT_FILE}", folder.display())));
-        }
-    }
-    Ok(())
-}
-
-fn check_one_filesystem(root: &Path) -> Result<(), OpenError> {
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).at("examine", path);
-    let expected = device(root)?;
-    for folder in Folder::ALL {
-        let folder = root.join(folder.name());
-        check_owner(&folder)?;
-        if device(&folder)? != expected {
-            return Err(OpenError::SpansFilesystems { root: root.to_owned(), folder });
         }
     }
     Ok(())

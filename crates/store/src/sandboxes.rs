@@ -14,7 +14,7 @@ use format::Digest;
 use crate::file::{At, FileError, found, names, read_small, remove_tree, rename_new, sync_folder};
 use crate::lock::lock_existing;
 use crate::trash::Item;
-use crate::{Folder, Lease, LoadError, Store, WorkFolder};
+use crate::{Folder, Lease, Store, WorkFolder};
 
 const SNAPSHOT_FILE: &str = "snapshot";
 const ID_LENGTH: usize = 12;
@@ -47,9 +47,6 @@ pub enum SandboxError {
         /// What it can mean.
         ids: Vec<SandboxId>,
     },
-    /// Its snapshot is not in the store in whole.
-    #[error(transparent)]
-    Load(#[from] LoadError),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
@@ -136,21 +133,20 @@ impl SandboxDraft {
 }
 
 impl Store {
-    /// Begins the folder of a new sandbox of the snapshot `digest`, which stays until the draft is
-    /// dropped or the sandbox is removed.
+    /// Begins the folder of a new sandbox of the snapshot `digest`, which was claimed for `lease` (see [`Store::load_leased`]): it stays
+    /// until the draft is dropped or the sandbox is removed.
     ///
     /// # Errors
-    /// If the snapshot is not in the store in whole, or the folder cannot be made.
-    pub fn draft_sandbox(&self, digest: &Digest) -> Result<SandboxDraft, SandboxError> {
-        let lease = self.lease()?;
-        self.claim_snapshot(&lease, digest)?;
+    /// If the folder cannot be made.
+    pub fn draft_sandbox(&self, lease: &Lease, digest: &Digest) -> Result<SandboxDraft, FileError> {
         let id = loop {
             let id = SandboxId::random()?;
             if !self.sandbox_path(&id).exists() {
                 break id;
             }
         };
-        let draft = SandboxDraft { store: self.clone(), id, folder: self.work_folder()?, _lease: lease };
+        let folder = self.work_folder()?;
+        let draft = SandboxDraft { store: self.clone(), id, folder, _lease: lease.clone() };
         let snapshot = draft.path().join(SNAPSHOT_FILE);
         File::create_new(&snapshot)
             .and_then(|mut file| {

@@ -18,8 +18,8 @@ use rootfs::Recipe;
 use super::base::Base;
 use super::{Bake, accelerator, guest, network, tail};
 use crate::channel::{ChannelError, Peer};
-use crate::client::{Event, Session};
 use crate::error::At;
+use crate::session::{Event, Session};
 use crate::{Channel, Error, layout};
 
 /// How long a guest may take from its kernel's first instruction to its agent's greeting.

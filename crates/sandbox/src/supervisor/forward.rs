@@ -24,11 +24,10 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::mux::{Item, Local, MAX_SESSIONS, Mux, Receiver};
 use crate::Error;
+use crate::credit::Grants;
 use crate::error::At;
 use crate::record::Forward;
 
-/// Bytes that went to the caller before they are granted again.
-const GRANT_BYTES: u32 = INITIAL_CREDIT / 2;
 /// Connections to all ports of one sandbox: the other half of the sessions is its owner's. More wait to be accepted.
 const MAX_CONNECTIONS: usize = MAX_SESSIONS / 2;
 /// How long a caller may be silent before its host is asked whether it is still there, how often, and for how long at a time.
@@ -124,15 +123,14 @@ async fn to_the_caller(
     session: &Local,
     flow: &Flow,
 ) -> io::Result<()> {
-    let mut taken = 0_u32;
+    let mut taken = Grants::default();
     while let Some(event) = events.next().await {
         match event {
             Item::Data(_, _, bytes) => {
                 caller.write_all(&bytes).await?;
                 flow.moved.set(Instant::now());
-                taken = taken.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-                if taken >= GRANT_BYTES {
-                    session.grant(std::mem::take(&mut taken)).await;
+                if let Some(granted) = taken.take(bytes.len()) {
+                    session.grant(granted).await;
                 }
             }
             Item::End(..) => {

@@ -69,7 +69,6 @@ fn sandbox_id_kind(error: &store::SandboxError) -> Kind {
     match error {
         store::SandboxError::Id { .. } | store::SandboxError::Ambiguous { .. } => Kind::Usage,
         store::SandboxError::NotFound { .. } => Kind::NotFound,
-        store::SandboxError::Load(error) => cause_kind(error),
         _ => Kind::Failed,
     }
 }

@@ -25,7 +25,7 @@ fn filled() -> (Home, Snapshot) {
     store.set_ref(&name("local/two:1"), &other, None).unwrap();
     let snapshot = store.load_snapshot(&digest).unwrap();
     store.lay_out(&lease, &snapshot, &|| false).unwrap();
-    store.draft_sandbox(&digest).unwrap().commit().unwrap();
+    store.draft_sandbox(&lease, &digest).unwrap().commit().unwrap();
     (home, snapshot)
 }
 

@@ -181,7 +181,7 @@ fn a_sandbox_keeps_its_snapshot_and_the_flat_files_it_links_to() {
     let digest = put_snapshot(store, &lease, &["a"], "1");
     let stray = FlatKey::Map(Digest::of(b"of no snapshot"));
     put_flat(store, &lease, stray);
-    let draft = store.draft_sandbox(&digest).unwrap();
+    let draft = store.draft_sandbox(&lease, &digest).unwrap();
     let id = draft.id().clone();
     assert!(store.link_flat(stray, &draft.path().join("memory")).unwrap());
     assert!(!store.link_flat(FlatKey::Map(digest), &draft.path().join("other")).unwrap());
@@ -229,7 +229,7 @@ fn all_evicts_what_is_laid_out_unless_it_is_linked_to_or_leased() {
     for key in [linked, leased, idle] {
         put_flat(store, &making, key);
     }
-    let draft = store.draft_sandbox(&digest).unwrap();
+    let draft = store.draft_sandbox(&making, &digest).unwrap();
     assert!(store.link_flat(linked, &draft.path().join("memory")).unwrap());
     drop((draft.commit().unwrap(), making));
     // What runs may not have linked to all that it needs yet.

@@ -8,9 +8,7 @@ fn a_sandbox_is_visible_whole_or_not_at_all() {
     let store = &home.store;
     let lease = store.lease().unwrap();
     let digest = put_snapshot(store, &lease, &["a"], "1");
-    assert!(matches!(store.draft_sandbox(&Digest::of(b"absent")), Err(SandboxError::Load(_))));
-
-    let draft = store.draft_sandbox(&digest).unwrap();
+    let draft = store.draft_sandbox(&lease, &digest).unwrap();
     fs::write(draft.path().join("log"), "x").unwrap();
     let (id, draft_path) = (draft.id().clone(), draft.path().to_owned());
     assert!(store.sandboxes().unwrap().is_empty());
@@ -35,7 +33,7 @@ fn what_killed_commands_left_is_swept() {
     let store = &home.store;
     let lease = store.lease().unwrap();
     let digest = put_snapshot(store, &lease, &["a"], "1");
-    let draft = store.draft_sandbox(&digest).unwrap();
+    let draft = store.draft_sandbox(&lease, &digest).unwrap();
     let id = draft.id().clone();
     draft.commit().unwrap();
     fs::create_dir_all(store.folder(Folder::Tmp).join("aaaaaaaaaaaa/x")).unwrap();

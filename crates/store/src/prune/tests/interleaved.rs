@@ -95,7 +95,7 @@ impl World<'_> {
             }
             Turn::Use { digest, lease } => {
                 if self.choose(3) == 0 {
-                    let draft = store.draft_sandbox(&digest).unwrap();
+                    let draft = store.draft_sandbox(&lease, &digest).unwrap();
                     draft.commit().unwrap();
                 } else {
                     let tag = self.tag();
@@ -108,7 +108,7 @@ impl World<'_> {
                 let lease = store.lease().unwrap();
                 // Its tag may have gone meanwhile, and parts of it with it: then this says so.
                 match store.claim_snapshot(&lease, &digest) {
-                    Ok(()) => Turn::Claimed { digest, lease },
+                    Ok(_) => Turn::Claimed { digest, lease },
                     Err(LoadError::Missing { .. }) => Turn::Idle,
                     Err(error) => panic!("{error}"),
                 }

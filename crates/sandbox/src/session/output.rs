@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use agent_protocol::{ExitStatus, Failure, FailureKind, NOT_FOUND_STATUS};
 use host::Deadline;
 
-use crate::{ChannelError, Event, Session};
+use super::{Event, Session};
+use crate::ChannelError;
 
 /// Most bytes of its error output that are kept: its first lines say why it failed.
 const ERROR_BYTES: usize = 4 << 10;
