@@ -206,7 +206,7 @@ impl Link {
     }
 }
 
-/// Writes what the port takes of `bytes`, while it is writable: how much that was, of which an error takes nothing back.
+/// Writes what the port takes of `bytes`, while it is writable: how many it took, also when an error followed.
 fn write(port: &Port, writable: &mut bool, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut sent = 0;
     while *writable && let Some(rest @ [_, ..]) = bytes.get(sent..) {

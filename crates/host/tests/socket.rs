@@ -1,5 +1,5 @@
-//! Sockets as the kernel really treats them. Alone in its program, as `usage.rs`: a process that another test forks has each
-//! socket for a moment, and what was closed is still answered then.
+//! Sockets as the kernel really treats them. Alone in its program, as `usage.rs`: a process that is forked has each socket for a moment, and
+//! what was closed is still answered then.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -19,8 +19,8 @@ pub(crate) struct Grants {
 }
 
 impl Grants {
-    /// Of a stream that may have twice the credit once it is long, as somebody's own sessions may.
-    pub(crate) fn of_a_long_stream() -> Self {
+    /// Of a stream of output of a sandbox's owner, whose credit is doubled once it is long. A caller of a forwarded port keeps the first one.
+    pub(crate) fn that_may_double() -> Self {
         Self { taken: 0, more: LONG_STREAM_BYTES }
     }
 
@@ -57,6 +57,6 @@ mod tests {
 
     #[test]
     fn a_long_stream_is_granted_twice_its_first_credit() {
-        assert_eq!(outstanding(Grants::of_a_long_stream()), [2 * INITIAL_CREDIT; 4]);
+        assert_eq!(outstanding(Grants::that_may_double()), [2 * INITIAL_CREDIT; 4]);
     }
 }

@@ -20,7 +20,7 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{ScopedJoinHandle, available_parallelism};
+use std::thread::{self, ScopedJoinHandle, available_parallelism};
 use std::time::Duration;
 
 use agent_protocol::Given;
@@ -77,7 +77,7 @@ struct Ready {
 /// Most sandboxes that one act forks: well below what an empty pipe takes.
 pub const MAX_COUNT: usize = 10_000;
 
-/// Forks `snapshot`, which `lease` protects. `on_ready` is called for each sandbox; `interrupted` makes all of it stop and go.
+/// Forks `snapshot`, which was claimed for `lease` (`Store::load_leased`). `on_ready` is called for each sandbox; `interrupted` makes all of it stop and go.
 ///
 /// # Errors
 /// If the host cannot restore the snapshot, or one of the sandboxes does not become ready. None is left then.
@@ -124,11 +124,13 @@ pub fn fork(
         }
         Ok(())
     };
-    let result = std::thread::scope(|scope| {
-        let helpers: Vec<_> = (0..helpers(options.count)).map(|_| scope.spawn(work)).collect();
+    let result = thread::scope(|scope| {
+        // Without help, where there can be no more threads, it takes longer.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let tasks: Vec<_> = (0..helpers(options.count)).filter_map(spawn).collect();
         let mine = work();
         let join = |task: ScopedJoinHandle<'_, _>| task.join().unwrap_or_else(|panic| resume_unwind(panic));
-        let theirs: Vec<Result<(), Error>> = helpers.into_iter().map(join).collect();
+        let theirs: Vec<Result<(), Error>> = tasks.into_iter().map(join).collect();
         std::iter::once(mine).chain(theirs).collect::<Result<(), Error>>()
     });
     let ready = ready.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -141,8 +143,8 @@ pub fn fork(
     Ok(ready.into_iter().map(|one| one.forked).collect())
 }
 
-/// How many threads help the one that forks. While one waits for its guest, another sandbox is set up: with that one there is one more
-/// than there are cores.
+/// How many threads help the one that forks: at most as many as there are cores, so that one sandbox is set up while each core is busy with
+/// the guest of another.
 fn helpers(count: usize) -> usize {
     match count.saturating_sub(1) {
         0 => 0,

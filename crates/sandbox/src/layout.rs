@@ -60,7 +60,7 @@ fn link(store: &Store, key: FlatKey, to: &Path) -> Result<(), Error> {
     if store.link_flat(key, to)? {
         return Ok(());
     }
-    // A lease protects it, so only a person can have removed it.
+    // It was claimed, so only a person can have removed it.
     let gone = std::io::Error::new(std::io::ErrorKind::NotFound, "it was removed while it was in use");
     Err(gone).at("link", &store.flat_path(key))
 }

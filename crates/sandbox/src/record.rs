@@ -115,14 +115,16 @@ impl std::fmt::Display for Status {
     }
 }
 
-/// Puts `temp` in the place of `path`, whatever is there. They change places where they can: a file that is renamed over another one is
-/// written to the disk at once by ext4 and btrfs, for who forgets to sync it, and what is not worth a sync is not worth that.
+/// Puts `temp` in the place of `path`, whatever is there. The two names are exchanged: a file that is renamed over another one is written to
+/// the disk at once by ext4 and btrfs, and a record, which is not synced, is not worth that.
 fn replace(temp: &Path, path: &Path) -> io::Result<()> {
     match renameat_with(CWD, temp, CWD, path, RenameFlags::EXCHANGE) {
-        Ok(()) => fs::remove_file(temp),
-        // It is the first one, or on a filesystem on which they can not.
-        Err(_) => fs::rename(temp, path),
+        // The old record. What cannot be removed goes with the folder.
+        Ok(()) => drop(fs::remove_file(temp)),
+        // There is no record yet, or the filesystem cannot exchange names.
+        Err(_) => fs::rename(temp, path)?,
     }
+    Ok(())
 }
 
 impl Record {

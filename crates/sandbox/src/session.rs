@@ -163,7 +163,7 @@ impl Session {
 
 impl Default for Taken {
     fn default() -> Self {
-        Self { stdout: Grants::of_a_long_stream(), stderr: Grants::of_a_long_stream() }
+        Self { stdout: Grants::that_may_double(), stderr: Grants::that_may_double() }
     }
 }
 

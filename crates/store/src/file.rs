@@ -287,7 +287,7 @@ pub(crate) fn remove_tree(path: &Path) -> Result<(), FileError> {
 
 /// A whole file of at most `limit` bytes.
 pub(crate) fn read_bounded(file: &mut File, path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
-    // Else it would be read in small steps, for which its buffer grows.
+    // Room for all of it: a buffer that grows is filled by many small reads.
     let length = usize::try_from(file.metadata().at("examine", path)?.len()).unwrap_or(usize::MAX);
     let mut bytes = Vec::with_capacity(length.min(limit).saturating_add(1));
     file.take((limit as u64).saturating_add(1)).read_to_end(&mut bytes).at("read", path)?;

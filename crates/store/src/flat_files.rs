@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use format::Digest;
 
-use crate::file::{At, FileError, Output, TempFile, allocated, found, names};
+use crate::file::{At, FileError, Output, TempFile, allocated, found, names, rename_new};
 use crate::trash::Item;
 use crate::{Folder, Lease, Store};
 
@@ -121,7 +121,24 @@ impl Store {
         Ok(FlatWriter { store: self.clone(), key, temp })
     }
 
-    /// Opens a flat file for reading, if it is there.
+    /// Protects a flat file and opens it, if it is there: the one way to find out that can be relied on. One in the trash is taken back,
+    /// for the collector may have put it there before it could read the lease that protects it.
+    ///
+    /// # Errors
+    /// If the lease cannot be written, or the file cannot be opened.
+    pub fn claim_flat(&self, lease: &Lease, key: FlatKey) -> Result<Option<File>, FileError> {
+        lease.protect(key.digest())?;
+        let (path, trash) = (self.flat_path(key), self.trash_path(&Item::Flat(key)));
+        let open = || found(File::open(&path).at("open", &path));
+        if let Some(file) = open()? {
+            return Ok(Some(file));
+        }
+        // Not there if it was put back, or made again, between the first look and this.
+        found(rename_new(&trash, &path))?;
+        open()
+    }
+
+    /// Opens a flat file for reading, if it is there now. It can go the next moment: see [`Store::claim_flat`].
     ///
     /// # Errors
     /// If it cannot be opened.

@@ -4,7 +4,7 @@
 //! counts for nothing and is removed by the collector. The rule that makes collection safe without stopping anybody:
 //! [`Lease::protect`] comes *before* the test whether the thing is there. If the collector had already removed it,
 //! the test says so and the caller makes it anew; if not, the collector reads the lease before it unlinks anything,
-//! and puts the thing back. [`Store::claim_blob`] and [`Store::claim_snapshot`] do both in this order.
+//! and puts the thing back. [`Store::claim_blob`], [`Store::claim_flat`] and [`Store::claim_snapshot`] do both in this order.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -45,7 +45,7 @@ impl Lease {
     /// Protects all that `digest` names: a blob; if that is a manifest, all of its snapshot, flat files too; flat
     /// files of this map or of the layer with this content.
     ///
-    /// Call it before testing whether the thing is there; [`Store::claim_blob`] does both.
+    /// Call it before testing whether the thing is there; [`Store::claim_blob`] and [`Store::claim_flat`] do both.
     ///
     /// # Errors
     /// If the lease cannot be written. The digest is not protected then.
@@ -66,7 +66,7 @@ impl Lease {
         Ok(())
     }
 
-    /// Protects nothing any more, whoever else holds it: for who gives up what was brought under it.
+    /// Protects nothing any more, whoever else holds it, drafts of sandboxes too: for who gives up what was brought under it.
     ///
     /// # Errors
     /// If the lease cannot be written. All stays protected then.

@@ -176,12 +176,10 @@ impl Store {
     fn prepare(root: &Path) -> Result<(Self, bool), OpenError> {
         make_root(root)?;
         let root = fs::canonicalize(root).at("find", root)?;
-        let found = fs::metadata(&root).at("examine", &root)?;
-        check_owner(&root, &found)?;
+        let metadata = fs::metadata(&root).at("examine", &root)?;
+        check_owner(&root, &metadata)?;
         let kind = check_kind(&root)?;
-        if make_folders(&root, found.dev())? {
-            sync_folders(&root)?;
-        }
+        make_folders(&root, metadata.dev())?;
         let store = Self { root: root.into() };
         if kind == Kind::Empty {
             // After the folders: a root without it has nothing in it yet.
@@ -235,10 +233,11 @@ fn make_folder(path: &Path) -> Result<(), FileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).at("create", path)
 }
 
-/// Makes the folders that are not there, and refuses those that are somebody else's, or not on the device that is the root's. Whether
-/// one was made. A store has nearly always all: each is looked at once.
-fn make_folders(root: &Path, device: u64) -> Result<bool, OpenError> {
+/// Makes the folders that are not there, and refuses those that are somebody else's, or not on the root's device. A store has nearly always
+/// all of them.
+fn make_folders(root: &Path, device: u64) -> Result<(), OpenError> {
     let mut is_changed = false;
+    let mut folders = Vec::new();
     for folder in Folder::ALL {
         let path = root.join(folder.name());
         let look = || fs::metadata(&path).at("examine", &path);
@@ -250,12 +249,18 @@ fn make_folders(root: &Path, device: u64) -> Result<bool, OpenError> {
                 look()?
             }
         };
-        check_owner(&path, &metadata)?;
+        folders.push((path, metadata));
+    }
+    if is_changed {
+        sync_folders(root)?;
+    }
+    for (folder, metadata) in folders {
+        check_owner(&folder, &metadata)?;
         if metadata.dev() != device {
-            return Err(OpenError::SpansFilesystems { root: root.to_owned(), folder: path });
+            return Err(OpenError::SpansFilesystems { root: root.to_owned(), folder });
         }
     }
-    Ok(is_changed)
+    Ok(())
 }
 
 /// Makes the names of a store's folders durable.

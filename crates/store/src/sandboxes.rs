@@ -133,12 +133,13 @@ impl SandboxDraft {
 }
 
 impl Store {
-    /// Begins the folder of a new sandbox of the snapshot `digest`, which was claimed for `lease` (see [`Store::load_leased`]): it stays
-    /// until the draft is dropped or the sandbox is removed.
+    /// Begins the folder of a new sandbox of the snapshot `digest`, which the caller has claimed for `lease` ([`Store::load_leased`]): it
+    /// stays until the draft is dropped or the sandbox is removed.
     ///
     /// # Errors
     /// If the folder cannot be made.
     pub fn draft_sandbox(&self, lease: &Lease, digest: &Digest) -> Result<SandboxDraft, FileError> {
+        lease.protect(digest)?;
         let id = loop {
             let id = SandboxId::random()?;
             if !self.sandbox_path(&id).exists() {

@@ -60,11 +60,10 @@ impl Store {
     /// # Errors
     /// If it cannot be moved.
     pub fn place_layer(&self, lease: &Lease, content: &Digest, file: &Path) -> Result<(), FileError> {
-        lease.protect(content)?;
         let key = FlatKey::Layer(*content);
         let temp = TempFile::adopt(file.to_owned(), File::open(file).at("open", file)?);
         let _lock = self.lock(LockKey::Flat(key), &mut || ())?;
-        match self.open_flat(key)? {
+        match self.claim_flat(lease, key)? {
             Some(_) => temp.discard(),
             None => temp.place(&self.flat_path(key), key.mode()),
         }

@@ -119,8 +119,7 @@ impl MadeLayers for Made<'_> {
         // It is a cache: what cannot be read is made again.
         let path = store.cache_entry(LAYERS, &layer_entry(key));
         let LayerEntry { digest, size } = read(&path).ok().flatten()?;
-        self.lease.protect(&digest).ok()?;
-        store.flat_file(FlatKey::Layer(digest)).ok().flatten()?;
+        store.claim_flat(self.lease, FlatKey::Layer(digest)).ok().flatten()?;
         let path = store.flat_path(FlatKey::Layer(digest));
         Some(LayerFile { path, digest, size, key: Some(*key), is_new: false })
     }
@@ -129,8 +128,7 @@ impl MadeLayers for Made<'_> {
 /// Whether all layers are there; from now on they stay.
 fn protect(store: &Store, lease: &Lease, base: &Base) -> Result<bool, Error> {
     for layer in &base.layers {
-        lease.protect(layer)?;
-        if store.flat_file(FlatKey::Layer(*layer))?.is_none() {
+        if store.claim_flat(lease, FlatKey::Layer(*layer))?.is_none() {
             return Ok(false);
         }
     }

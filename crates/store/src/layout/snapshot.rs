@@ -85,8 +85,7 @@ impl Store {
         let memory = (FlatKey::Map(config.memory.map), &maps.memory);
         let mut items = Vec::new();
         for (key, map) in disks.chain([memory]) {
-            lease.protect(key.digest())?;
-            let state = self.open_flat(key)?.map_or(State::ToDo, State::Done);
+            let state = self.claim_flat(lease, key)?.map_or(State::ToDo, State::Done);
             items.push(Item { key, map, state });
         }
         let mut uses = HashMap::<_, Vec<_>>::new();
@@ -204,7 +203,7 @@ impl Item<'_> {
 
     /// The state once this process has the lock.
     fn locked(&self, store: &Store, lease: &Lease, lock: Lock) -> Result<State, LayoutError> {
-        if let Some(file) = store.open_flat(self.key)? {
+        if let Some(file) = store.claim_flat(lease, self.key)? {
             return Ok(State::Done(file));
         }
         let writer = store.flat_writer(lease, self.key)?;

@@ -5,10 +5,11 @@
 //! turns. At any moment every snapshot with a tag or a sandbox must be readable, and when the collector is done all
 //! of it must be in place.
 
+use format::Config;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{LoadError, SandboxId};
+use crate::{LoadError, SandboxDraft, SandboxId};
 
 /// A snapshot's blobs, the manifest last, as a hub would send them.
 type Source = Vec<(Digest, Vec<u8>)>;
@@ -41,10 +42,12 @@ enum Turn {
     Put { source: usize, part: usize, lease: Lease },
     /// All parts are there: name it, or make a sandbox of it.
     Use { digest: Digest, lease: Lease },
+    /// Its flat files are there: link to them.
+    LaidOut { digest: Digest, flats: Vec<FlatKey>, lease: Lease },
+    /// The sandbox is to become visible.
+    Linked { draft: SandboxDraft },
     /// A known snapshot is to be used: its digest was read from a tag and is to be claimed.
     Found { digest: Digest },
-    /// It is claimed, so that all of it is there.
-    Claimed { digest: Digest, lease: Lease },
 }
 
 struct World<'a> {
@@ -95,27 +98,39 @@ impl World<'_> {
             }
             Turn::Use { digest, lease } => {
                 if self.choose(3) == 0 {
-                    let draft = store.draft_sandbox(&lease, &digest).unwrap();
-                    draft.commit().unwrap();
-                } else {
-                    let tag = self.tag();
-                    store.set_ref(&tag, &digest, None).unwrap();
+                    let Config { memory, disks, .. } = store.load_snapshot(&digest).unwrap().config;
+                    let layers = disks.iter().filter_map(|disk| disk.content.map(FlatKey::Layer));
+                    let flats: Vec<_> = layers.chain([FlatKey::Map(memory.map)]).collect();
+                    for key in &flats {
+                        if store.claim_flat(&lease, *key).unwrap().is_none() {
+                            put_flat(store, &lease, *key);
+                        }
+                    }
+                    return Turn::LaidOut { digest, flats, lease };
                 }
-                drop(lease);
+                let tag = self.tag();
+                store.set_ref(&tag, &digest, None).unwrap();
+                Turn::Idle
+            }
+            Turn::LaidOut { digest, flats, lease } => {
+                let draft = store.draft_sandbox(&lease, &digest).unwrap();
+                for key in flats {
+                    assert!(store.link_flat(key, &draft.path().join(key.to_string())).unwrap(), "{key}");
+                }
+                Turn::Linked { draft }
+            }
+            Turn::Linked { draft } => {
+                draft.commit().unwrap();
                 Turn::Idle
             }
             Turn::Found { digest } => {
                 let lease = store.lease().unwrap();
                 // Its tag may have gone meanwhile, and parts of it with it: then this says so.
-                match store.claim_snapshot(&lease, &digest) {
-                    Ok(_) => Turn::Claimed { digest, lease },
+                match store.load_leased(&lease, &digest) {
+                    Ok(_) => Turn::Use { digest, lease },
                     Err(LoadError::Missing { .. }) => Turn::Idle,
                     Err(error) => panic!("{error}"),
                 }
-            }
-            Turn::Claimed { digest, lease } => {
-                store.load_snapshot(&digest).unwrap();
-                Turn::Use { digest, lease }
             }
         }
     }
@@ -163,7 +178,8 @@ impl World<'_> {
     }
 
     fn collect(&mut self) {
-        let plan = self.store.plan_prune(false).unwrap();
+        let caches_too = self.choose(2) == 1;
+        let plan = self.store.plan_prune(caches_too).unwrap();
         let lock = self.store.try_lock(LockKey::Collector).unwrap().unwrap();
         self.collector_works = true;
         let store = self.store;
