@@ -185,8 +185,10 @@ fn a_sandbox_keeps_its_snapshot_and_the_flat_files_it_links_to() {
     let id = draft.id().clone();
     assert!(store.link_flat(stray, &draft.path().join("memory")).unwrap());
     assert!(!store.link_flat(FlatKey::Map(digest), &draft.path().join("other")).unwrap());
-    draft.commit().unwrap();
     drop(lease);
+    let report = prune(store, true);
+    assert_eq!((report.removed, report.kept), (0, 0), "while it is being made");
+    draft.commit().unwrap();
     let report = prune(store, true);
     assert_eq!((report.removed, report.kept), (0, 0));
     store.load_snapshot(&digest).unwrap();

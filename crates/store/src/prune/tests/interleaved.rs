@@ -197,7 +197,7 @@ impl World<'_> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
     fn nothing_in_use_is_ever_lost(choices in prop::collection::vec(any::<u8>(), 300..1000)) {
