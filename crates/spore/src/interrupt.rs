@@ -2,11 +2,16 @@
 //! each says in turn what an interruption means for it.
 
 use std::future::Future;
+use std::io;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+use std::thread;
 use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::error::{CliError, INTERRUPTED};
 
@@ -14,27 +19,40 @@ type Action = Box<dyn FnMut() + Send>;
 
 static ACTION: Mutex<Option<Action>> = Mutex::new(None);
 
+/// Whether there was an interruption, at which no act may have been listening: the next one then does not begin.
+///
+/// The signal itself sets it. Ctrl-C ends the tools that a command runs as well, and why one of them has failed is not to be asked before
+/// a thread has had its turn.
+static INTERRUPTION: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
 /// Lets interruptions call `action` from here on, on a thread of their own.
 pub(crate) fn on_interrupt(action: impl FnMut() + Send + 'static) -> Result<(), CliError> {
     static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
     *ACTION.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(action));
-    let installed = HANDLER.get_or_init(|| {
-        let handle = || {
-            if let Some(action) = &mut *ACTION.lock().unwrap_or_else(PoisonError::into_inner) {
-                action();
-            }
-        };
-        ctrlc::set_handler(handle).map_err(|error| error.to_string())
-    });
+    let installed = HANDLER.get_or_init(|| listen().map_err(|error| error.to_string()));
     installed.clone().map_err(|error| CliError::Failed(format!("cannot handle Ctrl-C: {error}")))
 }
 
-/// Whether there was an interruption, at which no act may have been listening: the next one then does not begin.
-static INTERRUPTION: AtomicBool = AtomicBool::new(false);
+fn listen() -> io::Result<()> {
+    const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+    for signal in SIGNALS {
+        signal_hook::flag::register(signal, Arc::clone(&INTERRUPTION))?;
+    }
+    let mut signals = Signals::new(SIGNALS)?;
+    thread::Builder::new().name("ctrl-c".to_owned()).spawn(move || {
+        for _ in &mut signals {
+            if let Some(action) = &mut *ACTION.lock().unwrap_or_else(PoisonError::into_inner) {
+                action();
+            }
+        }
+    })?;
+    Ok(())
+}
 
 /// Remembers an interruption. A second one ends the process at once; what it leaves is swept later.
 fn note() {
-    if INTERRUPTION.swap(true, Ordering::SeqCst) {
+    static NOTED: AtomicBool = AtomicBool::new(false);
+    if NOTED.swap(true, Ordering::SeqCst) {
         std::process::exit(INTERRUPTED.into());
     }
 }
@@ -57,13 +75,13 @@ pub(crate) fn has_come() -> bool {
 /// A flag that the first interruption sets. A second one ends the process at once.
 pub(crate) fn flag() -> Result<&'static AtomicBool, CliError> {
     on_interrupt(note)?;
-    Ok(&INTERRUPTION)
+    Ok(&**INTERRUPTION)
 }
 
 /// Lets the first interruption end the process, as it ends every tool in a pipe: for what leaves nothing behind.
 pub(crate) fn ends_process() -> Result<(), CliError> {
     on_interrupt(|| std::process::exit(INTERRUPTED.into()))?;
-    if INTERRUPTION.load(Ordering::SeqCst) {
+    if has_come() {
         return Err(CliError::Interrupted);
     }
     Ok(())

@@ -260,6 +260,11 @@ impl Subject for Bake {
     fn command(&self) -> Run {
         self.spore.command(["bake"]).args([&self.recipe])
     }
+
+    /// What QEMU can do is asked again when it is not remembered.
+    fn is_hint(&self, fault: &Injected) -> bool {
+        fault.call.place.starts_with("store/cache/engine")
+    }
 }
 
 #[test]
