@@ -14,8 +14,10 @@ use crate::harness::Spore;
 use crate::holdings::{Common, Holding, counted, listing};
 use crate::process_table::{descendants, reap_orphans};
 
-/// How much more a supervisor may have than at first, once it has given back what it does not need.
-const SUPERVISOR_GROWTH_KIB: u64 = 256;
+/// How much more a supervisor may have than at first, when nobody had asked it anything, once it has given back what it does not need.
+const SUPERVISOR_GROWTH_KIB: u64 = 384;
+/// How much more it may have than when it had been at work for a while.
+const LATE_SUPERVISOR_GROWTH_KIB: u64 = 128;
 /// How much more an agent may have, for the same reason.
 const AGENT_GROWTH_KIB: u64 = 512;
 /// How long what is on its way to its end may take.
@@ -97,20 +99,22 @@ impl Sample {
         // Nothing is asked of anybody here: each look finds less of those who were asked before.
         let left = |host: &Host| {
             let mut left = more([&host.things], [&first.host.things]);
-            left.extend(host.grown_since(&first.host));
+            left.extend(host.grown_since(&first.host, SUPERVISOR_GROWTH_KIB));
             left
         };
         let host = until(|| Host::look(spore, &residents), left);
         Self { guests, host, common: Common::count() }
     }
 
-    /// Asserts that agents' memory has not grown since `early`, nor what anybody may make by as much as one for each of `acts`.
+    /// Asserts that memory of agents and supervisors has not grown since `early`, nor what anybody may make by as much as one for each of `acts`.
     #[track_caller]
     pub fn assert_flat_since(&self, early: &Self, acts: usize) {
         for (now, then) in self.guests.iter().zip(&early.guests) {
             let own = now.anonymous_kib.saturating_sub(then.anonymous_kib);
             assert!(own <= AGENT_GROWTH_KIB, "an agent has {own} KiB more");
         }
+        let grown: Vec<_> = self.host.grown_since(&early.host, LATE_SUPERVISOR_GROWTH_KIB).collect();
+        assert_eq!(grown, [""; 0]);
         let temporary = self.common.temporary.saturating_sub(early.common.temporary);
         let sockets = self.common.sockets.saturating_sub(early.common.sockets);
         assert!(temporary < acts, "{temporary} more temporary files after {acts}");
@@ -181,12 +185,12 @@ impl Host {
         Self { things, supervisors, engines, processes: counts.0, files: counts.1 }
     }
 
-    /// The supervisors that have more memory than may be.
-    fn grown_since(&self, first: &Self) -> impl Iterator<Item = String> {
-        self.supervisors.iter().zip(&first.supervisors).filter_map(|(now, then)| {
+    /// The supervisors that have more memory than `first` by more than `most` KiB.
+    fn grown_since(&self, first: &Self, most: u64) -> impl Iterator<Item = String> {
+        self.supervisors.iter().zip(&first.supervisors).filter_map(move |(now, then)| {
             let own = now.anonymous_kib.saturating_sub(then.anonymous_kib);
             let dirty = now.dirty_kib.saturating_sub(then.dirty_kib);
-            (own.max(dirty) > SUPERVISOR_GROWTH_KIB).then(|| {
+            (own.max(dirty) > most).then(|| {
                 format!("a supervisor has {own} KiB of anonymous and {dirty} KiB of dirty memory more")
             })
         })
