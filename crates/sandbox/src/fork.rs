@@ -77,7 +77,8 @@ struct Ready {
 /// Most sandboxes that one act forks: well below what an empty pipe takes.
 pub const MAX_COUNT: usize = 10_000;
 
-/// Forks `snapshot`, which was claimed for `lease` (`Store::load_leased`). `on_ready` is called for each sandbox; `interrupted` makes all of it stop and go.
+/// Forks `snapshot`, which was claimed for `lease` (`Store::load_leased`). `on_ready` is called for each sandbox; `interrupted` makes all
+/// of it stop and go.
 ///
 /// # Errors
 /// If the host cannot restore the snapshot, or one of the sandboxes does not become ready. None is left then.
