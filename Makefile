@@ -52,6 +52,7 @@ fuzz: ## every parser, 15 minutes each (TARGETS="a b": only those; SPORE_FUZZ_SE
 	scripts/fuzz.sh $(TARGETS)
 
 bench: build ## measure
+	scripts/install-deps.sh --tests
 	bench/run
 
 hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, oci://..., s3://... or an alias (RECIPES="a b": only those)

@@ -35,6 +35,8 @@ pub use message::{
     WindowSize, parse_reply, parse_request, signal,
 };
 
+/// How each line begins that an agent writes to its console. That there is one says that the guest has come to user space.
+pub const CONSOLE_PREFIX: &str = "spore agent:";
 /// Where guests find the file system of their data disk.
 pub const DATA_DIR: &str = "/data";
 /// The virtio serial of the data disk.

@@ -34,6 +34,8 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
+use agent_protocol::CONSOLE_PREFIX;
+
 fn main() -> ExitCode {
     if !rustix::process::getpid().is_init() {
         return tool::main();
@@ -55,5 +57,5 @@ fn run() -> Result<Infallible, Box<dyn Error>> {
 /// Writes a line to where people, and hosts, look when a guest starts or does not.
 fn console(line: &str) {
     // Nobody may be looking.
-    let _ = writeln!(std::io::stderr(), "spore agent: {line}");
+    let _ = writeln!(std::io::stderr(), "{CONSOLE_PREFIX} {line}");
 }

@@ -112,12 +112,12 @@ pub struct Attachment {
 /// A guest by which an accelerator is tried.
 #[derive(Debug, Clone, Copy)]
 pub struct ProbeGuest<'a> {
-    /// An empty folder to work in.
+    /// A folder to work in, with nothing else in it than the next two: it is all that the engine is sure to reach.
     pub folder: &'a Path,
-    /// A Linux kernel, by absolute path.
-    pub kernel: &'a Path,
-    /// Its initrd, by absolute path.
-    pub initrd: &'a Path,
+    /// A Linux kernel.
+    pub kernel: &'a FileName,
+    /// Its initrd.
+    pub initrd: &'a FileName,
     /// The kernel's command line; it must lead the guest to write to its first serial port.
     pub command_line: &'a str,
     /// What the guest writes there once it is in user space.

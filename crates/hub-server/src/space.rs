@@ -10,7 +10,7 @@ use hub::dir::DirHub;
 
 use crate::answer::Refusal;
 
-/// Bytes of the disk that uploads leave free.
+/// Bytes of the disk that must be left by what an upload announces, for it to begin.
 const FREE_BYTES: u64 = 64 << 20;
 
 /// The space of a hub.

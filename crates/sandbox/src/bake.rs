@@ -16,6 +16,7 @@ mod full_disk;
 mod guest;
 mod machine;
 
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,6 +28,7 @@ use serde::Serialize;
 use store::Store;
 
 use crate::Error;
+use crate::error::At;
 use crate::probe::probe;
 
 /// What a bake needs besides the recipe.
@@ -123,9 +125,13 @@ impl Bake<'_> {
         // It is copied: other bakes need not wait any longer.
         let kernel = held.release();
         base::link_layers(store, &base, work.path())?;
-        let (kernel_file, initrd_file) =
-            (work.path().join(guest::KERNEL_FILE), work.path().join(guest::INITRD_FILE));
-        probe(store, engine, &kernel_file, &initrd_file)?;
+        probe(store, engine, |folder, names| {
+            for (name, file) in names.into_iter().zip([guest::KERNEL_FILE, guest::INITRD_FILE]) {
+                let path = folder.join(name);
+                fs::hard_link(work.path().join(file), &path).at("link", &path)?;
+            }
+            Ok(())
+        })?;
         self.proceed()?;
         // The guest may write to all of its memory, which is a file here: a full disk then ends the engine without a word.
         store.ensure_space(recipe.machine.memory.bytes())?;

@@ -35,6 +35,7 @@ impl From<&EngineError> for Cause {
             EngineError::Incompatible(_) => Self::Incompatible,
             EngineError::State { .. } | EngineError::Attachment { .. } => Self::Invalid,
             EngineError::Timeout(_) => Self::Timeout,
+            EngineError::Environment { .. } => Self::Usage,
             _ => Self::Other,
         }
     }

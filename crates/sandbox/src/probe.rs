@@ -1,8 +1,10 @@
 //! Which accelerators really work here: found out by booting a guest whose agent says on the console that it begins.
 
+use std::fs;
 use std::path::Path;
 
-use engine::{Engine, ProbeGuest};
+use agent_protocol::CONSOLE_PREFIX;
+use engine::{Engine, FileName, ProbeGuest};
 use format::config::{Accelerator, Config};
 use format::limits::KERNEL_BYTES;
 use store::Store;
@@ -12,19 +14,19 @@ use crate::error::At;
 
 /// A guest without disks: its agent begins, and then waits for them.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 reboot=t";
-/// How every line of the agent on the console begins.
-const MARKER: &str = "spore agent:";
 
-/// Tries a kernel and an initrd with an agent, unless the answer is known.
+/// Tries a kernel and an initrd with an agent, which `put` makes under these names in a folder that has nothing else, unless
+/// the answer is known.
 pub(crate) fn probe(
     store: &Store,
     engine: &mut dyn Engine,
-    kernel: &Path,
-    initrd: &Path,
+    put: impl FnOnce(&Path, [&FileName; 2]) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let folder = store.work_folder()?;
-    let guest =
-        ProbeGuest { folder: folder.path(), kernel, initrd, command_line: COMMAND_LINE, marker: MARKER };
+    let (kernel, initrd) = (&FileName::new("kernel")?, &FileName::new("initrd")?);
+    put(folder.path(), [kernel, initrd])?;
+    let (command_line, marker) = (COMMAND_LINE, CONSOLE_PREFIX);
+    let guest = ProbeGuest { folder: folder.path(), kernel, initrd, command_line, marker };
     Ok(engine.probe_accelerators(&guest)?)
 }
 
@@ -38,14 +40,13 @@ pub fn probe_for(store: &Store, engine: &mut dyn Engine, config: &Config) -> Res
     if needed == Accelerator::Tcg || engine.capabilities().accelerators.contains(&needed) {
         return Ok(());
     }
-    let work = store.work_folder()?;
     let limit = usize::try_from(KERNEL_BYTES).unwrap_or(usize::MAX);
-    let put = |name: &str, digest| {
-        let path = work.path().join(name);
-        std::fs::write(&path, store.read_blob(digest, limit)?).at("write", &path)?;
-        Ok::<_, Error>(path)
-    };
-    let kernel = put("kernel", &config.machine.kernel.image)?;
-    let initrd = put("initrd", &config.machine.kernel.initrd)?;
-    probe(store, engine, &kernel, &initrd)
+    let kernel = &config.machine.kernel;
+    probe(store, engine, |folder, names| {
+        for (name, digest) in names.into_iter().zip([&kernel.image, &kernel.initrd]) {
+            let path = folder.join(name);
+            fs::write(&path, store.read_blob(digest, limit)?).at("write", &path)?;
+        }
+        Ok(())
+    })
 }

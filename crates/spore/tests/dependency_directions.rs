@@ -36,7 +36,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "host",
             "hub",
             "hub-server",
-            "memory",
             "pack",
             "rootfs",
             "sandbox",

@@ -27,6 +27,17 @@ const OFFLOADS: &str = "csum=off,gso=off,guest_csum=off,guest_tso4=off,guest_tso
     ctrl_vq=off,ctrl_rx=off,ctrl_rx_extra=off,ctrl_vlan=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,\
     guest_announce=off";
 
+/// QEMU's filter of system calls.
+pub(super) const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// An accelerator's name, with its options.
+pub(super) fn accelerator(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        Accelerator::Tcg => "tcg,thread=multi",
+        Accelerator::Kvm => "kvm",
+    }
+}
+
 /// Descriptors that QEMU inherits.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Inherited {
@@ -85,7 +96,7 @@ impl Line {
     fn process(&mut self) {
         self.0.extend(["-nodefaults", "-no-user-config", "-no-reboot", "-S"].map(str::to_owned));
         self.option("-display", "none");
-        self.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+        self.option("-sandbox", SANDBOX);
     }
 
     fn processor_and_memory(&mut self, version: Version, setup: &Setup<'_>, reserve: bool) {
@@ -94,13 +105,7 @@ impl Line {
         // Without suppress-vmdesc a loader complains of a description that such a state does not have.
         let kind = &engine.machine_type;
         self.option("-machine", &format!("{kind},{TRIMMED},memory-backend=ram,suppress-vmdesc=on"));
-        self.option(
-            "-accel",
-            match engine.accelerator {
-                Accelerator::Tcg => "tcg,thread=multi",
-                Accelerator::Kvm => "kvm",
-            },
-        );
+        self.option("-accel", accelerator(engine.accelerator));
         // A feature that this host lacks ends QEMU, instead of the guest when it uses it.
         self.option("-cpu", &format!("{},enforce", engine.cpu));
         self.option("-smp", &format!("cpus={cpus},sockets=1,cores={cpus},threads=1"));

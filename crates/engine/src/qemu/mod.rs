@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
+use std::time::Duration;
 
 use format::config::{Accelerator, Cpu, EngineKind, StateFormat};
 use host::{Deadline, ProcessId};
@@ -57,6 +58,19 @@ impl Qemu {
         let found = Found::find(&options)?;
         let capabilities = capabilities(&options, &found);
         Ok(Self { options, found, capabilities })
+    }
+
+    /// Whether a guest writes what it should on an accelerator within so long, as confined as any other. No process remains.
+    ///
+    /// # Errors
+    /// If QEMU cannot be started or ended.
+    pub fn comes_up(
+        &self,
+        accelerator: Accelerator,
+        guest: &ProbeGuest<'_>,
+        patience: Duration,
+    ) -> Result<bool, EngineError> {
+        probe::comes_up(&self.found, &self.describe(accelerator), guest, patience)
     }
 
     fn check(&self, setup: &Setup<'_>) -> Result<(), EngineError> {
@@ -181,8 +195,7 @@ impl Engine for Qemu {
         if self.options.accelerator.is_some() || self.found.kvm_works.is_some() || !probe::kvm_opens() {
             return Ok(());
         }
-        let description = self.describe(Accelerator::Kvm);
-        let works = probe::runs_on_kvm(&self.found, &description, guest, probe::PATIENCE)?;
+        let works = self.comes_up(Accelerator::Kvm, guest, probe::PATIENCE)?;
         self.found.kvm_works = Some(works);
         self.found.remember(self.options.cache.as_deref());
         self.capabilities = capabilities(&self.options, &self.found);

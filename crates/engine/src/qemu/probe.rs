@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use host::{Deadline, ProcessError, ProcessId};
 
-use super::command::Inherited;
+use super::command::{self, Inherited};
 use super::discover::Found;
 use super::process::{self, Life, Start, end};
 use crate::{CONSOLE_LOG, Description, EngineError, NetworkMode, ProbeGuest};
@@ -23,8 +23,8 @@ pub(super) fn kvm_opens() -> bool {
     OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
-/// Boots the guest on KVM and waits for what it writes. No process remains.
-pub(super) fn runs_on_kvm(
+/// Boots the guest on what is described and waits for what it writes. No process remains.
+pub(super) fn comes_up(
     found: &Found,
     description: &Description,
     guest: &ProbeGuest<'_>,
@@ -39,14 +39,14 @@ pub(super) fn runs_on_kvm(
         network: NetworkMode::None,
     };
     let (process, _qmp) = process::start(found, &start, |inherited| line(description, guest, inherited))?;
-    let works = comes_up(process, guest, Deadline::after(patience));
+    let works = writes(process, guest, Deadline::after(patience));
     end(process, Deadline::after(PATIENCE))?;
-    tracing::info!(?works, "a guest was tried on KVM");
+    tracing::info!(?works, accelerator = ?description.accelerator, "a guest was tried");
     Ok(works?)
 }
 
 /// Whether the guest writes what it should before it ends, or has to be ended.
-fn comes_up(process: ProcessId, guest: &ProbeGuest<'_>, deadline: Deadline) -> Result<bool, ProcessError> {
+fn writes(process: ProcessId, guest: &ProbeGuest<'_>, deadline: Deadline) -> Result<bool, ProcessError> {
     let console = guest.folder.join(CONSOLE_LOG);
     while !has_written(&console, guest.marker) {
         match process.wait(deadline.within(GLANCE)) {
@@ -67,16 +67,17 @@ fn has_written(console: &Path, marker: &str) -> bool {
 fn line(description: &Description, guest: &ProbeGuest<'_>, inherited: Inherited) -> Vec<String> {
     let options = [
         ("-display", "none".to_owned()),
+        ("-sandbox", command::SANDBOX.to_owned()),
         ("-machine", description.machine_type.clone()),
-        ("-accel", "kvm".to_owned()),
+        ("-accel", command::accelerator(description.accelerator).to_owned()),
         ("-cpu", format!("{},enforce", description.cpu)),
         ("-m", "512M".to_owned()),
         ("-chardev", format!("socket,id=qmp,fd={},server=on,wait=off", inherited.qmp)),
         ("-mon", "chardev=qmp,mode=control".to_owned()),
         ("-chardev", format!("file,id=console,path={CONSOLE_LOG}")),
         ("-serial", "chardev:console".to_owned()),
-        ("-kernel", guest.kernel.display().to_string()),
-        ("-initrd", guest.initrd.display().to_string()),
+        ("-kernel", guest.kernel.as_str().to_owned()),
+        ("-initrd", guest.initrd.as_str().to_owned()),
         ("-append", guest.command_line.to_owned()),
     ];
     let mut line = ["-nodefaults", "-no-user-config", "-no-reboot"].map(str::to_owned).to_vec();

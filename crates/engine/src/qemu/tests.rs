@@ -123,13 +123,12 @@ fn a_guest_that_hangs_is_given_up_and_one_that_writes_is_believed() {
         let qemu = Qemu::discover(Options { program, ..Options::default() }).unwrap();
         let guest = ProbeGuest {
             folder: folder.path(),
-            kernel: Path::new("/kernel"),
-            initrd: Path::new("/initrd"),
+            kernel: &FileName::new("kernel").unwrap(),
+            initrd: &FileName::new("initrd").unwrap(),
             command_line: "console=ttyS0",
             marker: "in user space",
         };
-        let description = qemu.describe(Accelerator::Kvm);
-        probe::runs_on_kvm(&qemu.found, &description, &guest, patience).unwrap()
+        qemu.comes_up(Accelerator::Kvm, &guest, patience).unwrap()
     };
     let long = Duration::from_secs(60);
     let begun = Instant::now();

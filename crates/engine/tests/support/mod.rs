@@ -19,8 +19,8 @@ const INIT: &str = r#"#!/bin/busybox sh
 busybox mount -t proc proc /proc; busybox mount -t sysfs sys /sys; busybox mount -t devtmpfs dev /dev
 for m in MODULES; do [ -f /modules/$m.ko ] && busybox insmod /modules/$m.ko; done
 busybox --install -s /bin; export PATH=/bin
-exec 3<>/dev/vport0p1 || exec 3<>/dev/$(ls /sys/class/virtio-ports | head -n 1)
 echo 'guest is up' >/dev/ttyS0
+exec 3<>/dev/vport0p1 || exec 3<>/dev/$(ls /sys/class/virtio-ports | head -n 1)
 while :; do
   if read -r line <&3; then echo "$(eval "$line" 2>&1 | tr '\n' ' ')" >&3; else usleep 5000; fi
 done

@@ -35,7 +35,7 @@ impl CliError {
             Self::Credential(error) => credential_kind(error),
             Self::Hub(error) => hub_kind(error),
             Self::Serve(error) => serve_kind(error),
-            Self::Token(_) => Kind::Usage,
+            Self::Token(_) | Self::Rootfs(rootfs::Error::MirrorVariable { .. }) => Kind::Usage,
             Self::Push(error) => push_kind(error),
             Self::Pull(error) => pull_kind(error),
             Self::Pack(error) => pack_kind(error),
