@@ -12,6 +12,8 @@ loop without its first step, the folder; of neighbours in turns. Of each side's 
 first: it varies by ten times the share that is looked for, and `fork` compares it. The difference with it is shown besides.
 """
 
+import statistics
+
 from benchmarks.fork import ours
 from lib import report
 from lib.bare import PHASES
@@ -61,6 +63,9 @@ def run(world, section):
     qemu_longer = [one["parts"]["qemu"] - cpu for one, cpu in zip(spores, totals[1])]
     own_wall = [wall - cpu for wall, cpu in zip(longer, qemu_longer)]
     print(f"  wall time over the bare loop's, with what QEMU used more or less: {report.milliseconds(longer)}")
+    shares = [own / cpu for own, cpu in zip(own_cpu, totals[1])]
+    # The machine's speed changes both alike.
+    print(f"  Spore's own share, CPU, of what QEMU uses in the bare loop: {statistics.median(shares):.1%}")
     for kind, own in (("CPU", own_cpu), ("wall", own_wall)):
         print(f"  Spore's own share, {kind}: {report.milliseconds(own)}")
         median = report.spread(own)["median"] * 1000

@@ -13,8 +13,8 @@ use agent_protocol::{
 };
 use host::Deadline;
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 64 << 10;
+/// Bytes read at a time, at most.
+pub(crate) const READ_BYTES: usize = 64 << 10;
 
 /// How long an agent may take to answer before it is greeted again; twice as long each time.
 const FIRST_PATIENCE: Duration = Duration::from_secs(1);
@@ -234,10 +234,11 @@ impl Channel {
         if needs <= speaks { Ok(()) } else { Err(ChannelError::Older { speaks, needs }) }
     }
 
-    /// The parts, for a supervisor that goes on without blocking. Nothing is pending when all that was asked is answered.
+    /// The parts, for a supervisor that goes on without blocking: the connection, what decodes it, and what it is read into.
+    /// Nothing is pending when all that was asked is answered.
     #[must_use]
-    pub fn into_parts(self) -> (UnixStream, Decoder) {
-        (self.stream, self.decoder)
+    pub(crate) fn into_parts(self) -> (UnixStream, Decoder, Vec<u8>) {
+        (self.stream, self.decoder, self.buffer)
     }
 
     /// A second handle for sending while another thread receives.

@@ -32,7 +32,6 @@ use agent_protocol::{
     Credit, Decoder, INITIAL_CREDIT, Incoming, Reply, Request, SessionId, Stream, encode_credit, encode_data,
     encode_end, encode_reply, encode_request, parse_reply, signal,
 };
-use tokio::io::AsyncReadExt;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
@@ -42,8 +41,8 @@ use outbox::Sender;
 pub(super) use outbox::{Item, Receiver};
 use to_agent::ToAgent;
 
-/// Bytes read at a time.
-const READ_BYTES: usize = 64 << 10;
+pub(super) use crate::channel::READ_BYTES;
+
 /// Sessions that one supervisor carries at once: as many as an agent does.
 pub(super) const MAX_SESSIONS: usize = agent_protocol::MAX_SESSIONS;
 
@@ -57,7 +56,8 @@ pub(super) struct Mux {
     ended: Notify,
     /// The last of those that were open has ended.
     all_ended: Notify,
-    /// What is read lies here until it is translated, which nothing waits for: one buffer is enough for all who read.
+    /// What is read lies here until it is translated, which nothing waits for: one buffer, of [`READ_BYTES`], is enough for all
+    /// who read. It is the one of the greeting: each more would be memory of every sandbox.
     buffer: RefCell<Vec<u8>>,
     /// What the agent speaks: clients are told, so that none asks for what that does not know.
     version: u32,
@@ -114,11 +114,11 @@ impl Session {
 
 impl Mux {
     /// Starts to write to the agent. To be called where tasks can be spawned.
-    pub(super) fn new(to_agent: OwnedWriteHalf, version: u32) -> Self {
-        Self::with(ToAgent::new(to_agent), version)
+    pub(super) fn new(to_agent: OwnedWriteHalf, buffer: Vec<u8>, version: u32) -> Self {
+        Self::with(ToAgent::new(to_agent), buffer, version)
     }
 
-    fn with(to_agent: ToAgent, version: u32) -> Self {
+    fn with(to_agent: ToAgent, buffer: Vec<u8>, version: u32) -> Self {
         Self {
             to_agent,
             sessions: RefCell::default(),
@@ -126,7 +126,7 @@ impl Mux {
             idle_since: Cell::new(None),
             ended: Notify::new(),
             all_ended: Notify::new(),
-            buffer: RefCell::new(vec![0; READ_BYTES]),
+            buffer: RefCell::new(buffer),
             version,
         }
     }
@@ -294,12 +294,16 @@ fn forward(out: &mut Vec<u8>, id: SessionId, stream: Stream, bytes: &[u8]) {
 }
 
 /// Delivers what the agent sends until its connection ends; gives the reason.
-pub(super) async fn read_agent(mut from_agent: OwnedReadHalf, mut decoder: Decoder, mux: &Mux) -> String {
-    let mut buffer = vec![0; READ_BYTES];
+pub(super) async fn read_agent(from_agent: OwnedReadHalf, mut decoder: Decoder, mux: &Mux) -> String {
     loop {
-        let length = match from_agent.read(&mut buffer).await {
+        if let Err(error) = from_agent.readable().await {
+            return format!("the connection to its agent failed: {error}");
+        }
+        let mut buffer = mux.buffer.borrow_mut();
+        let length = match from_agent.try_read(&mut buffer) {
             Ok(0) => return "its engine has ended".to_owned(),
             Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             // It ended with something of ours unread.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {
                 return "its engine has ended".to_owned();

@@ -59,11 +59,11 @@ pub(super) fn until_end(
         control.set_nonblocking(true).at("listen in", &folder)?;
         let control = UnixListener::from_std(control).at("listen in", &folder)?;
         let version = agent.version();
-        let (stream, decoder) = agent.into_parts();
+        let (stream, decoder, buffer) = agent.into_parts();
         stream.set_nonblocking(true).at("listen in", &folder)?;
         let stream = UnixStream::from_std(stream).at("listen in", &folder)?;
         let (from_agent, to_agent) = stream.into_split();
-        let mux = Rc::new(Mux::new(to_agent, version));
+        let mux = Rc::new(Mux::new(to_agent, buffer, version));
         tokio::task::spawn_local(accept(control, Rc::clone(&mux)));
         forward::serve(ports, &mux);
         Ok::<_, Error>(tokio::select! {
@@ -173,7 +173,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (_agent, stream) = UnixStream::pair().unwrap();
-            test(&Mux::new(stream.into_split().1, 1)).await;
+            test(&Mux::new(stream.into_split().1, Vec::new(), 1)).await;
         });
     }
 

@@ -9,7 +9,7 @@ use tokio::net::UnixStream;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::timeout;
 
-use super::super::mux::read_agent;
+use super::super::mux::{READ_BYTES, read_agent};
 use super::*;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -36,7 +36,7 @@ impl Bench {
     async fn new(silence: Duration) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (from_agent, to_agent) = ours.into_split();
-        let mux = Rc::new(Mux::new(to_agent, VERSION));
+        let mux = Rc::new(Mux::new(to_agent, vec![0; READ_BYTES], VERSION));
         mux.count_idleness(Duration::ZERO);
         let nonce = Nonce([1; 16]);
         let reader = Rc::clone(&mux);

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use super::client::{Client, frames};
 use super::outbox::{Item, Receiver, outbox};
 use super::to_agent::{Queued, ToAgent};
-use super::{Local, Mux};
+use super::{Local, Mux, READ_BYTES};
 
 /// A supervisor.
 pub struct Bench {
@@ -37,7 +37,7 @@ impl Bench {
     #[must_use]
     pub fn new(nonce: Nonce, version: u32) -> Self {
         let (to_agent, queued) = ToAgent::unsent();
-        let mux = Rc::new(Mux::with(to_agent, version));
+        let mux = Rc::new(Mux::with(to_agent, vec![0; READ_BYTES], version));
         Self { mux, decoder: Decoder::host(nonce), to_agent: queued }
     }
 

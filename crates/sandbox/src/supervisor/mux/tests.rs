@@ -1,6 +1,7 @@
 //! Clients and an agent at the two ends of a mux: the test plays the agent, frame by frame.
 
 use agent_protocol::{Exec, ExitStatus, Extract, Greeting, Nonce, VERSION, WindowSize, hello, hello_reply};
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::task::{LocalSet, spawn_local};
@@ -85,7 +86,7 @@ impl Bench {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let nonce = Nonce([1; 16]);
         let (from_agent, to_agent) = ours.into_split();
-        let mux = Rc::new(Mux::new(to_agent, version));
+        let mux = Rc::new(Mux::new(to_agent, vec![0; READ_BYTES], version));
         let mut agent = Peer::new(theirs, Decoder::agent());
         mux.to_agent.send(hello(nonce).to_vec(), None);
         agent.send(|out| out.extend(hello_reply(Greeting { version, nonce }))).await;
