@@ -51,8 +51,9 @@ fuzz: ## every parser, 15 minutes each (TARGETS="a b": only those; SPORE_FUZZ_SE
 	scripts/install-deps.sh --fuzz
 	scripts/fuzz.sh $(TARGETS)
 
-bench: build ## measure
+bench: install-deps ## measure target/release-lto/spore, the executable that `make dist` gives out
 	scripts/install-deps.sh --tests
+	cargo build --profile release-lto --locked --package spore
 	bench/run
 
 hub: build ## bake all recipes and publish them: make hub HUB=/srv/hub, oci://..., s3://... or an alias (RECIPES="a b": only those)

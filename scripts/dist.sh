@@ -37,8 +37,8 @@ build() {
   for path in "$cargo_home=/cargo" "$PWD=/spore"; do flags+=("--remap-path-prefix=$path"); done
   CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf %s "${flags[*]}") \
     CFLAGS="-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=$PWD=/spore" CARGO_INCREMENTAL=0 \
-    cargo build --release --locked --package spore --target-dir target/dist-build
-  install -m 755 target/dist-build/release/spore "$new/spore"
+    cargo build --profile release-lto --locked --package spore --target-dir target/dist-build
+  install -m 755 target/dist-build/release-lto/spore "$new/spore"
   if grep -qaF -e "$cargo_home/" -e "$PWD/" "$new/spore"; then
     die "a path of this machine is in the executable: $(grep -aoE "($cargo_home|$PWD)/[[:print:]]{1,60}" "$new/spore" | head -1)"
   fi

@@ -26,14 +26,14 @@ class World:
     def __init__(self, quick):
         self.quick = quick
         self.recipe = REPOSITORY / "recipes" / "python-numpy"
-        self.program = Path(os.environ.get("SPORE", REPOSITORY / "target" / "release" / "spore")).absolute()
+        self.program = Path(os.environ.get("SPORE", REPOSITORY / "target" / "release-lto" / "spore")).absolute()
         self.folder = REPOSITORY / "target" / "bench"
         self.results = HERE / "results" / "latest.json"
         self.executable = None
 
     def __enter__(self):
         if not self.program.exists():
-            sys.exit(f"bench: {self.program} is not there: make build")
+            sys.exit(f"bench: {self.program} is not there: make bench")
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = open(self.folder / "lock", "w")
         try:
