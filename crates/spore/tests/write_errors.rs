@@ -54,6 +54,8 @@ const SAMPLE: u64 = 6_584_115_111_679_548_143;
 const DEADLINE: Duration = Duration::from_secs(240);
 /// How often a call is waited for that is not always made.
 const TRIES: usize = 3;
+/// How often a command is watched first: what it calls each time is what can be made to fail.
+const UNDISTURBED: usize = 3;
 
 /// A command whose writes fail.
 trait Subject {
@@ -78,14 +80,17 @@ fn fail_writes(test: &str, subject: &impl Subject, few: usize, most: usize) {
     let run = |injected: Option<&Injected>| {
         tracer::run(subject.command(), &output, &subject.folders(), injected, DEADLINE)
     };
-    subject.reset();
-    let undisturbed = run(None);
-    assert!(undisturbed.status.success(), "{}", undisturbed.output);
+    let undisturbed = [(); UNDISTURBED].map(|()| {
+        subject.reset();
+        let traced = run(None);
+        assert!(traced.status.success(), "{}", traced.output);
+        traced.calls
+    });
     let is_sampled =
         std::env::var_os("SPORE_TEST_FAULTS").is_none() && std::env::var_os("SPORE_TEST_SEED").is_none();
     let seed = if is_sampled { SAMPLE } else { seed() };
-    let faults = Faults::of(&undisturbed.calls);
-    println!("{test}: {} calls, SPORE_TEST_SEED={seed}", undisturbed.calls.len());
+    let faults = Faults::of(&undisturbed);
+    println!("{test}: {:?} calls, SPORE_TEST_SEED={seed}", undisturbed.each_ref().map(Vec::len));
     let (chosen, mut missed) = (faults.chosen(test, seed, few, most), 0);
     for number in &chosen {
         let fault = &faults.all[*number];

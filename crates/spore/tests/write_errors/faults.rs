@@ -41,10 +41,19 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// Of what a command does that nobody disturbs.
-    pub fn of(calls: &[Call]) -> Self {
-        let mut counts = BTreeMap::new();
-        calls.iter().for_each(|call| *counts.entry(call).or_insert(0) += 1);
+    /// Of what a command does each time that nobody disturbs it: where threads take turns in another way, it may need more calls, which
+    /// could not be found again.
+    pub fn of(runs: &[Vec<Call>]) -> Self {
+        let counted = runs.iter().map(|calls| {
+            let mut counts = BTreeMap::new();
+            calls.iter().for_each(|call| *counts.entry(call).or_insert(0) += 1);
+            counts
+        });
+        let both = |left: BTreeMap<_, usize>, right: BTreeMap<_, usize>| {
+            let least = |(call, count): (_, usize)| Some((call, count.min(*right.get(&call)?)));
+            left.into_iter().filter_map(least).collect()
+        };
+        let counts = counted.reduce(both).unwrap_or_default();
         let each = counts.into_iter().flat_map(|(call, count)| (0..count).map(move |nth| (call, nth)));
         let all = each.flat_map(|(call, nth)| {
             let short = call.length.map(|_| Fault::Short);
