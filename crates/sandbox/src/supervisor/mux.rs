@@ -296,11 +296,9 @@ fn forward(out: &mut Vec<u8>, id: SessionId, stream: Stream, bytes: &[u8]) {
 /// Delivers what the agent sends until its connection ends; gives the reason.
 pub(super) async fn read_agent(from_agent: OwnedReadHalf, mut decoder: Decoder, mux: &Mux) -> String {
     loop {
-        if let Err(error) = from_agent.readable().await {
-            return format!("the connection to its agent failed: {error}");
-        }
+        let ready = from_agent.readable().await;
         let mut buffer = mux.buffer.borrow_mut();
-        let length = match from_agent.try_read(&mut buffer) {
+        let length = match ready.and_then(|()| from_agent.try_read(&mut buffer)) {
             Ok(0) => return "its engine has ended".to_owned(),
             Ok(length) => length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
