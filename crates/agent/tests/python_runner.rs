@@ -133,6 +133,7 @@ fn a_process_that_code_forks_is_not_the_runner() {
     let done = runner
         .eval("import os\npid = os.fork()\nif pid == 0: print('child')\nelse: os.waitpid(pid, 0)\npid > 0");
     assert_eq!((done.ok, done.stdout.as_str()), (true, "True\n"));
+    assert_eq!(runner.log_line(), "child\n");
     // What threads write while their evaluation runs is its output too.
     runner.prints(
         "import threading\nt = threading.Thread(target=print, args=('thread',))\nt.start(); t.join()",

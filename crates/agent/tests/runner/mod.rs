@@ -1,9 +1,9 @@
 //! A runner, driven as the agent would.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -18,6 +18,8 @@ const MESSAGE_MAX: usize = 262_144;
 pub struct Runner {
     child: Child,
     pub socket: UnixStream,
+    /// What is written between evaluations.
+    log: BufReader<UnixStream>,
     next_id: u64,
 }
 
@@ -32,16 +34,20 @@ pub struct Done {
 impl Runner {
     /// A runner that has not said that it is ready.
     pub fn start(mut command: Command) -> Self {
-        let (socket, theirs) = UnixStream::pair().expect("a pair of sockets");
-        socket.set_read_timeout(Some(DEADLINE)).expect("a deadline can be set");
+        let pair = || {
+            let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+            ours.set_read_timeout(Some(DEADLINE)).expect("a deadline can be set");
+            (ours, OwnedFd::from(theirs))
+        };
+        let ((socket, channel), (log, output)) = (pair(), pair());
         let child = command
             // A descriptor whose number is known; nobody reads standard input.
             .env("SPORE_RUNNER_FD", "0")
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::piped())
+            .stdin(channel)
+            .stdout(output)
             .spawn()
             .expect("the interpreter can be started");
-        Self { child, socket, next_id: 1 }
+        Self { child, socket, log: BufReader::new(log), next_id: 1 }
     }
 
     /// Waits until it takes code.
@@ -68,6 +74,13 @@ impl Runner {
         let mut json = vec![0; length];
         self.socket.read_exact(&mut json).expect("a whole message");
         Some(serde_json::from_slice(&json).expect("JSON"))
+    }
+
+    /// The next line of its log.
+    pub fn log_line(&mut self) -> String {
+        let mut line = String::new();
+        self.log.read_line(&mut line).expect("a line comes in time");
+        line
     }
 
     pub fn begin(&mut self, code: &str) -> u64 {
