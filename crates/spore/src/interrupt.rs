@@ -35,12 +35,14 @@ pub(crate) fn on_interrupt(action: impl FnMut() + Send + 'static) -> Result<(), 
 
 fn listen() -> io::Result<()> {
     const SIGNALS: [i32; 3] = [SIGINT, SIGTERM, SIGHUP];
+    // First what keeps a signal for the thread: one that comes before the flags are there sets them by its action.
+    let mut signals = Signals::new(SIGNALS)?;
     for signal in SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&INTERRUPTION))?;
     }
-    let mut signals = Signals::new(SIGNALS)?;
     thread::Builder::new().name("ctrl-c".to_owned()).spawn(move || {
         for _ in &mut signals {
+            INTERRUPTION.store(true, Ordering::SeqCst);
             if let Some(action) = &mut *ACTION.lock().unwrap_or_else(PoisonError::into_inner) {
                 action();
             }

@@ -5,14 +5,11 @@
 
 mod harness;
 
-use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::fs::File;
 
-use harness::needs::{Need, find_program, say_skipped, skipped};
-use harness::run::Run;
+use harness::needs::{Need, say_skipped, skipped};
 use harness::shared::{Shared, seed_cache};
-use harness::{Spore, files, recipes};
+use harness::{Spore, files, qemu, recipes};
 
 /// A QEMU with a KVM, as far as one can see. Who boots without a pause tries it: an emulated guest might be too slow to
 /// convince, so its kernel and initrd are only read, from where that QEMU may read, and the agent's line is ours.
@@ -50,7 +47,7 @@ fn kvm_is_used_where_guests_run_on_it() {
     // What is slow to make is there afterwards.
     Shared::of(&recipes::shipped("tiny"));
     let folder = files::scratch("qemu");
-    let qemu = emulated(folder.path());
+    let qemu = qemu::wrapped(folder.path(), EMULATED);
     let host = || Spore::new().env("SPORE_ACCEL", "").env("SPORE_QEMU", &qemu);
     let hub = folder.path().join("hub");
 
@@ -66,15 +63,4 @@ fn kvm_is_used_where_guests_run_on_it() {
     forking.run(["pull".as_ref(), "--hub".as_ref(), hub.as_os_str(), "tiny".as_ref()]).succeeds();
     let id = forking.fork("tiny", 1).remove(0);
     assert_eq!(forking.sh(&id, "hostname"), id);
-}
-
-fn emulated(folder: &Path) -> PathBuf {
-    let set = std::env::var_os("SPORE_QEMU").filter(|program| !program.is_empty()).map(PathBuf::from);
-    let real = set.or_else(|| find_program("qemu-system-x86_64")).expect("QEMU is there");
-    let (text, program) = (folder.join("text"), folder.join("qemu"));
-    fs::write(&text, EMULATED.replace("QEMU", &real.display().to_string())).expect("a script");
-    fs::set_permissions(&text, PermissionsExt::from_mode(0o755)).expect("a mode");
-    // By another process: a file that this one has open for writing, while something is forked, can't be executed.
-    Run::new("cp").args(["-p".as_ref(), text.as_os_str(), program.as_os_str()]).finish().succeeds();
-    program
 }

@@ -8,14 +8,13 @@
 
 mod harness;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use harness::needs::{Need, skipped};
-use harness::run::in_parallel;
+use harness::run::{DEADLINE, in_parallel};
 use harness::shared::Shared;
-use harness::{Spore, processes, recipes};
+use harness::{Spore, processes, qemu, recipes};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -32,7 +31,7 @@ fn kill(pid: &Value) {
 fn wait_for(spore: &Spore, what: &str, holds: impl Fn(&Value) -> bool) {
     let begun = Instant::now();
     while !holds(&sandbox(spore)) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what}: {}", sandbox(spore));
+        assert!(begun.elapsed() < DEADLINE, "{what}: {}", sandbox(spore));
     }
 }
 
@@ -65,16 +64,12 @@ fn engine_that_looks_around(outside: &Path) -> PathBuf {
     std::fs::write(outside.join("key"), "of the host").expect("a file");
     let folder = outside.join("bin");
     std::fs::create_dir(&folder).expect("a folder");
-    let real = std::env::var("SPORE_QEMU").unwrap_or_else(|_| "qemu-system-x86_64".to_owned());
     // Asked for its version and the like, it works elsewhere and is not confined.
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *-incoming*) cat {}/key ../../config.toml >seen 2>&1 ;; esac\nexec {real} \"$@\"\n",
+        "#!/bin/sh\ncase \"$*\" in *-incoming*) cat {}/key ../../config.toml >seen 2>&1 ;; esac\nexec QEMU \"$@\"\n",
         outside.display()
     );
-    let program = folder.join("qemu");
-    std::fs::write(&program, script).expect("a file");
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).expect("its mode");
-    program
+    qemu::wrapped(&folder, &script)
 }
 
 #[test]
@@ -112,13 +107,20 @@ fn a_time_limit_outlives_the_supervisor() {
     }
     let spore = Spore::new();
     let (snapshot, _) = Shared::of(&recipes::shipped("tiny")).pull_into(&spore);
-    spore.run(["fork", &snapshot, "--ttl", "3s"]).succeeds();
+    spore.run(["fork", &snapshot, "--ttl", "1h"]).succeeds();
     kill(&sandbox(&spore)["supervisor_pid"]);
+    wait_for(&spore, "its supervisor is gone", |sandbox| sandbox["status"] == "unsupervised");
+    // An hour passes.
+    let id = sandbox(&spore)["id"].as_str().expect("an id").to_owned();
+    let file = spore.root().join("sandboxes").join(id).join("record.json");
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&file).expect("a record")).expect("JSON");
+    record["ends_at"] = 1.into();
+    std::fs::write(&file, record.to_string()).expect("it can be written");
     wait_for(&spore, "its time limit has passed", |sandbox| {
         sandbox["status"]["dead"]["reason"] == "its time limit has passed"
     });
     spore.run(["kill", "--all"]).succeeds();
-    spore.run(["fork", &snapshot, "--ttl", "2s"]).succeeds();
+    spore.run(["fork", &snapshot, "--ttl", "10s"]).succeeds();
     wait_for(&spore, "its supervisor ends it", |sandbox| {
         sandbox["status"]["dead"]["reason"] == "its time limit has passed"
     });

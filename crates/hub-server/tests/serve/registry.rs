@@ -18,7 +18,7 @@ const SERVER: &str = concat!("spore hub serve ", env!("CARGO_PKG_VERSION"));
 async fn it_conforms() {
     let (all, entry) = token("all", &["*"], true, false);
     // What a client has begun and given up is over soon.
-    let limits = Limits { upload: Duration::from_secs(5), ..Limits::default() };
+    let limits = Limits { upload: Duration::from_secs(10), ..Limits::default() };
     let plain = Setup { limits, ..Setup::default() };
     let tls = Setup { policy: tokens(&[&entry]), limits, tls: true };
     for (world, token) in [(World::new(plain).await, None), (World::new(tls).await, Some(all.as_str()))] {

@@ -72,6 +72,12 @@ impl World {
     pub(crate) async fn stop(mut self) -> TempDir {
         drop(self.stop.take());
         tokio::time::timeout(DEADLINE, self.task.take().unwrap()).await.unwrap().unwrap();
+        // A process that another test starts has all that was open here until it runs its program, the server's lock too.
+        let served = fs::File::open(self.folder().join("tmp/serve")).unwrap();
+        tokio::task::spawn_blocking(move || served.lock().and_then(|()| served.unlock()))
+            .await
+            .unwrap()
+            .unwrap();
         self.temp
     }
 

@@ -195,9 +195,11 @@ impl Shared {
     fn sign(&self, subject: &str, access: &[Value], lifetime: Duration) -> String {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let header = json!({"typ": "JWT", "alg": "ES256", "x5c": [STANDARD.encode(&self.certificate)]});
+        // Never a part of a second too early.
+        let end = (now + lifetime).saturating_sub(LEEWAY).as_secs() + 1;
         let claims = json!({
             "iss": ISSUER, "sub": subject, "aud": SERVICE, "jti": now.as_nanos().to_string(),
-            "iat": now.as_secs(), "nbf": now.as_secs(), "exp": (now + lifetime).saturating_sub(LEEWAY).as_secs(),
+            "iat": now.as_secs(), "nbf": now.as_secs(), "exp": end,
             "access": access,
         });
         let encode = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());

@@ -172,7 +172,7 @@ async fn who_falls_silent_is_named_and_the_mirror_goes_on() {
     let behind = Behind::Folder(&world.hub_path());
     let Some(nginx) = RealNginx::start(test, behind, &NginxOptions::default()) else { return };
     let proxy = FaultProxy::start(nginx.addr(), []);
-    let access = Access { silence: Duration::from_millis(300), ..no_access() };
+    let access = Access { silence: Duration::from_secs(2), ..no_access() };
     let silent = || hub::open(&HubLocation::parse(&proxy.url()).unwrap(), &access).unwrap();
     let which = Selector::Tag(tag());
     proxy.stall(true);

@@ -183,7 +183,7 @@ async fn what_a_real_collection_takes_during_a_push_is_sent_again() {
     let all = plan.transfer.missing_bytes() + plan.transfer.mountable_bytes();
     // The base's manifest goes, so that nothing of it is needed any more, once all of the new one was brought.
     let manifest = format!("/v2/other/derived/manifests/{}", shared.derived.digest);
-    shared.proxy.set_script([Rule::once(Fault::answer(503, &[("Retry-After", "3")])).on("PUT", &manifest)]);
+    shared.proxy.set_script([Rule::once(Fault::answer(503, &[("Retry-After", "10")])).on("PUT", &manifest)]);
     let latest = tag();
     let pushing = plan.execute(Some(&latest), Arc::new(()));
     let collecting = async {

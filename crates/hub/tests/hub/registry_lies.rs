@@ -111,7 +111,7 @@ async fn silence_ends_and_what_is_left_is_asked_for_anew() {
     pull.unwrap();
     push.unwrap();
     assert_pulled(&world);
-    assert_eq!(pulled.proxy.count("GET", &frames), 2);
+    assert!(pulled.proxy.count("GET", &frames) >= 2, "nothing was asked for anew");
     let blobs = world.sample.manifest.blobs().count();
     assert!(pushed.proxy.count("POST", BLOBS) > blobs, "no upload was begun anew");
     let target = world.with_new_target();

@@ -23,6 +23,8 @@ const LINK: Link = Link { delay: Duration::from_millis(5), rate: Some(25_000_000
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Most bytes that have left a proxy and are in no file when a pull is killed: what sockets and their readers hold.
 const IN_FLIGHT: u64 = 4 << 20;
+/// Most bytes of answers that bring no blob.
+const HEADS: u64 = 16 << 10;
 
 /// A registry that has a sample, behind a proxy.
 pub(crate) struct Far {
@@ -199,7 +201,12 @@ impl Far {
         let before = self.proxy.bytes(Direction::ToClient);
         let mut child = start_child(self, &world.target);
         let start = Instant::now();
-        while self.proxy.bytes(Direction::ToClient) - before < self.size * tenths / 10 {
+        // Killed when it has read about what was sent to it: on a busy machine the kernel may hold much of that.
+        let lags = || {
+            let passed = self.proxy.bytes(Direction::ToClient) - before;
+            passed < self.size * tenths / 10 || passed > allocated(&world.target) + IN_FLIGHT / 2
+        };
+        while lags() {
             assert!(start.elapsed() < DEADLINE && child.try_wait().unwrap().is_none());
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -219,7 +226,8 @@ impl Far {
         // What was on its way when the process died has passed the proxy and never arrived.
         let (rest, lost) = (self.size.saturating_sub(arrived), first.saturating_sub(arrived));
         println!("killed after {first} of {} bytes: {rest} had not arrived, {again} came", self.size);
-        assert!(again * 100 <= rest * 102, "{again} bytes came for the {rest} that had not arrived");
+        let most = rest * 102 / 100 + HEADS;
+        assert!(again <= most, "{again} bytes came for the {rest} that had not arrived");
         assert!(lost <= IN_FLIGHT, "{lost} bytes of the first try are lost");
         // What a kill leaves beside is swept at the next start.
         let store = Store::open(world.target.root()).unwrap();

@@ -14,7 +14,8 @@ use super::origin::{self, content};
 const RATE: u64 = 6_250_000;
 const DELAY: Duration = Duration::from_millis(20);
 const LENGTH: usize = 3 << 20;
-const ATTEMPTS: u32 = 8;
+/// For as long as attempts are begun.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn get(client: &Client, proxy: &FaultProxy, length: usize) {
     let answer = client.get(format!("{}/blob/{length}", proxy.url())).send().await.unwrap();
@@ -29,8 +30,8 @@ async fn put(client: &Client, proxy: &FaultProxy) {
 
 /// Repeats `act` until it takes at most 3 % longer than `expected`; it may never take 3 % less.
 async fn takes<F: Future<Output = ()>>(what: &str, expected: Duration, act: impl Fn() -> F) {
-    let mut best = Duration::MAX;
-    for _ in 0..ATTEMPTS {
+    let (mut best, begun) = (Duration::MAX, Instant::now());
+    while begun.elapsed() < PATIENCE {
         let start = Instant::now();
         act().await;
         let took = start.elapsed();
@@ -78,9 +79,9 @@ async fn a_delay_does_not_limit_the_rate() {
         "two round trips with the handshake: {:?}",
         fresh.elapsed()
     );
-    // Room for a busy machine; one chunk per round trip would take minutes.
+    // Room for a busy machine; one chunk per round trip would take four minutes.
     let start = Instant::now();
     get(&client, &proxy, 8 << 20).await;
     let took = start.elapsed();
-    assert!((Duration::from_millis(500)..Duration::from_secs(5)).contains(&took), "{took:?}");
+    assert!((Duration::from_millis(500)..Duration::from_secs(60)).contains(&took), "{took:?}");
 }

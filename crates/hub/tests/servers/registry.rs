@@ -169,7 +169,7 @@ async fn anybody_may_pull_where_that_is_configured() {
 
 #[tokio::test]
 async fn a_token_expires_when_it_says() {
-    let options = TokenOptions { lifetime: Duration::from_secs(2), ..TokenOptions::default() };
+    let options = TokenOptions { lifetime: Duration::from_secs(4), ..TokenOptions::default() };
     let Some(registry) = with_tokens("a_token_expires_when_it_says", options) else { return };
     let (client, url) = (client(None), format!("{}/v2/spore/test/blobs/{}", registry.url(), Digest::of(b"")));
     let asked = Instant::now();
@@ -180,7 +180,7 @@ async fn a_token_expires_when_it_says() {
         assert!(asked.elapsed() < DEADLINE, "the token never expires");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(asked.elapsed() >= Duration::from_secs(1), "expired after {:?}", asked.elapsed());
+    assert!(asked.elapsed() >= Duration::from_secs(4), "expired after {:?}", asked.elapsed());
 }
 
 #[tokio::test]

@@ -113,7 +113,7 @@ fn parallel_execs() {
         passed += begun.elapsed();
         let done = sandboxes.total();
         let a_second = (done - before) as f64 / begun.elapsed().as_secs_f64();
-        let sample = Sample::no_more_than(&first, &sandboxes.spore);
+        let sample = Sample::no_more_than(&first, warm.as_ref(), &sandboxes.spore);
         let Peak { open, anonymous_kib } = peak;
         let seconds = passed.as_secs();
         println!("{done:>8} {seconds:>7} {a_second:>8.1} {open:>25} {anonymous_kib:>9} {}", sample.cells());

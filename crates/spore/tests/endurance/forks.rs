@@ -94,7 +94,7 @@ fn forks_and_kills_in_a_row() {
         let each = batch_begun.elapsed().as_millis() / batch as u128;
         platform.go_through_one_alone();
         done += batch;
-        let sample = Sample::no_more_than(&first, &platform.spore);
+        let sample = Sample::no_more_than(&first, Some(&first), &platform.spore);
         println!("{done:>8} {:>7} {each:>8} {}", begun.elapsed().as_secs(), sample.cells());
         sample.assert_flat_since(&first, done);
         assert_eq!(files::entries(temporary.path()), Vec::<PathBuf>::new());
@@ -105,7 +105,7 @@ fn forks_and_kills_in_a_row() {
     assert!(reap_orphans() - ended >= count);
 
     platform.spore.run(["kill", &resident]).succeeds();
-    Sample::no_more_than(&empty, &platform.spore);
+    Sample::no_more_than(&empty, None, &platform.spore);
     platform.spore.fsck();
     platform.spore.assert_no_sandboxes();
 }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use format::Digest;
+use rustix::process::Signal;
 
 use crate::guest::{Guest, PYTHON, TINY};
 use crate::talk::Talk;
@@ -97,13 +98,12 @@ fn one_runs_after_the_other() {
     let first = Talk::start(guest.eval(first));
     first.hears("ready");
     let mut second = guest.eval("order.append(3); order").start();
-    let withdrawn = guest.eval("order.append('withdrawn')").start();
+    let withdrawn = Talk::start(guest.eval("order.append('withdrawn')"));
     assert!(second.wait(MOMENT).is_none(), "two run at once");
     // Interrupted while it waits, it never runs, and the one that runs does not notice.
-    withdrawn.signal(rustix::process::Signal::INT);
-    let mut withdrawn = withdrawn;
-    let ended = withdrawn.wait(crate::harness::run::DEADLINE).expect("who is interrupted need not wait");
-    ended.exits_with(130);
+    withdrawn.handles_soon(Signal::INT);
+    withdrawn.interrupt();
+    withdrawn.ends_by_itself_with(130);
     guest.sh("touch /tmp/go");
     first.ends_with(0);
     let second = second.wait(crate::harness::run::DEADLINE).expect("its turn comes").succeeds();

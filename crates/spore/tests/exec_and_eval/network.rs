@@ -21,7 +21,7 @@ fn the_network_is_there_when_asked_for() {
         listener.incoming().flatten().for_each(|mut caller| caller.write_all(b"hello\n").unwrap_or_default());
     });
     // The gateway of the guest's own network is the host's loopback.
-    let call = format!("nc -w 5 10.0.2.2 {port} </dev/null");
+    let call = format!("nc -w 60 10.0.2.2 {port} </dev/null");
     let run =
         |options: &[&str]| spore.run([&["run", &snapshot], options, &["--", "sh", "-c", &call]].concat());
     assert_eq!(run(&["--network"]).succeeds().text(), "hello");

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -61,12 +62,19 @@ impl Talk {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Whether it would handle this signal, and not just end by it.
-    pub fn handles(&self, signal: Signal) -> bool {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("it says so");
-        let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
-        caught & (1 << (signal.as_raw() - 1)) != 0
+    /// Waits until it would handle this signal, and not just end by it.
+    #[track_caller]
+    pub fn handles_soon(&self, signal: Signal) {
+        let begun = Instant::now();
+        loop {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("it says so");
+            let caught = u64::from_str_radix(caught.trim(), 16).expect("a mask");
+            if caught & (1 << (signal.as_raw() - 1)) != 0 {
+                return;
+            }
+            assert!(begun.elapsed() < DEADLINE, "it never waits for signals");
+        }
     }
 
     /// Closes its input and asserts on its exit code; gives what it wrote to standard error.

@@ -10,6 +10,7 @@
 //! needs      what a test cannot run without; a test that lacks it says `skipped: NAME: why`
 //! served     `spore hub serve`
 //! terminal   a command at a terminal
+//! qemu       a QEMU that is a script around the real one
 //! processes  which processes of the host belong to a root
 //! words      finds random words in blobs, compressed or not
 //! files      scratch folders, copies, digests
@@ -31,6 +32,7 @@ pub mod hubs;
 pub mod image;
 pub mod needs;
 pub mod processes;
+pub mod qemu;
 pub mod recipes;
 pub mod run;
 pub mod served;

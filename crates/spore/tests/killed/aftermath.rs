@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::harness::{Spore, files, processes};
 
 /// How long what was left may take to end by itself.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asserts that sandboxes which are said to run do run, ends all of them, and asserts that nothing else is left.
 #[track_caller]

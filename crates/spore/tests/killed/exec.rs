@@ -25,7 +25,7 @@ const PROGRAMS: [&str; 4] = [
 /// What each process of it has in its environment.
 const MARK: &str = "KILLED_EXEC=1";
 /// How long the guest may take to end it.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Exec {
     scene: Scene,

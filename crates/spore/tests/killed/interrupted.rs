@@ -12,8 +12,8 @@ use crate::harness::{Spore, files, processes, recipes};
 use crate::scene::{DEADLINE, Scene};
 use crate::victim::Victim;
 
-/// How long one may have to wait after Ctrl-C.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long one may have to wait after Ctrl-C on a busy machine with a slow disk.
+const PATIENCE: Duration = Duration::from_secs(60);
 const MOMENTS: usize = 5;
 
 #[test]

@@ -7,9 +7,9 @@ use crate::chance::Chance;
 use crate::exec::sandbox;
 use crate::harness::needs::{Need, skipped};
 use crate::harness::processes::{self, Process};
-use crate::harness::recipes;
 use crate::harness::run::Run;
 use crate::harness::shared::Shared;
+use crate::harness::{files, qemu, recipes};
 use crate::scene::{DEADLINE, Scene};
 use crate::victim::{Victim, Whom};
 use crate::{Trial, aftermath};
@@ -19,7 +19,7 @@ const PROGRAM: &str = "i=0; while [ $i -lt 20 ]; do echo $i; sleep 0.05; i=$((i+
 /// What a Spore's own failure makes `exec` exit with.
 const SPORE_FAILED: i32 = 125;
 /// How long it may take until a sandbox is known to be dead.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn exec(scene: &Scene, id: &str) -> Run {
     scene.spore.command(["exec", id, "--", "/bin/sh", "-c", PROGRAM])
@@ -119,8 +119,13 @@ impl Trial for Engine {
 fn a_supervisor_that_dies_while_its_engine_starts() {
     const TEST: &str = "killed_anywhere::a_supervisor_that_dies_while_its_engine_starts";
     let Some((scene, name)) = prepared(TEST) else { return };
+    // An engine that begins and comes no further.
+    let folder = files::scratch("qemu");
+    let held = "#!/bin/sh\ncase \"$*\" in *-incoming*) kill -STOP $$ ;; esac\nexec QEMU \"$@\"\n";
+    let engine = qemu::wrapped(folder.path(), held);
     for _ in 0..3 {
-        let mut victim = Victim::start(scene.spore.command(["fork", &name]), &scene.output);
+        let fork = scene.spore.command(["fork", &name]).env("SPORE_QEMU", &engine);
+        let mut victim = Victim::start(fork, &scene.output);
         victim.wait_for(DEADLINE, || processes::in_folder(scene.root()).iter().any(Process::is_engine));
         victim.kill(Whom::Supervisors, scene.root());
         let ending = victim.wait(DEADLINE);

@@ -5,11 +5,10 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::harness::needs::find_program;
+use crate::harness::qemu;
 use crate::harness::run::{Outcome, Run};
 
 /// How long the script may take to be started, and all of a command.
@@ -28,9 +27,7 @@ pub struct Trace(File);
 impl Liar {
     /// `change` is in cases of the shell's `case`, which may change `$argument` and `arguments`, those before it.
     pub fn new(folder: &Path, change: &str) -> Self {
-        let real = std::env::var_os("SPORE_QEMU").map(PathBuf::from);
-        let real = real.or_else(|| find_program("qemu-system-x86_64")).expect("QEMU is here");
-        let (program, seen) = (folder.join("qemu"), folder.join("seen"));
+        let seen = folder.join("seen");
         let script = format!(
             r#"#!/bin/bash
 arguments=()
@@ -44,15 +41,12 @@ for argument in "$@"; do
     esac
     arguments+=("$argument")
 done
-exec '{real}' "${{arguments[@]}}"
+exec QEMU "${{arguments[@]}}"
 "#,
             seen = seen.display(),
-            real = real.display(),
         );
-        fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
         fs::remove_file(&seen).ok();
-        Self { program, seen }
+        Self { program: qemu::wrapped(folder, &script), seen }
     }
 
     /// Runs a command that starts it in one new sandbox of those in `sandboxes`.
