@@ -26,7 +26,7 @@ const SUPERVISOR_KIB: u64 = 4 << 10;
 /// How long `spore kill` may take on a busy machine: more than the times that it gives an engine to end by itself.
 const KILL_DEADLINE: Duration = Duration::from_secs(60);
 
-/// Two forks of one snapshot, of which the first is hostile.
+/// Two forks of one snapshot, of which one is hostile.
 struct Pair {
     spore: Spore,
     hostile: String,

@@ -82,13 +82,7 @@ async fn a_server_that_ends_leaves_no_upload() {
     arrives(&world).await;
     let temp = world.stop().await;
     // A write that the disk still has ends by itself.
-    let left = || fs::read_dir(temp.path().join("hub/tmp/serve")).unwrap().count();
-    let wait = async {
-        while left() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, wait).await.expect("no upload is left");
+    crate::world::settles(&temp.path().join("hub")).await;
 }
 
 #[tokio::test]

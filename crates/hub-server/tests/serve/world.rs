@@ -47,6 +47,19 @@ pub(crate) fn options(folder: &Path, setup: Setup) -> Options {
     Options { folder: folder.to_owned(), listen, policy: setup.policy, limits: setup.limits, tls }
 }
 
+fn unfinished(folder: &Path) -> usize {
+    fs::read_dir(folder.join("tmp/serve")).map_or(0, Iterator::count)
+}
+
+/// Waits until no upload is left in a server's folder.
+pub(crate) async fn settles(folder: &Path) {
+    let end = Instant::now() + DEADLINE;
+    while unfinished(folder) > 0 {
+        assert!(Instant::now() < end, "{} uploads are left", unfinished(folder));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 impl World {
     pub(crate) async fn new(setup: Setup) -> Self {
         Self::over(tempfile::tempdir().unwrap(), setup).await.unwrap()
@@ -91,16 +104,12 @@ impl World {
 
     /// Files of uploads that have not come to an end.
     pub(crate) fn unfinished(&self) -> usize {
-        fs::read_dir(self.folder().join("tmp/serve")).map_or(0, Iterator::count)
+        unfinished(&self.folder())
     }
 
     /// Waits until no upload is left.
     pub(crate) async fn settles(&self) {
-        let end = Instant::now() + DEADLINE;
-        while self.unfinished() > 0 {
-            assert!(Instant::now() < end, "{} uploads are left", self.unfinished());
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        settles(&self.folder()).await;
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> RequestBuilder {

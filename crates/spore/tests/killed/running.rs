@@ -121,8 +121,7 @@ fn a_supervisor_that_dies_while_its_engine_starts() {
     let Some((scene, name)) = prepared(TEST) else { return };
     // An engine that begins and comes no further.
     let folder = files::scratch("qemu");
-    let held = "#!/bin/sh\ncase \"$*\" in *-incoming*) kill -STOP $$ ;; esac\nexec QEMU \"$@\"\n";
-    let engine = qemu::wrapped(folder.path(), held);
+    let engine = qemu::that_first(folder.path(), "kill -STOP $$");
     for _ in 0..3 {
         let fork = scene.spore.command(["fork", &name]).env("SPORE_QEMU", &engine);
         let mut victim = Victim::start(fork, &scene.output);
